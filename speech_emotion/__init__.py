@@ -1,0 +1,1 @@
+"""Speech emotion recognition on RAVDESS: MFCC, a CNN, and an honest evaluation."""

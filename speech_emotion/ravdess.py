@@ -1,0 +1,137 @@
+"""RAVDESS: what a file name says, and the table of clips under `data/`.
+
+Livingstone SR, Russo FA (2018), The Ryerson Audio-Visual Database of Emotional Speech and Song,
+PLoS ONE 13(5): e0196391. https://doi.org/10.1371/journal.pone.0196391
+"""
+
+import os
+import re
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+
+import pandas as pd
+
+MODALITIES = ("audio-video", "video-only", "audio-only")
+CHANNELS = ("speech", "song")
+EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+INTENSITIES = ("normal", "strong")
+STATEMENTS = ("Kids are talking by the door", "Dogs are sitting by the door")
+REPETITIONS = (1, 2)
+ACTORS = tuple(range(1, 25))
+
+# The field's values in the order of the file name; a code is the position in its tuple, from 01.
+_FIELDS = {
+    "modality": MODALITIES,
+    "channel": CHANNELS,
+    "emotion": EMOTIONS,
+    "intensity": INTENSITIES,
+    "statement": STATEMENTS,
+    "repetition": REPETITIONS,
+    "actor": ACTORS,
+}
+_NAME = re.compile(r"\d\d(-\d\d){6}")
+
+AUDIO_SUFFIXES = (".wav", ".flac")
+
+# The release holds one recording under two names.
+COPIES = (frozenset({"03-01-03-01-02-01-07", "03-01-03-01-02-02-07"}),)
+
+NO_DATA = (
+    "No RAVDESS clips under {folder}: download Audio_Speech_Actors_01-24.zip and "
+    "Audio_Song_Actors_01-24.zip from https://zenodo.org/records/1188976\n"
+    "and unzip them into {folder}/speech_actors and {folder}/song_actors."
+)
+
+
+class NoDataError(FileNotFoundError):
+    """There is not one RAVDESS clip where the data should be."""
+
+
+@dataclass(frozen=True)
+class ClipName:
+    """The seven parts of a RAVDESS file name, in words."""
+
+    modality: str
+    channel: str
+    emotion: str
+    intensity: str
+    statement: str
+    repetition: int
+    actor: int
+
+    @property
+    def sex(self) -> str:
+        return "male" if self.actor % 2 else "female"
+
+
+def parse_name(name: str | Path) -> ClipName:
+    """Read a RAVDESS file name such as `03-01-06-01-02-01-12.wav`; folder and suffix are ignored.
+
+    Raises ValueError when the name is not seven two-digit parts, each within its range.
+    """
+    stem = Path(name).stem
+    if not _NAME.fullmatch(stem):
+        raise ValueError(f"{stem!r} is not a RAVDESS name: expected seven two-digit parts, 03-01-06-01-02-01-12")
+    values = {}
+    for (field, choices), code in zip(_FIELDS.items(), stem.split("-"), strict=True):
+        if not 1 <= int(code) <= len(choices):
+            raise ValueError(f"{stem!r} is not a RAVDESS name: {field} is {code}, expected 01 to {len(choices):02d}")
+        values[field] = choices[int(code) - 1]
+    return ClipName(**values)
+
+
+def expected_clips() -> set[str]:
+    """The 1440 + 1012 file stems of the audio-only release."""
+    stems = set()
+    for channel, emotions, actors in ((1, range(1, 9), ACTORS), (2, range(1, 7), sorted({*ACTORS} - {18}))):
+        for emotion, intensity, statement, repetition, actor in product(emotions, (1, 2), (1, 2), (1, 2), actors):
+            if emotion == 1 and intensity == 2:
+                continue  # neutral was recorded at normal intensity only
+            stems.add(f"03-{channel:02d}-{emotion:02d}-{intensity:02d}-{statement:02d}-{repetition:02d}-{actor:02d}")
+    return stems
+
+
+def clip_table(data_dir: str | Path) -> pd.DataFrame:
+    """One row per clip below `data_dir`, at any depth, sorted by file stem.
+
+    Columns: clip (file stem), path, then the parts of the name: modality, channel, emotion, intensity,
+    statement, repetition, actor, sex. A stem found twice (the Kaggle archive nests a second copy) counts once.
+    Raises NoDataError when there is no clip at all.
+    """
+    rows = {}
+    for folder, subfolders, files in os.walk(data_dir, followlinks=True):
+        subfolders.sort()
+        for file in sorted(files):
+            path = Path(folder, file)
+            if path.suffix.lower() in AUDIO_SUFFIXES and _NAME.fullmatch(path.stem) and path.stem not in rows:
+                name = parse_name(path)
+                rows[path.stem] = {"clip": path.stem, "path": str(path), **asdict(name), "sex": name.sex}
+    if not rows:
+        raise NoDataError(NO_DATA.format(folder=data_dir))
+    return pd.DataFrame(rows.values()).sort_values("clip", ignore_index=True)
+
+
+def check_table(table: pd.DataFrame) -> list[str]:
+    """One sentence for each way in which the clips differ from the release; empty when complete."""
+    found, expected = set(table["clip"]), expected_clips()
+    problems = []
+    for number, channel in enumerate(CHANNELS, start=1):
+        prefix = f"03-{number:02d}-"
+        missing = sorted(clip for clip in expected - found if clip.startswith(prefix))
+        if missing:
+            total = sum(clip.startswith(prefix) for clip in expected)
+            problems.append(f"{len(missing)} of {total} {channel} clips are missing: {_some(missing)}")
+    if unexpected := sorted(found - expected):
+        problems.append(f"{len(unexpected)} clips are not part of the audio-only release: {_some(unexpected)}")
+    return problems
+
+
+def copies_of(clips) -> set[str]:
+    """The stems that hold the same recording as one of `clips`, without `clips` themselves."""
+    clips = set(clips)
+    return set().union(*(group for group in COPIES if group & clips)) - clips
+
+
+def _some(clips: list[str], limit: int = 5) -> str:
+    return ", ".join(clips[:limit]) + (", ..." if len(clips) > limit else "")

@@ -1,0 +1,40 @@
+"""Which clips train, which validate, which test. Every split is a pair of tables without a shared recording."""
+
+import pandas as pd
+from sklearn.model_selection import train_test_split
+
+from speech_emotion.ravdess import copies_of
+
+# Test actors of the five folds in Luna-Jiménez et al. (2021), Sensors 21(22): 7665.
+ACTOR_FOLDS = (
+    (2, 5, 14, 15, 16),
+    (3, 6, 7, 13, 18),
+    (10, 11, 12, 19, 20),
+    (8, 17, 21, 23, 24),
+    (1, 4, 9, 22),
+)
+
+
+def stratified_split(table: pd.DataFrame, seed: int, test_size: float = 0.2) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(rest, test): the field's usual random split, which hears every actor on both sides.
+
+    `table` is sorted by file stem, so that a seed means the same clips everywhere.
+    """
+    table = table.sort_values("clip", ignore_index=True)
+    rest, test = train_test_split(table, test_size=test_size, stratify=table["emotion"], random_state=seed)
+    return _without_copies(rest, test), test
+
+
+def actor_split(table: pd.DataFrame, test_actors) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(rest, test): speaker-independent, `test_actors` are heard in the test only."""
+    is_test = table["actor"].isin(test_actors)
+    return _without_copies(table[~is_test], table[is_test]), table[is_test]
+
+
+def hold_out_validation(rest: pd.DataFrame, seed: int, size: float = 0.1) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(training, validation) within the part that is not the test: for curves, choices and the temperature."""
+    return stratified_split(rest, seed, size)
+
+
+def _without_copies(rest: pd.DataFrame, held_out: pd.DataFrame) -> pd.DataFrame:
+    return rest[~rest["clip"].isin(copies_of(held_out["clip"]))]

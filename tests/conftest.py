@@ -1,0 +1,36 @@
+"""A small data set with RAVDESS's names and shapes, made of tones, so that the tests need no download."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from speech_emotion.ravdess import expected_clips
+
+REPOSITORY = Path(__file__).parent.parent
+SAMPLE_RATE = 48_000
+
+
+def tone(stem: str) -> np.ndarray:
+    """3.5 s with a second of near-silence first; pitch and rhythm depend on the emotion, level on the actor."""
+    _, channel, emotion, intensity, _, repetition, actor = map(int, stem.split("-"))
+    rng = np.random.default_rng([channel, emotion, repetition, actor])
+    time = np.arange(int(2.5 * SAMPLE_RATE)) / SAMPLE_RATE
+    voice = sum(np.sin(2 * np.pi * k * (100 + 40 * emotion + actor) * time) / k for k in range(1, 8))
+    voice *= 0.05 * intensity * (1 + np.sin(2 * np.pi * emotion * time)) * np.exp(-time)
+    samples = np.concatenate([np.zeros(SAMPLE_RATE), voice])
+    return (samples + rng.normal(scale=1e-4, size=len(samples))).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def tone_data(tmp_path_factory) -> Path:
+    """`data/` with the 208 clips of actors 1 and 2, speech as WAV and song as FLAC."""
+    data = tmp_path_factory.mktemp("tones") / "data"
+    for stem in sorted(expected_clips()):
+        actor, is_song = stem[-2:], stem.startswith("03-02")
+        if actor in ("01", "02"):
+            folder = data / ("song_actors" if is_song else "speech_actors") / f"Actor_{actor}"
+            folder.mkdir(parents=True, exist_ok=True)
+            soundfile.write(folder / f"{stem}.{'flac' if is_song else 'wav'}", tone(stem), SAMPLE_RATE)
+    return data

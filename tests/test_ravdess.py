@@ -1,0 +1,65 @@
+import shutil
+
+import pytest
+
+from speech_emotion.ravdess import NoDataError, check_table, clip_table, copies_of, expected_clips, parse_name
+
+
+def test_a_name_is_read_in_words():
+    name = parse_name("somewhere/03-01-06-01-02-01-12.wav")
+    assert (name.modality, name.channel, name.emotion, name.intensity) == ("audio-only", "speech", "fearful", "normal")
+    assert (name.statement, name.repetition) == ("Dogs are sitting by the door", 1)
+    assert (name.actor, name.sex) == (12, "female")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "hello.wav", "03-01-06-01-02-01.wav", "03-01-09-01-02-01-12.wav", "03-01-06-01-02-01-25.wav",
+     "03-01-00-01-02-01-12.wav", "3-1-6-1-2-1-12.wav", "03-01-06-01-02-01-12-01.wav"],
+)  # fmt: skip
+def test_a_wrong_name_is_one_clear_sentence(name):
+    with pytest.raises(ValueError, match="is not a RAVDESS name: .+") as error:
+        parse_name(name)
+    assert "\n" not in str(error.value)
+
+
+def test_the_release_has_1440_spoken_and_1012_sung_clips():
+    clips = expected_clips()
+    assert sum(clip.startswith("03-01") for clip in clips) == 1440
+    assert sum(clip.startswith("03-02") for clip in clips) == 1012
+    assert not any(clip.startswith("03-02") and clip.endswith("18") for clip in clips)
+
+
+def test_the_table_is_sorted_and_finds_every_depth_and_suffix(tone_data):
+    table = clip_table(tone_data)
+    assert len(table) == 2 * (60 + 44)
+    assert table["clip"].is_monotonic_increasing and table["clip"].is_unique
+    assert set(table["emotion"][table["channel"] == "song"]) == {"neutral", "calm", "happy", "sad", "angry", "fearful"}
+
+
+def test_a_linked_and_a_doubled_folder_count_once(tone_data, tmp_path):
+    (tmp_path / "speech_actors").symlink_to(tone_data / "speech_actors")
+    shutil.copytree(tone_data / "speech_actors" / "Actor_01", tmp_path / "audio_speech_actors_01-24" / "Actor_01")
+    (tmp_path / "notes.txt").write_text("not audio")
+    assert len(clip_table(tmp_path)) == 120
+
+
+def test_what_is_missing_and_what_is_unexpected_is_named(tone_data):
+    table = clip_table(tone_data)
+    table.loc[0, "clip"] = "02-01-01-01-01-01-01"
+    speech, song, unexpected = check_table(table)
+    assert speech.startswith("1321 of 1440 speech clips are missing: 03-01-01-01-01-01-01")
+    assert song.startswith("924 of 1012 song clips are missing")
+    assert unexpected == "1 clips are not part of the audio-only release: 02-01-01-01-01-01-01"
+
+
+def test_without_data_two_lines_say_where_to_get_it(tmp_path):
+    with pytest.raises(NoDataError, match="https://zenodo.org/records/1188976") as error:
+        clip_table(tmp_path / "data")
+    assert str(error.value).count("\n") == 1
+
+
+def test_the_two_identical_clips_are_known():
+    assert copies_of(["03-01-03-01-02-01-07"]) == {"03-01-03-01-02-02-07"}
+    assert copies_of(["03-01-03-01-02-01-07", "03-01-03-01-02-02-07"]) == set()
+    assert copies_of(["03-01-01-01-01-01-01"]) == set()

@@ -1,0 +1,57 @@
+import pandas as pd
+import pytest
+
+from speech_emotion.ravdess import EMOTIONS, expected_clips, parse_name
+from speech_emotion.splits import ACTOR_FOLDS, actor_split, hold_out_validation, stratified_split
+
+TWINS = {"03-01-03-01-02-01-07", "03-01-03-01-02-02-07"}
+
+
+@pytest.fixture(scope="module")
+def table():
+    names = {clip: parse_name(clip) for clip in expected_clips()}
+    return pd.DataFrame([{"clip": clip, "emotion": name.emotion, "actor": name.actor} for clip, name in names.items()])
+
+
+def test_split_0_has_the_known_support(table):
+    rest, test = stratified_split(table, seed=0)
+    assert test["emotion"].value_counts()[list(EMOTIONS)].tolist() == [38, 75, 75, 75, 75, 75, 39, 39]
+    assert len(rest) + len(test) in (2452, 2451)
+
+
+def test_without_sad_416_clips_are_held_out(table):
+    _, test = stratified_split(table[table["emotion"] != "sad"], seed=0)
+    assert len(test) == 416 and "sad" not in set(test["emotion"])
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_no_recording_is_on_both_sides(table, seed):
+    rest, test = stratified_split(table, seed)
+    assert not set(rest["clip"]) & set(test["clip"])
+    assert not (TWINS & set(rest["clip"]) and TWINS & set(test["clip"]))
+
+
+def test_some_seed_parts_the_twins_and_drops_the_one_in_training(table):
+    rests = [len(stratified_split(table, seed)[0]) for seed in range(10)]
+    assert 1960 in rests and 1961 in rests
+
+
+def test_the_order_of_the_table_does_not_matter(table):
+    shuffled = table.sample(frac=1, random_state=1)
+    assert set(stratified_split(table, 3)[1]["clip"]) == set(stratified_split(shuffled, 3)[1]["clip"])
+
+
+def test_the_actor_folds_hold_every_actor_out_once(table):
+    assert sorted(actor for fold in ACTOR_FOLDS for actor in fold) == list(range(1, 25))
+    for fold in ACTOR_FOLDS:
+        rest, test = actor_split(table, fold)
+        assert set(test["actor"]) == set(fold) and not set(rest["actor"]) & set(fold)
+        assert len(rest) + len(test) == 2452
+
+
+def test_validation_is_taken_from_the_training_part(table):
+    rest, test = stratified_split(table, 0)
+    training, validation = hold_out_validation(rest, 0)
+    assert not set(validation["clip"]) & (set(training["clip"]) | set(test["clip"]))
+    assert len(validation) == pytest.approx(0.1 * len(rest), abs=1)
+    assert set(validation["emotion"]) == set(EMOTIONS)
