@@ -1,0 +1,81 @@
+"""The MFCC front end: window of samples → log-mel spectrogram → MFCC."""
+
+from dataclasses import dataclass
+
+import torch
+import torchaudio.functional as AF
+from torch import nn
+from torchaudio.transforms import MelSpectrogram
+
+from speech_emotion.audio import crop_or_pad, window_start
+
+
+@dataclass(frozen=True)
+class FeatureSettings:
+    """How a recording becomes MFCC; stored in every checkpoint, so that eval.py needs no copy."""
+
+    sample_rate: int = 48_000  # Hz
+    window_start_s: float = 1.0  # RAVDESS clips open with a second of silence
+    window_s: float = 3.0
+    n_fft: int = 2048  # samples; 43 ms
+    hop_length: int = 960  # samples; 20 ms
+    n_mels: int = 64
+    n_mfcc: int = 64
+    f_min: float = 40.0  # Hz; below it there is hum, not voice
+    f_max: float = 8_000.0  # Hz; what a phone or a 16 kHz file still has
+    top_db: float = 80.0  # dB below the loudest point, the floor
+
+    @property
+    def window_samples(self) -> int:
+        return round(self.window_s * self.sample_rate)
+
+    @property
+    def n_frames(self) -> int:
+        return 1 + self.window_samples // self.hop_length
+
+
+class MFCC(nn.Module):
+    """Mel-frequency cepstral coefficients of level-normalised recordings.
+
+    The same numbers as librosa.feature.mfcc(S=librosa.power_to_db(melspectrogram, ref=np.max, top_db=...)): the
+    reference is each clip's own loudest point, so that the recording level does not matter.
+    B: clips, S: samples, M: mel bands, C: coefficients, T: frames.
+    """
+
+    def __init__(self, settings: FeatureSettings):
+        super().__init__()
+        self.settings = settings
+        self.mel = MelSpectrogram(
+            settings.sample_rate,
+            n_fft=settings.n_fft,
+            hop_length=settings.hop_length,
+            f_min=settings.f_min,
+            f_max=settings.f_max,
+            n_mels=settings.n_mels,
+            pad_mode="constant",
+            norm="slaney",
+            mel_scale="slaney",
+        )
+        dct = AF.create_dct(settings.n_mfcc, settings.n_mels, norm="ortho")
+        self.register_buffer("dct", dct, persistent=False)  # (M, C)
+
+    def log_mel(self, windows: torch.Tensor) -> torch.Tensor:
+        """(B, S) → (B, M, T) in dB, absolute: what training caches and augments."""
+        return 10 * self.mel(windows).clamp(min=1e-10).log10()
+
+    def from_log_mel(self, log_mel: torch.Tensor) -> torch.Tensor:
+        """(B, M, T) in dB → (B, C, T)."""
+        relative = log_mel - log_mel.amax(dim=(1, 2), keepdim=True)
+        relative = relative.clamp(min=-self.settings.top_db)
+        return torch.einsum("bmt,mc->bct", relative, self.dct)
+
+    def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        """(B, S) → (B, C, T)."""
+        return self.from_log_mel(self.log_mel(windows))
+
+
+def recording_window(waveform: torch.Tensor, settings: FeatureSettings, margin_s: float = 0.0) -> torch.Tensor:
+    """The classified part of a recording: (samples,) → (window_samples + 2 margins,)."""
+    start_s = window_start(waveform, settings.sample_rate, settings.window_start_s) - margin_s
+    length_s = settings.window_s + 2 * margin_s
+    return crop_or_pad(waveform, round(start_s * settings.sample_rate), round(length_s * settings.sample_rate))
