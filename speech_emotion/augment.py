@@ -1,0 +1,180 @@
+"""Training-time augmentation of log-mel spectrograms: what other rooms, microphones and voices would have done.
+
+Each is an nn.Module that maps a batch (B, M, T) in dB to a batch and draws anew for every clip.
+B: clips, M: mel bands, T: frames. All randomness comes from the torch.Generator that is passed in.
+"""
+
+import math
+
+import librosa
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from speech_emotion.features import FeatureSettings
+
+
+class Augmentation(nn.Module):
+    """Base: keeps the settings for `repr` and the generator for the draws."""
+
+    def __init__(self, generator: torch.Generator, **settings):
+        super().__init__()
+        self.generator = generator
+        self.settings = settings
+
+    def extra_repr(self) -> str:
+        return ", ".join(f"{name}={value}" for name, value in self.settings.items())
+
+    def uniform(self, like: torch.Tensor, low: float, high: float, *shape: int) -> torch.Tensor:
+        return torch.rand(shape, generator=self.generator).to(like) * (high - low) + low
+
+    def normal(self, like: torch.Tensor, *shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=self.generator).to(like)
+
+    def chosen(self, like: torch.Tensor, probability: float, *shape: int) -> torch.Tensor:
+        return self.uniform(like, 0, 1, *shape) < probability
+
+
+class Warp(Augmentation):
+    """Speaking rate, pitch and formants, and where the speech sits: (B, M, T + 2 margins) → (B, M, T).
+
+    Frequencies are multiplied by up to 1 ± `frequency`, durations by up to 1 ± `time`, and the window moves by up
+    to `shift_s`; one interpolation does all three.
+    """
+
+    def __init__(self, generator, features: FeatureSettings, frequency: float, time: float, shift_s: float):
+        super().__init__(generator, frequency=frequency, time=time, shift_s=shift_s)
+        self.features = features
+        self.register_buffer("centres", _mel_centres(features), persistent=False)
+
+    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
+        B, M, T_wide = log_mel.shape
+        T = self.features.n_frames
+        settings = self.settings
+        frequency = 1 + self.uniform(log_mel, -1, 1, B, 1) * settings["frequency"]
+        duration = 1 + self.uniform(log_mel, -1, 1, B, 1) * settings["time"]
+        frame_rate = self.features.sample_rate / self.features.hop_length
+        shift = self.uniform(log_mel, -1, 1, B, 1) * settings["shift_s"] * frame_rate
+
+        # Source band for each target band: the fractional index of centre / factor.
+        source_hz = self.centres / frequency  # (B, M)
+        right = torch.searchsorted(self.centres, source_hz).clamp(1, M - 1)
+        left_hz, right_hz = self.centres[right - 1], self.centres[right]
+        band = right - 1 + (source_hz - left_hz) / (right_hz - left_hz)  # (B, M)
+        # Source frame for each target frame, anchored where the window starts.
+        margin = (T_wide - T) / 2
+        frame = margin + shift + torch.arange(T, device=log_mel.device) / duration  # (B, T)
+
+        grid = torch.stack(
+            [
+                (2 * frame / (T_wide - 1) - 1)[:, None, :].expand(B, M, T),
+                (2 * band / (M - 1) - 1)[:, :, None].expand(B, M, T),
+            ],
+            dim=-1,
+        )  # (B, M, T, 2)
+        warped = F.grid_sample(log_mel[:, None], grid, align_corners=True, padding_mode="border")
+        return warped[:, 0]
+
+
+class Equaliser(Augmentation):
+    """Another microphone or distance: a smooth random curve over frequency, `gain_db` standard deviation."""
+
+    KNOTS = 6
+
+    def __init__(self, generator, gain_db: float):
+        super().__init__(generator, gain_db=gain_db)
+
+    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
+        B, M, _ = log_mel.shape
+        knots = self.normal(log_mel, B, 1, self.KNOTS) * self.settings["gain_db"]
+        curve = F.interpolate(knots, size=M, mode="linear", align_corners=True)  # (B, 1, M)
+        return log_mel + curve.transpose(1, 2)
+
+
+class Reverberation(Augmentation):
+    """A room: the energy in each band decays exponentially, 60 dB in up to `rt60_s`, below the direct sound."""
+
+    def __init__(self, generator, features: FeatureSettings, probability: float, rt60_s: float):
+        super().__init__(generator, probability=probability, rt60_s=rt60_s)
+        self.frame_s = features.hop_length / features.sample_rate
+
+    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
+        B, M, T = log_mel.shape
+        n_taps = math.ceil(self.settings["rt60_s"] / self.frame_s)
+        rt60 = self.uniform(log_mel, 0.15, self.settings["rt60_s"], B, 1)
+        direct_to_reverberant = self.uniform(log_mel, -3, 12, B, 1)  # dB
+        decay = 10 ** (-6 * torch.arange(1, n_taps + 1, device=log_mel.device) * self.frame_s / rt60)  # (B, taps)
+        tail = decay / decay.sum(dim=1, keepdim=True) * _power(-direct_to_reverberant)
+        impulse = torch.cat([torch.ones_like(rt60), tail], dim=1)  # (B, 1 + taps)
+        power = F.pad(_power(log_mel), (n_taps, 0)).transpose(0, 1)  # (M, B, taps + T)
+        reverberant = F.conv1d(power, impulse.flip(1)[:, None], groups=B).transpose(0, 1)
+        wet = _decibels(reverberant)
+        return torch.where(self.chosen(log_mel, self.settings["probability"], B, 1, 1), wet, log_mel)
+
+
+class Noise(Augmentation):
+    """Steady or babbling noise of a random colour, `snr_db` = (least, most) below the clip's mean power."""
+
+    def __init__(self, generator, probability: float, snr_db: tuple[float, float]):
+        super().__init__(generator, probability=probability, snr_db=snr_db)
+
+    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
+        B, M, T = log_mel.shape
+        knots = self.normal(log_mel, B, 1, 5) * 8
+        colour = F.interpolate(knots, size=M, mode="linear", align_corners=True).transpose(1, 2)  # (B, M, 1)
+        babble = F.interpolate(self.normal(log_mel, B, 8, T // 6), size=T, mode="linear")  # syllables at 8 Hz
+        babble = F.interpolate(babble.transpose(1, 2), size=M, mode="linear").transpose(1, 2)  # (B, M, T)
+        babble = babble * self.uniform(log_mel, 0, 8, B, 1, 1)
+        grain = self.normal(log_mel, B, M, T) * 3  # a mel band of noise fluctuates by about that much
+        noise = colour + babble + grain
+        speech, noise = _power(log_mel), _power(noise)
+        snr = _power(self.uniform(log_mel, *self.settings["snr_db"], B, 1, 1))
+        gain = speech.mean(dim=(1, 2), keepdim=True) / noise.mean(dim=(1, 2), keepdim=True) / snr
+        noisy = _decibels(speech + gain * noise)
+        return torch.where(self.chosen(log_mel, self.settings["probability"], B, 1, 1), noisy, log_mel)
+
+
+class BandLimit(Augmentation):
+    """A telephone or a low-rate codec: nothing above a random 3 to 8 kHz."""
+
+    def __init__(self, generator, features: FeatureSettings, probability: float):
+        super().__init__(generator, probability=probability)
+        self.register_buffer("centres", _mel_centres(features), persistent=False)
+
+    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
+        B = len(log_mel)
+        cutoff = self.uniform(log_mel, 3_000, 8_000, B, 1)
+        cut = (self.centres > cutoff) & self.chosen(log_mel, self.settings["probability"], B, 1)
+        return log_mel.masked_fill(cut[:, :, None], -100.0)
+
+
+class Mask(Augmentation):
+    """SpecAugment (Park et al., 2019): one band of up to `bands` and one stretch of up to `frames`, at the mean."""
+
+    def __init__(self, generator, bands: int, frames: int):
+        super().__init__(generator, bands=bands, frames=frames)
+
+    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
+        mean = log_mel.mean(dim=(1, 2), keepdim=True)
+        for dim, widest in ((1, self.settings["bands"]), (2, self.settings["frames"])):
+            B, size = len(log_mel), log_mel.shape[dim]
+            width = self.uniform(log_mel, 0, widest, B, 1)
+            start = self.uniform(log_mel, 0, 1, B, 1) * (size - width)
+            position = torch.arange(size, device=log_mel.device)
+            inside = (position >= start) & (position < start + width)  # (B, size)
+            log_mel = torch.where(inside.unsqueeze(3 - dim), mean, log_mel)
+        return log_mel
+
+
+def _mel_centres(features: FeatureSettings) -> torch.Tensor:
+    """The centre of each mel band in Hz, (M,)."""
+    edges = librosa.mel_frequencies(features.n_mels + 2, fmin=features.f_min, fmax=features.f_max)
+    return torch.from_numpy(edges[1:-1]).float()
+
+
+def _power(decibels: torch.Tensor) -> torch.Tensor:
+    return 10 ** (decibels / 10)
+
+
+def _decibels(power: torch.Tensor) -> torch.Tensor:
+    return 10 * power.clamp(min=1e-10).log10()

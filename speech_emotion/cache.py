@@ -1,0 +1,50 @@
+"""Log-mel spectrograms of a table of clips, computed once and kept on disk."""
+
+import hashlib
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from speech_emotion import audio, features
+from speech_emotion.audio import load_audio
+from speech_emotion.features import MFCC, FeatureSettings, recording_window
+
+
+def log_mels(table: pd.DataFrame, settings: FeatureSettings, margin_s: float, folder: str | Path) -> torch.Tensor:
+    """(N, M, T) float16 in dB: one spectrogram per row of `table`, `margin_s` wider than the window on both sides.
+
+    The file in `folder` is named after a digest of all that the numbers depend on (the settings, the clips, their
+    files' sizes and times, and the code of the front end), so that a stale one is never read.
+    """
+    path = Path(folder) / f"log_mels-{_digest(table, settings, margin_s)}.npy"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.stem}-{os.getpid()}.part.npy")
+        np.save(part, _compute(table, settings, margin_s))
+        part.replace(path)
+    return torch.from_numpy(np.load(path))
+
+
+@torch.inference_mode()
+def _compute(table: pd.DataFrame, settings: FeatureSettings, margin_s: float) -> np.ndarray:
+    mfcc = MFCC(settings)
+
+    def spectrogram(path: str) -> np.ndarray:
+        window = recording_window(load_audio(path, settings.sample_rate), settings, margin_s)
+        return mfcc.log_mel(window[None])[0].half().numpy()
+
+    with ThreadPoolExecutor() as readers:
+        return np.stack(list(tqdm(readers.map(spectrogram, table["path"]), total=len(table), desc="reading clips")))
+
+
+def _digest(table: pd.DataFrame, settings: FeatureSettings, margin_s: float) -> str:
+    files = [(clip, os.stat(path).st_size, os.stat(path).st_mtime_ns) for clip, path in table[["clip", "path"]].values]
+    code = [Path(module.__file__).read_text(encoding="utf-8") for module in (audio, features)]
+    return hashlib.sha256(json.dumps([asdict(settings), margin_s, files, code]).encode()).hexdigest()[:16]

@@ -1,0 +1,92 @@
+"""Save and load a trained model: one file of tensors, strings, numbers and lists, and never any code."""
+
+import platform
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+
+from speech_emotion.features import FeatureSettings
+from speech_emotion.model import EmotionCNN, ModelSettings
+
+FORMAT = "speech-emotion-cnn"
+FORMAT_VERSION = 1
+
+
+class CheckpointError(ValueError):
+    """A file that is not one of our checkpoints; the message is one sentence."""
+
+
+@dataclass
+class Checkpoint:
+    """Everything needed to classify a recording and to say where the model comes from."""
+
+    model: EmotionCNN
+    labels: list[str]  # in the order of the logits
+    features: FeatureSettings
+    temperature: float = 1.0  # logits are divided by it before the softmax
+    training: dict = field(default_factory=dict)  # settings of the run, in plain values
+    split: dict = field(default_factory=dict)  # protocol, seed, and the held-out clips by file stem
+    metrics: dict = field(default_factory=dict)  # what it reached on those
+    versions: dict = field(
+        default_factory=lambda: {"python": platform.python_version(), "torch": str(torch.__version__)}
+    )
+
+
+def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
+    """Write `checkpoint`; the file appears under its name only when it is whole."""
+    content = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "labels": list(checkpoint.labels),
+        "features": asdict(checkpoint.features),
+        "model": asdict(checkpoint.model.settings),
+        "state_dict": {name: tensor.cpu() for name, tensor in checkpoint.model.state_dict().items()},
+        "temperature": checkpoint.temperature,
+        "training": checkpoint.training,
+        "split": checkpoint.split,
+        "metrics": checkpoint.metrics,
+        "versions": checkpoint.versions,
+    }
+    part = Path(f"{path}.part")
+    torch.save(content, part)
+    part.replace(path)
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint on the CPU, its model in evaluation mode.
+
+    Raises CheckpointError when the file is missing, damaged, foreign, of another format version, or holds pickled
+    code, which is never run (`weights_only=True`).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"there is no model file {path}; python3 train.py makes one")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises anything from EOFError to UnpicklingError on a foreign file
+        raise CheckpointError(f"{path} is not a readable model file: damaged, foreign, or with code in it") from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"{path} is a PyTorch file, but not a model of this project")
+    if content.get("format_version") != FORMAT_VERSION:
+        raise CheckpointError(
+            f"{path} has format version {content.get('format_version')}, this program reads {FORMAT_VERSION}; "
+            "train the model again with python3 train.py"
+        )
+    try:
+        model = EmotionCNN(ModelSettings(**content["model"]))
+        model.load_state_dict(content["state_dict"])
+        if len(content["labels"]) != model.settings.n_classes:
+            raise ValueError("one label per logit")
+        return Checkpoint(
+            model=model.eval(),
+            labels=[str(label) for label in content["labels"]],
+            features=FeatureSettings(**content["features"]),
+            temperature=float(content["temperature"]),
+            training=content["training"],
+            split=content["split"],
+            metrics=content["metrics"],
+            versions=content["versions"],
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise CheckpointError(f"{path} is incomplete or altered: its parts do not fit together") from error

@@ -1,0 +1,84 @@
+"""How good a model is, from its predictions alone: accuracy, UAR, intervals, calibration.
+
+Predictions are tables with the columns clip, emotion (the truth), prediction, and one probability per label.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.metrics import recall_score
+
+from speech_emotion.ravdess import parse_name
+
+
+def prediction_table(clips: pd.DataFrame, predictions) -> pd.DataFrame:
+    """The clips of a table with what a Predictor said of each, sorted by clip."""
+    rows = [
+        {"clip": clip, "emotion": emotion, "prediction": prediction.emotion, **prediction.probabilities}
+        for clip, emotion, prediction in zip(clips["clip"], clips["emotion"], predictions, strict=True)
+    ]
+    return pd.DataFrame(rows).sort_values("clip", ignore_index=True).round(5)
+
+
+def read_predictions(path: str | Path) -> pd.DataFrame:
+    """A saved prediction table, with what the file names say of each clip (channel, actor, sex, intensity)."""
+    table = pd.read_csv(path)
+    names = [parse_name(clip) for clip in table["clip"]]
+    for part in ("channel", "actor", "sex", "intensity"):
+        table[part] = [getattr(name, part) for name in names]
+    return table
+
+
+def label_columns(predictions: pd.DataFrame) -> list[str]:
+    """The probability columns, in the order of the labels."""
+    return [column for column in predictions.columns if column in set(predictions["emotion"])]
+
+
+def accuracy(predictions: pd.DataFrame) -> float:
+    return float((predictions["emotion"] == predictions["prediction"]).mean())
+
+
+def uar(predictions: pd.DataFrame) -> float:
+    """Unweighted average recall: every emotion counts alike, however many clips it has."""
+    labels = sorted(set(predictions["emotion"]))
+    return float(recall_score(predictions["emotion"], predictions["prediction"], labels=labels, average="macro"))
+
+
+def recalls(predictions: pd.DataFrame) -> pd.Series:
+    """The share of each emotion's clips that were recognised."""
+    return (predictions["emotion"] == predictions["prediction"]).groupby(predictions["emotion"]).mean()
+
+
+def bootstrap_interval(predictions: pd.DataFrame, metric, by: str = "clip", n: int = 1000, seed: int = 0):
+    """95 % percentile interval of `metric`, resampling `by` clip or by actor (the clips of one voice go together)."""
+    rng = np.random.default_rng(seed)
+    rows = list(predictions.groupby(by).indices.values())
+    values = [
+        metric(predictions.iloc[np.concatenate([rows[i] for i in rng.integers(len(rows), size=len(rows))])])
+        for _ in range(n)
+    ]
+    return tuple(np.percentile(values, [2.5, 97.5]))
+
+
+def calibration_bins(predictions: pd.DataFrame, n_bins: int = 15) -> pd.DataFrame:
+    """Confidence against accuracy in `n_bins` equal bins of confidence: columns confidence, accuracy, share."""
+    confidence = predictions[label_columns(predictions)].max(axis=1)
+    correct = predictions["emotion"] == predictions["prediction"]
+    bins = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
+    grouped = pd.DataFrame({"confidence": confidence, "accuracy": correct}).groupby(bins)
+    return grouped.mean().assign(share=grouped.size() / len(predictions))
+
+
+def expected_calibration_error(predictions: pd.DataFrame, n_bins: int = 15) -> float:
+    """Mean distance between confidence and accuracy over the bins (Guo et al., 2017)."""
+    bins = calibration_bins(predictions, n_bins)
+    return float((bins["share"] * (bins["confidence"] - bins["accuracy"]).abs()).sum())
+
+
+def fit_temperature(logits: torch.Tensor, targets: torch.Tensor) -> float:
+    """The temperature of least negative log-likelihood (Guo et al., 2017); logits (N, classes), targets (N,)."""
+    temperatures = torch.logspace(-1.5, 1.5, 301)
+    losses = [torch.nn.functional.cross_entropy(logits / t, targets) for t in temperatures]
+    return float(temperatures[int(torch.stack(losses).argmin())])

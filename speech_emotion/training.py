@@ -1,0 +1,187 @@
+"""The training loop: settings in, trained network and learning curve out.
+
+B: clips, M: mel bands, C: coefficients, T: frames, K: emotions.
+"""
+
+import copy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import nn
+from tqdm import tqdm
+
+from speech_emotion.augment import BandLimit, Equaliser, Mask, Noise, Reverberation, Warp
+from speech_emotion.cache import log_mels
+from speech_emotion.checkpoint import Checkpoint
+from speech_emotion.evaluation import fit_temperature
+from speech_emotion.features import MFCC, FeatureSettings
+from speech_emotion.model import EmotionCNN, ModelSettings
+
+MARGIN_S = 0.5  # spectrogram kept on both sides of the window, for the augmentation that moves it
+SCHEDULES = ("one_cycle", "cosine_warm_restarts", "constant")
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """What a run depends on besides its clips; stored in the checkpoint."""
+
+    epochs: int = 60
+    batch_size: int = 64
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.02
+    schedule: str = "one_cycle"
+    label_smoothing: float = 0.1
+    mixup: float = 0.2  # alpha of the Beta distribution of the weights; 0 is off
+    ema_decay: float = 0.995  # per step; the averaged weights are the result
+    augment: bool = True
+    seed: int = 0
+
+
+def augmentation(features: FeatureSettings, generator: torch.Generator) -> nn.Sequential:
+    """What happens to every training clip, anew in every epoch, in the order in which the world does it."""
+    return nn.Sequential(
+        Warp(generator, features, frequency=0.1, time=0.1, shift_s=0.1),
+        Equaliser(generator, gain_db=3.0),
+        Reverberation(generator, features, probability=0.2, rt60_s=0.6),
+        Noise(generator, probability=0.3, snr_db=(5.0, 50.0)),
+        BandLimit(generator, features, probability=0.1),
+        Mask(generator, bands=10, frames=20),
+    )
+
+
+def train(
+    training: pd.DataFrame,
+    validation: pd.DataFrame,
+    labels: list[str],
+    settings: TrainingSettings,
+    features: FeatureSettings,
+    device: torch.device,
+    cache_dir: str | Path,
+) -> tuple[Checkpoint, pd.DataFrame]:
+    """Train on one table of clips and watch another.
+
+    Returns the checkpoint, with averaged weights and a temperature fitted on `validation`, and the history: epoch,
+    then loss and accuracy of both parts. The last epoch counts, whatever the validation part says of it.
+    """
+    torch.manual_seed(settings.seed)  # the network's first weights and its dropout
+    generator = torch.Generator().manual_seed(settings.seed)
+    mfcc = MFCC(features).to(device)
+    augment = augmentation(features, generator) if settings.augment else Warp(generator, features, 0.0, 0.0, 0.0)
+    augment = augment.to(device)
+    shape = ModelSettings.for_features(features, n_classes=len(labels))
+    network = EmotionCNN(shape).to(device, memory_format=torch.channels_last)
+    average = copy.deepcopy(network).eval()
+
+    wide = log_mels(training, features, MARGIN_S, cache_dir).to(device)
+    targets = _targets(training, labels).to(device)
+    n_batches = len(training) // settings.batch_size or 1
+    optimizer = torch.optim.AdamW(_parameter_groups(network, settings.weight_decay), lr=settings.learning_rate)
+    scheduler = _scheduler(optimizer, settings, n_batches)
+
+    history = []
+    step = 0
+    with tqdm(range(1, settings.epochs + 1), unit="epoch") as epochs:
+        for epoch in epochs:
+            losses, correct = 0.0, 0.0
+            order = torch.randperm(len(training), generator=generator).to(device)
+            for batch in order.tensor_split(n_batches):
+                inputs = mfcc.from_log_mel(augment(wide[batch].float()))  # (B, C, T)
+                soft = F.one_hot(targets[batch], len(labels)).float()  # (B, K)
+                if settings.mixup:
+                    inputs, soft = _mix(inputs, soft, settings.mixup, generator)
+                with _autocast(device):
+                    logits = network(inputs).float()
+                loss = F.cross_entropy(logits, soft, label_smoothing=settings.label_smoothing)
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                scheduler.step()
+                step += 1
+                _update_average(average, network, min(settings.ema_decay, step / (step + 10)))
+                losses += loss.item() * len(batch)
+                correct += (logits.argmax(1) == soft.argmax(1)).sum().item()
+            row = {"epoch": epoch, "training_loss": losses / len(order), "training_accuracy": correct / len(order)}
+            row |= _validate(average, mfcc, validation, labels, features, device, cache_dir)
+            history.append(row)
+            epochs.set_postfix({name: f"{value:.3f}" for name, value in row.items() if name != "epoch"})
+
+    logits = predict_logits(average, validation, features, device, cache_dir)
+    temperature = fit_temperature(logits, _targets(validation, labels))
+    return Checkpoint(average.cpu(), labels, features, temperature, training=asdict(settings)), pd.DataFrame(history)
+
+
+@torch.inference_mode()
+def predict_logits(model, table, features: FeatureSettings, device, cache_dir) -> torch.Tensor:
+    """The clips of `table`, unaugmented, through the network: logits (N, K) on the CPU."""
+    mfcc = MFCC(features).to(device)
+    windows = log_mels(table, features, 0.0, cache_dir)
+    batches = [model(mfcc.from_log_mel(batch.to(device).float())).cpu() for batch in windows.split(128)]
+    return torch.cat(batches)
+
+
+def _targets(table: pd.DataFrame, labels: list[str]) -> torch.Tensor:
+    return torch.tensor([labels.index(emotion) for emotion in table["emotion"]])
+
+
+def _validate(model, mfcc, validation, labels, features, device, cache_dir) -> dict[str, float]:
+    logits = predict_logits(model, validation, features, device, cache_dir)
+    targets = _targets(validation, labels)
+    return {
+        "validation_loss": F.cross_entropy(logits, targets).item(),
+        "validation_accuracy": (logits.argmax(1) == targets).float().mean().item(),
+    }
+
+
+def _mix(inputs, targets, alpha: float, generator: torch.Generator):
+    """mixup (Zhang et al., 2018): every clip blended with another, one weight for the batch."""
+    weight = float(torch._sample_dirichlet(torch.tensor([alpha, alpha]), generator)[0])
+    other = torch.randperm(len(inputs), generator=generator).to(inputs.device)
+    return weight * inputs + (1 - weight) * inputs[other], weight * targets + (1 - weight) * targets[other]
+
+
+def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict]:
+    """Weight decay on the matrices and kernels, none on biases and normalisation."""
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    others = [p for p in network.parameters() if p.ndim <= 1]
+    return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
+
+
+def _scheduler(optimizer, settings: TrainingSettings, n_batches: int):
+    """One learning rate per batch."""
+    steps = settings.epochs * n_batches
+    if settings.schedule == "one_cycle":
+        return torch.optim.lr_scheduler.OneCycleLR(
+            optimizer,
+            settings.learning_rate,
+            total_steps=steps + 1,
+            pct_start=0.15,
+            div_factor=20,
+            final_div_factor=1e3,
+        )
+    if settings.schedule == "cosine_warm_restarts":  # cycles of 1/7, 2/7 and 4/7 of the run
+        return torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=steps // 7 + 1, T_mult=2)
+    if settings.schedule == "constant":
+        return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    raise ValueError(f"schedule is {settings.schedule!r}, expected one of {', '.join(SCHEDULES)}")
+
+
+def _autocast(device: torch.device):
+    """bfloat16 where the processor multiplies it in hardware: two to three times faster on a CPU that has it."""
+    if device.type == "cpu":
+        in_hardware = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    else:
+        in_hardware = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.autocast(device.type, torch.bfloat16, enabled=in_hardware)
+
+
+@torch.no_grad()
+def _update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Exponential moving average of weights and statistics."""
+    for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if kept.dtype.is_floating_point:
+            kept.lerp_(new, 1 - decay)
+        else:
+            kept.copy_(new)

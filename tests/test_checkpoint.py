@@ -1,0 +1,107 @@
+import os
+import pickle
+import zipfile
+
+import pytest
+import torch
+
+from speech_emotion.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
+from speech_emotion.features import FeatureSettings
+from speech_emotion.model import EmotionCNN, ModelSettings
+
+
+@pytest.fixture
+def saved(tmp_path):
+    torch.manual_seed(0)
+    features = FeatureSettings(n_mfcc=20)
+    model = EmotionCNN(ModelSettings.for_features(features, n_classes=3)).eval()
+    checkpoint = Checkpoint(
+        model, ["calm", "happy", "sad"], features, temperature=1.5, split={"held_out": ["03-01-01-01-01-01-01"]}
+    )
+    save_checkpoint(tmp_path / "model.pt", checkpoint)
+    return checkpoint, tmp_path / "model.pt"
+
+
+def test_what_was_saved_comes_back(saved):
+    before, path = saved
+    after = load_checkpoint(path)
+    assert (after.labels, after.features, after.temperature) == (before.labels, before.features, 1.5)
+    assert after.split == before.split and after.versions["torch"] == str(torch.__version__)
+    assert not after.model.training
+    inputs = torch.randn(2, 20, before.features.n_frames)
+    torch.testing.assert_close(after.model(inputs), before.model(inputs))
+    assert os.listdir(path.parent) == ["model.pt"]
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.system, ("touch exploded",)
+
+
+def altered(path, **changes):
+    content = torch.load(path, weights_only=True) | changes
+    torch.save(content, path)
+
+
+def damage_missing(path):
+    path.unlink()
+
+
+def damage_empty(path):
+    path.write_bytes(b"")
+
+
+def damage_text(path):
+    path.write_text("not a model")
+
+
+def damage_cut(path):
+    path.write_bytes(path.read_bytes()[:-1000])
+
+
+def damage_zip(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("a.txt", "hello")
+
+
+def damage_code(path):
+    torch.save({"format": Bomb()}, path)
+
+
+def damage_pickle(path):
+    path.write_bytes(pickle.dumps(Bomb()))
+
+
+def damage_foreign(path):
+    torch.save({"state_dict": {}}, path)
+
+
+def damage_tensor(path):
+    torch.save(torch.zeros(3), path)
+
+
+def damage_version(path):
+    altered(path, format_version=99)
+
+
+def damage_settings(path):
+    altered(path, features={"sample_rate": 1, "colour": "blue"})
+
+
+def damage_weights(path):
+    altered(path, state_dict={})
+
+
+def damage_labels(path):
+    altered(path, labels=["calm"])
+
+
+@pytest.mark.parametrize("damage", [f for name, f in sorted(globals().items()) if name.startswith("damage_")])
+def test_every_other_file_is_refused_in_one_sentence_and_runs_nothing(saved, damage, monkeypatch):
+    _, path = saved
+    monkeypatch.chdir(path.parent)
+    damage(path)
+    with pytest.raises(CheckpointError, match="model.pt") as error:
+        load_checkpoint(path)
+    assert "\n" not in str(error.value)
+    assert not (path.parent / "exploded").exists()

@@ -1,0 +1,84 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+import torch.utils.flop_counter
+
+from speech_emotion.cache import log_mels
+from speech_emotion.features import FeatureSettings
+from speech_emotion.model import EmotionCNN, ModelSettings
+from speech_emotion.ravdess import EMOTIONS, clip_table
+from speech_emotion.splits import stratified_split
+from speech_emotion.training import SCHEDULES, TrainingSettings, train
+
+CPU = torch.device("cpu")
+FEATURES = FeatureSettings(n_mels=32, n_mfcc=32)
+
+
+@pytest.fixture(scope="module")
+def clips(tone_data):
+    return clip_table(tone_data)
+
+
+@pytest.fixture(scope="module")
+def cache_dir(tmp_path_factory):
+    return tmp_path_factory.mktemp("cache")
+
+
+def test_the_network_can_learn_eight_clips_by_heart(clips, cache_dir):
+    eight = clips.drop_duplicates("emotion")
+    settings = TrainingSettings(epochs=80, mixup=0.0, label_smoothing=0.0, ema_decay=0.9, augment=False)
+    checkpoint, history = train(eight, eight, list(EMOTIONS), settings, FEATURES, CPU, cache_dir)
+    assert len(eight) == 8
+    assert history["validation_accuracy"].iloc[-1] == 1.0
+    assert history["validation_loss"].iloc[-1] < 0.5 * history["validation_loss"].iloc[0]
+    assert checkpoint.labels == list(EMOTIONS) and not checkpoint.model.training
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_every_schedule_trains_and_the_same_seed_gives_the_same_network(clips, cache_dir, schedule):
+    rest, held_out = stratified_split(clips, seed=0)
+    settings = TrainingSettings(epochs=1, schedule=schedule)
+    runs = [train(rest, held_out, list(EMOTIONS), settings, FEATURES, CPU, cache_dir) for _ in range(2)]
+    (first, history), (second, _) = runs
+    assert list(history.columns) == [
+        "epoch", "training_loss", "training_accuracy", "validation_loss", "validation_accuracy",
+    ]  # fmt: skip
+    assert np.isfinite(history.to_numpy()).all()
+    for one, other in zip(first.model.parameters(), second.model.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_an_unknown_schedule_is_refused(clips, cache_dir):
+    with pytest.raises(ValueError, match="schedule is 'linear', expected one of"):
+        train(clips, clips, list(EMOTIONS), TrainingSettings(schedule="linear"), FEATURES, CPU, cache_dir)
+
+
+def test_a_cache_of_other_settings_or_clips_is_not_used(clips, tmp_path):
+    few = clips.head(3)
+    first = log_mels(few, FEATURES, 0.0, tmp_path)
+    assert first.shape == (3, 32, 151)
+    assert torch.equal(first, log_mels(few, FEATURES, 0.0, tmp_path))
+    assert len(list(tmp_path.iterdir())) == 1
+    assert not torch.equal(first, log_mels(few, replace(FEATURES, f_max=6_000.0), 0.0, tmp_path))
+    assert not torch.equal(first, log_mels(clips.tail(3), FEATURES, 0.0, tmp_path))
+    assert log_mels(few, FEATURES, 0.5, tmp_path).shape == (3, 32, 201)
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_training_reads_each_clip_once(clips, tmp_path, monkeypatch):
+    few = clips.head(16)
+    settings = TrainingSettings(epochs=2)
+    train(few, few, list(EMOTIONS), settings, FEATURES, CPU, tmp_path)
+    monkeypatch.setattr("speech_emotion.cache.load_audio", None)
+    train(few, few, list(EMOTIONS), settings, FEATURES, CPU, tmp_path)
+
+
+def test_the_network_stays_within_its_budget():
+    features = FeatureSettings()
+    model = EmotionCNN(ModelSettings.for_features(features, n_classes=8)).eval()
+    with torch.utils.flop_counter.FlopCounterMode(display=False) as counter:
+        assert model(torch.zeros(1, features.n_mfcc, features.n_frames)).shape == (1, 8)
+    assert counter.get_total_flops() / 2 < 150e6
+    assert sum(parameter.numel() for parameter in model.parameters()) < 2.5e6
