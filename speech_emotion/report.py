@@ -1,0 +1,109 @@
+"""The written results of a run, and the tables and pictures of the README that are made from them without audio."""
+
+import re
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pandas as pd
+
+from speech_emotion.evaluation import (
+    accuracy,
+    bootstrap_interval,
+    expected_calibration_error,
+    read_predictions,
+    recalls,
+    uar,
+)
+from speech_emotion.plots import plot_confusion, plot_history, plot_recalls, plot_reliability, use_style
+
+
+def write_results(folder: str | Path, name: str, history: pd.DataFrame, predictions: pd.DataFrame) -> None:
+    """Keep what one run gave: `histories/NAME.csv`, `predictions/NAME.csv`."""
+    for kind, table in (("histories", history), ("predictions", predictions)):
+        path = Path(folder, kind, f"{name}.csv")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(path, index=False, float_format="%.5f")
+
+
+def write_report(results: str | Path, repository: str | Path) -> None:
+    """Make `results/figures` anew and replace the tables between the markers of README.md and MODEL_CARD.md."""
+    runs = {path.stem: read_predictions(path) for path in sorted(Path(results, "predictions").glob("*.csv"))}
+    if not runs:
+        raise FileNotFoundError(f"there are no predictions in {results}/predictions; python3 train.py makes them")
+    figures = Path(results, "figures")
+    figures.mkdir(exist_ok=True)
+    write_figures(runs, Path(results), figures)
+    replace_between_markers(Path(repository, "README.md"), "results", results_table(runs))
+    replace_between_markers(Path(repository, "MODEL_CARD.md"), "groups", groups_table(runs["random8-split0"]))
+
+
+def write_figures(runs: dict[str, pd.DataFrame], results: Path, figures: Path) -> None:
+    use_style()
+    both = {"eight emotions": runs["random8-split0"], "without sad": runs["random7-split0"]}
+    pictures = {
+        "confusion-eight": plot_confusion(both["eight emotions"], "model.pt"),
+        "confusion-without-sad": plot_confusion(both["without sad"], "model_sad_removed.pt"),
+        "recalls": plot_recalls(both),
+        "reliability": plot_reliability(both),
+        "learning-curves": plot_history(pd.read_csv(results / "histories" / "random8-split0.csv")),
+    }
+    for name, figure in pictures.items():
+        figure.savefig(figures / f"{name}.png")
+        plt.close(figure)
+
+
+def results_table(runs: dict[str, pd.DataFrame]) -> str:
+    """Markdown: a row for each question, from every run that answers it, with 95 % bootstrap intervals."""
+    rows = []
+    for question, prefix, channel, by in (
+        ("known speakers, eight emotions", "random8-split", None, "clip"),
+        ("known speakers, without sad", "random7-split", None, "clip"),
+        ("unseen speakers, speech", "speaker8-fold", "speech", "actor"),
+        ("unseen speakers, speech and song", "speaker8-fold", None, "actor"),
+        ("control: shuffled labels", "random8-split0-shuffled", None, "clip"),
+    ):
+        tables = [
+            table if channel is None else table[table["channel"] == channel]
+            for name, table in runs.items()
+            if name.startswith(prefix) and name.endswith("-shuffled") == prefix.endswith("-shuffled")
+        ]
+        if tables:
+            rows.append([question, len(tables), *_mean_and_interval(tables, by)])
+    header = ["question", "runs", "clips", "accuracy", "UAR", "calibration error"]
+    return _markdown(header, rows)
+
+
+def _mean_and_interval(tables: list[pd.DataFrame], by: str) -> list[str]:
+    """Clips, mean accuracy and UAR over the runs, each with its interval, and the mean calibration error."""
+    together = pd.concat(tables)
+    cells = [str(len(together))]
+    for metric in (accuracy, uar):
+        low, high = bootstrap_interval(together, metric, by)
+        mean = sum(metric(table) for table in tables) / len(tables)
+        cells.append(f"{mean:.3f} ({low:.3f} to {high:.3f})")
+    errors = [expected_calibration_error(table) for table in tables]
+    return [*cells, f"{sum(errors) / len(errors):.3f}"]
+
+
+def groups_table(predictions: pd.DataFrame) -> str:
+    """Markdown: accuracy by emotion, sex, channel and intensity."""
+    rows = [[emotion, (predictions["emotion"] == emotion).sum(), f"{value:.3f}"]
+            for emotion, value in recalls(predictions).items()]  # fmt: skip
+    for part in ("sex", "channel", "intensity"):
+        rows += [[value, len(group), f"{accuracy(group):.3f}"] for value, group in predictions.groupby(part)]
+    return _markdown(["group", "clips", "recognised"], rows)
+
+
+def _markdown(header: list[str], rows: list[list]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def replace_between_markers(path: Path, marker: str, text: str) -> None:
+    """Put `text` between <!-- marker --> and <!-- /marker -->; raises ValueError when they are not there."""
+    begin, end = f"<!-- {marker} -->", f"<!-- /{marker} -->"
+    document = path.read_text(encoding="utf-8")
+    replaced, n = re.subn(f"{begin}.*?{end}", lambda _: f"{begin}\n{text}\n{end}", document, flags=re.DOTALL)
+    if n != 1:
+        raise ValueError(f"{path} has no {begin} ... {end} to fill")
+    path.write_text(replaced, encoding="utf-8")
