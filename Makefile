@@ -1,0 +1,42 @@
+VENV ?= .venv
+PYTHON ?= python3
+RUN = $(VENV)/bin/python
+
+.PHONY: eval test train report notebook lint clean
+
+eval: $(VENV)/installed  ## classify eval_data/ and write out.csv
+	$(RUN) eval.py
+
+test: $(VENV)/installed-dev lint  ## everything that must hold
+	$(RUN) -m pytest
+
+lint: $(VENV)/installed-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+
+train: $(VENV)/installed  ## both checkpoints, from data/
+	$(RUN) train.py
+	$(RUN) train.py --drop sad
+
+crossval: $(VENV)/installed  ## every held-out prediction under results/
+	for n in 0 1 2 3 4; do $(RUN) train.py --split $$n && $(RUN) train.py --split $$n --drop sad && $(RUN) train.py --fold $$n || exit; done
+
+report: $(VENV)/installed  ## the tables and pictures, from results/, without audio
+	$(RUN) train.py report
+
+notebook: $(VENV)/installed  ## run the notebook from top to bottom, in place
+	$(VENV)/bin/jupyter nbconvert --to notebook --execute --inplace audioClassification.ipynb
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: requirements.txt | $(VENV)/bin/python
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) .cache out.csv
