@@ -1,6 +1,7 @@
 """Save and load a trained model: one file of tensors, strings, numbers and lists, and never any code."""
 
 import platform
+import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -63,7 +64,9 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     if not path.is_file():
         raise CheckpointError(f"there is no model file {path}; python3 train.py makes one")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's thoughts on how a foreign file was pickled
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises anything from EOFError to UnpicklingError on a foreign file
         raise CheckpointError(f"{path} is not a readable model file: damaged, foreign, or with code in it") from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:

@@ -1,13 +1,12 @@
 """The network: MFCC in, one logit per emotion out.
 
-B: clips, C: coefficients, M: mel bands, T: frames, K: emotions.
+B: clips, C: coefficients, T: frames, K: emotions.
 """
 
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-import torchaudio.functional as AF
 from torch import nn
 
 from speech_emotion.features import FeatureSettings
@@ -19,36 +18,28 @@ class ModelSettings:
 
     n_classes: int
     n_mfcc: int
-    n_mels: int
     n_frames: int
     channels: tuple[int, ...] = (32, 64, 128, 256)  # of the stem and of each residual block
-    n_embedding: int = 128  # per time step, after the frequencies are joined
+    n_embedding: int = 128  # per time step, after the coefficients are joined
     dropout: float = 0.3
 
     @classmethod
     def for_features(cls, features: FeatureSettings, n_classes: int, **others) -> "ModelSettings":
-        return cls(n_classes, features.n_mfcc, features.n_mels, features.n_frames, **others)
+        return cls(n_classes, features.n_mfcc, features.n_frames, **others)
 
 
 class EmotionCNN(nn.Module):
-    """A residual CNN over time and frequency whose last layer knows when in the window a thing happens.
-
-    The cosine transform that makes MFCC is undone first: neighbouring coefficients have nothing in common, while
-    neighbouring frequencies do, and a kernel can only use neighbours. With n_mfcc < n_mels that is a smoothed
-    spectrum, without the harmonics.
-    """
+    """A residual CNN over coefficients and time whose last layer knows when in the window a thing happens."""
 
     def __init__(self, settings: ModelSettings):
         super().__init__()
         self.settings = settings
-        dct = AF.create_dct(settings.n_mfcc, settings.n_mels, norm="ortho")
-        self.register_buffer("dct", dct, persistent=False)  # (M, C)
-        self.norm = nn.BatchNorm1d(settings.n_mels)
+        self.norm = nn.BatchNorm1d(settings.n_mfcc)  # brings every coefficient to the same scale
 
         stem, *wider = settings.channels
         blocks = [ResidualBlock(i, o) for i, o in zip(settings.channels, wider, strict=False)]
         self.blocks = nn.Sequential(_convolution(1, stem, 5, stride=2), nn.ReLU(), *blocks)
-        height, width = settings.n_mels, settings.n_frames
+        height, width = settings.n_mfcc, settings.n_frames
         for _ in settings.channels:
             height, width = (height + 1) // 2, (width + 1) // 2
         self.join = nn.Sequential(_convolution(settings.channels[-1], settings.n_embedding, (height, 1)), nn.ReLU())
@@ -57,8 +48,7 @@ class EmotionCNN(nn.Module):
 
     def forward(self, mfcc: torch.Tensor) -> torch.Tensor:
         """(B, C, T) → logits (B, K)."""
-        x = self.norm(torch.einsum("mc,bct->bmt", self.dct, mfcc))  # (B, M, T)
-        x = x[:, None].contiguous(memory_format=torch.channels_last)  # (B, 1, M, T)
+        x = self.norm(mfcc)[:, None].contiguous(memory_format=torch.channels_last)  # (B, 1, C, T)
         x = self.join(self.blocks(x))  # (B, n_embedding, 1, T/16)
         return self.classify(self.dropout(x.flatten(1)))
 
@@ -78,6 +68,6 @@ class ResidualBlock(nn.Module):
 
 
 def _convolution(n_in: int, n_out: int, kernel, stride: int = 1) -> nn.Sequential:
-    """A convolution that keeps the size (but for its stride, and but for a kernel over all frequencies), normalised."""
+    """A convolution that keeps the size (but for its stride, and but for a kernel over all coefficients), normalised."""
     padding = kernel // 2 if isinstance(kernel, int) else 0
     return nn.Sequential(nn.Conv2d(n_in, n_out, kernel, stride, padding, bias=False), nn.BatchNorm2d(n_out))

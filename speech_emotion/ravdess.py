@@ -9,8 +9,10 @@ import re
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
+if TYPE_CHECKING:  # eval.py reads names without paying for pandas
+    import pandas as pd
 
 MODALITIES = ("audio-video", "video-only", "audio-only")
 CHANNELS = ("speech", "song")
@@ -92,13 +94,15 @@ def expected_clips() -> set[str]:
     return stems
 
 
-def clip_table(data_dir: str | Path) -> pd.DataFrame:
+def clip_table(data_dir: str | Path) -> "pd.DataFrame":
     """One row per clip below `data_dir`, at any depth, sorted by file stem.
 
     Columns: clip (file stem), path, then the parts of the name: modality, channel, emotion, intensity,
     statement, repetition, actor, sex. A stem found twice (the Kaggle archive nests a second copy) counts once.
     Raises NoDataError when there is no clip at all.
     """
+    import pandas as pd
+
     rows = {}
     for folder, subfolders, files in os.walk(data_dir, followlinks=True):
         subfolders.sort()
@@ -112,7 +116,7 @@ def clip_table(data_dir: str | Path) -> pd.DataFrame:
     return pd.DataFrame(rows.values()).sort_values("clip", ignore_index=True)
 
 
-def check_table(table: pd.DataFrame) -> list[str]:
+def check_table(table: "pd.DataFrame") -> list[str]:
     """One sentence for each way in which the clips differ from the release; empty when complete."""
     found, expected = set(table["clip"]), expected_clips()
     problems = []
