@@ -68,6 +68,6 @@ class ResidualBlock(nn.Module):
 
 
 def _convolution(n_in: int, n_out: int, kernel, stride: int = 1) -> nn.Sequential:
-    """A convolution that keeps the size (but for its stride, and but for a kernel over all coefficients), normalised."""
+    """A normalised convolution; a square kernel keeps the size but for its stride."""
     padding = kernel // 2 if isinstance(kernel, int) else 0
     return nn.Sequential(nn.Conv2d(n_in, n_out, kernel, stride, padding, bias=False), nn.BatchNorm2d(n_out))

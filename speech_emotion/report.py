@@ -17,9 +17,12 @@ from speech_emotion.evaluation import (
 from speech_emotion.plots import plot_confusion, plot_history, plot_recalls, plot_reliability, use_style
 
 
-def write_results(folder: str | Path, name: str, history: pd.DataFrame, predictions: pd.DataFrame) -> None:
-    """Keep what one run gave: `histories/NAME.csv`, `predictions/NAME.csv`."""
-    for kind, table in (("histories", history), ("predictions", predictions)):
+def write_results(
+    folder: str | Path, name: str, parts: dict[str, pd.DataFrame], history: pd.DataFrame, predictions: pd.DataFrame
+) -> None:
+    """Keep one run: which clip was in which part, its learning curve, its predictions; each as KIND/NAME.csv."""
+    split = pd.concat([clips[["clip"]].assign(part=part) for part, clips in parts.items()]).sort_values("clip")
+    for kind, table in (("splits", split), ("histories", history), ("predictions", predictions)):
         path = Path(folder, kind, f"{name}.csv")
         path.parent.mkdir(parents=True, exist_ok=True)
         table.to_csv(path, index=False, float_format="%.5f")

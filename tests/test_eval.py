@@ -127,7 +127,8 @@ def test_help_does_not_wait_for_torch(tmp_path):
 
 def test_classifying_does_not_import_what_it_does_not_use(tmp_path, model):
     soundfile.write(tmp_path / "a.wav", np.zeros(100), 16_000)
-    code = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); import eval; eval.main(['a.wav', '--model', {str(model)!r}])\n"
+    code = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); import eval\n"
+    code += f"eval.main(['a.wav', '--model', {str(model)!r}])\n"
     code += "print(sorted({'librosa', 'matplotlib', 'seaborn', 'sklearn', 'pandas'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert result.stdout.endswith("[]\n")
