@@ -31,8 +31,14 @@ def load_audio(path: str | Path, sample_rate: int) -> torch.Tensor:
         raise AudioError(f"cannot read {path}: it holds no samples")
     if not np.isfinite(samples).all():
         raise AudioError(f"cannot read {path}: it holds NaN or infinite samples")
-    waveform = torch.from_numpy(samples.mean(axis=1))
-    return resample(waveform, file_rate, sample_rate) if file_rate != sample_rate else waveform
+    return to_mono(samples, file_rate, sample_rate)
+
+
+def to_mono(samples: np.ndarray, rate: int, sample_rate: int) -> torch.Tensor:
+    """(samples,) or (samples, channels) at `rate` Hz → (samples,) float32 at `sample_rate` Hz, channels averaged."""
+    mono = samples if samples.ndim == 1 else samples.mean(axis=1)
+    waveform = torch.from_numpy(np.ascontiguousarray(mono, dtype=np.float32))
+    return resample(waveform, rate, sample_rate) if rate != sample_rate else waveform
 
 
 def find_onset(waveform: torch.Tensor, sample_rate: int) -> float:

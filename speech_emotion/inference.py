@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from speech_emotion.audio import AudioError, load_audio
+from speech_emotion.audio import AudioError, load_audio, to_mono
 from speech_emotion.checkpoint import Checkpoint, load_checkpoint
 from speech_emotion.features import MFCC, recording_window
 
@@ -94,14 +95,23 @@ class Predictor:
                     if isinstance(window, AudioError):
                         yield Prediction(str(path), error=str(window))
                     else:
-                        by_label = dict(zip(self.labels, next(probabilities), strict=True))
-                        yield Prediction(str(path), max(by_label, key=by_label.get), by_label)
+                        yield self._prediction(path, next(probabilities))
+
+    def predict_waveform(self, samples: np.ndarray, sample_rate: int) -> Prediction:
+        """One recording that is already in memory: (samples,) or (samples, channels), float, full scale at 1."""
+        waveform = to_mono(samples, sample_rate, self.features.sample_rate)
+        window = recording_window(waveform, self.features)
+        return self._prediction("", self.probabilities(window[None])[0].tolist())
 
     @torch.inference_mode()
     def probabilities(self, windows: torch.Tensor) -> torch.Tensor:
         """(B, window_samples) → (B, classes)."""
         logits = self.model(self.mfcc(windows.to(self.device)))
         return (logits / self.temperature).softmax(dim=1).cpu()
+
+    def _prediction(self, path: str | Path, probabilities: list[float]) -> Prediction:
+        by_label = dict(zip(self.labels, probabilities, strict=True))
+        return Prediction(str(path), max(by_label, key=by_label.get), by_label)
 
     def _read(self, path: str | Path) -> torch.Tensor | AudioError:
         try:

@@ -51,6 +51,17 @@ def plot_history(history: pd.DataFrame):
     return figure
 
 
+def plot_schedules(histories: dict[str, pd.DataFrame]):
+    """Validation loss and accuracy of the same network under several learning-rate schedules."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    for ax, measure in zip(axes, ("loss", "accuracy"), strict=True):
+        for name, history in histories.items():
+            ax.plot(history["epoch"], history[f"validation_{measure}"], label=name)
+        ax.set(xlabel="epoch", title=f"validation {measure}")
+        ax.legend(frameon=False)
+    return figure
+
+
 def plot_confusion(predictions: pd.DataFrame, title: str = ""):
     """Share of each true emotion's clips that was given each emotion, with the counts written in."""
     labels = label_columns(predictions)

@@ -14,7 +14,7 @@ from speech_emotion.evaluation import (
     recalls,
     uar,
 )
-from speech_emotion.plots import plot_confusion, plot_history, plot_recalls, plot_reliability, use_style
+from speech_emotion.plots import plot_confusion, plot_history, plot_recalls, plot_reliability, plot_schedules, use_style
 
 
 def write_results(
@@ -36,14 +36,23 @@ def write_report(results: str | Path, repository: str | Path) -> None:
     figures = Path(results, "figures")
     figures.mkdir(exist_ok=True)
     write_figures(runs, Path(results), figures)
-    replace_between_markers(Path(repository, "README.md"), "results", results_table(runs))
+    readme = Path(repository, "README.md")
+    replace_between_markers(readme, "checkpoints", checkpoints_table(runs))
+    replace_between_markers(readme, "results", results_table(runs))
+    robustness = pd.read_csv(Path(results, "robustness.csv"))
+    replace_between_markers(readme, "robustness", robustness_table(robustness))
     replace_between_markers(Path(repository, "MODEL_CARD.md"), "groups", groups_table(runs["random8-split0"]))
 
 
 def write_figures(runs: dict[str, pd.DataFrame], results: Path, figures: Path) -> None:
     use_style()
     both = {"eight emotions": runs["random8-split0"], "without sad": runs["random7-split0"]}
+    schedules = {
+        name: pd.read_csv(results / "histories" / f"random7-split0{suffix}.csv")
+        for name, suffix in (("one cycle", ""), ("cosine, warm restarts", "-cosine_warm_restarts"))
+    }
     pictures = {
+        "schedules": plot_schedules(schedules),
         "confusion-eight": plot_confusion(both["eight emotions"], "model.pt"),
         "confusion-without-sad": plot_confusion(both["without sad"], "model_sad_removed.pt"),
         "recalls": plot_recalls(both),
@@ -53,6 +62,15 @@ def write_figures(runs: dict[str, pd.DataFrame], results: Path, figures: Path) -
     for name, figure in pictures.items():
         figure.savefig(figures / f"{name}.png")
         plt.close(figure)
+
+
+def checkpoints_table(runs: dict[str, pd.DataFrame]) -> str:
+    """Markdown: the two committed models on their own test clips."""
+    rows = [
+        [f"`{file}`", len(runs[name]), f"{accuracy(runs[name]):.4f}", f"{uar(runs[name]):.4f}"]
+        for file, name in (("model.pt", "random8-split0"), ("model_sad_removed.pt", "random7-split0"))
+    ]
+    return _markdown(["model", "test clips", "accuracy", "UAR"], rows)
 
 
 def results_table(runs: dict[str, pd.DataFrame]) -> str:
@@ -68,7 +86,7 @@ def results_table(runs: dict[str, pd.DataFrame]) -> str:
         tables = [
             table if channel is None else table[table["channel"] == channel]
             for name, table in runs.items()
-            if name.startswith(prefix) and name.endswith("-shuffled") == prefix.endswith("-shuffled")
+            if re.fullmatch(rf"{prefix}\d*", name)
         ]
         if tables:
             rows.append([question, len(tables), *_mean_and_interval(tables, by)])
@@ -86,6 +104,15 @@ def _mean_and_interval(tables: list[pd.DataFrame], by: str) -> list[str]:
         cells.append(f"{mean:.3f} ({low:.3f} to {high:.3f})")
     errors = [expected_calibration_error(table) for table in tables]
     return [*cells, f"{sum(errors) / len(errors):.3f}"]
+
+
+def robustness_table(robustness: pd.DataFrame) -> str:
+    """Markdown: accuracy under each condition and the points lost against the first, the clips as recorded."""
+    lost = 100 * (robustness["accuracy"].iloc[0] - robustness["accuracy"])
+    rows = zip(
+        robustness["condition"], robustness["accuracy"].map("{:.3f}".format), lost.map("{:.1f}".format), strict=True
+    )
+    return _markdown(["condition", "accuracy", "points lost"], [list(row) for row in rows])
 
 
 def groups_table(predictions: pd.DataFrame) -> str:

@@ -1,0 +1,123 @@
+"""What other people's recordings do to a clip: each condition maps (samples,) float32 at a sample rate to the same.
+
+They are applied to test clips only, and share no code with the augmentation that training uses.
+"""
+
+import io
+from collections.abc import Callable
+from functools import partial
+
+import av
+import librosa
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from speech_emotion.audio import load_audio
+from speech_emotion.evaluation import accuracy, prediction_table
+from speech_emotion.inference import Predictor
+
+Condition = Callable[[np.ndarray, int], np.ndarray]
+
+
+def without_silence(samples: np.ndarray, sample_rate: int) -> np.ndarray:
+    """Cut where the level stays 40 dB below the loudest point."""
+    return librosa.effects.trim(samples, top_db=40)[0]
+
+
+def padded(samples: np.ndarray, sample_rate: int, before_s: float = 0, after_s: float = 0) -> np.ndarray:
+    return np.pad(samples, (round(before_s * sample_rate), round(after_s * sample_rate)))
+
+
+def at_level(samples: np.ndarray, sample_rate: int, gain_db: float) -> np.ndarray:
+    """Quieter, and stored with 16 bits, so that little is left of the faintest clips."""
+    return np.round(samples * 10 ** (gain_db / 20) * 32767) / 32767
+
+
+def clipped(samples: np.ndarray, sample_rate: int, overload_db: float) -> np.ndarray:
+    """The loudest point is `overload_db` beyond what the recorder can hold."""
+    return np.clip(samples / np.abs(samples).max() * 10 ** (overload_db / 20), -1, 1)
+
+
+def resampled(samples: np.ndarray, sample_rate: int, to: int) -> np.ndarray:
+    """What is left after a recording at the rate `to`."""
+    low = librosa.resample(samples, orig_sr=sample_rate, target_sr=to)
+    return librosa.resample(low, orig_sr=to, target_sr=sample_rate)
+
+
+def coded(samples: np.ndarray, sample_rate: int, codec: str, container: str, bit_rate: int) -> np.ndarray:
+    """Through a lossy codec and back, in memory."""
+    file = io.BytesIO()
+    with av.open(file, "w", format=container) as output:
+        stream = output.add_stream(codec, rate=sample_rate, layout="mono", bit_rate=bit_rate)
+        pcm = (np.clip(samples, -1, 1) * 32767).astype(np.int16)
+        frame = av.AudioFrame.from_ndarray(pcm[None], format="s16", layout="mono")
+        frame.sample_rate = sample_rate
+        for resampled_frame in av.AudioResampler(stream.format, "mono", sample_rate, stream.frame_size).resample(frame):
+            output.mux(stream.encode(resampled_frame))
+        output.mux(stream.encode(None))
+    file.seek(0)
+    with av.open(file) as source:
+        to_float = av.AudioResampler("flt", "mono", sample_rate)
+        frames = [part.to_ndarray()[0] for frame in source.decode(audio=0) for part in to_float.resample(frame)]
+    return np.concatenate(frames)
+
+
+def noisy(samples: np.ndarray, sample_rate: int, noise: np.ndarray, snr_db: float) -> np.ndarray:
+    """`noise` added, `snr_db` below the power of the heard part."""
+    noise = np.resize(noise, samples.shape)
+    heard = without_silence(samples, sample_rate)
+    gain = np.sqrt(np.mean(heard**2) / np.mean(noise**2) / 10 ** (snr_db / 10))
+    return samples + gain * noise
+
+
+def reverberated(samples: np.ndarray, sample_rate: int, rt60_s: float, seed: int = 0) -> np.ndarray:
+    """A room by Polack's model: exponentially decaying noise, as strong as the direct sound, 5 ms after it."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(round(rt60_s * sample_rate)) / sample_rate
+    tail = rng.normal(size=len(time)) * 10 ** (-3 * time / rt60_s) * (time > 0.005)
+    impulse = tail / np.sqrt(np.sum(tail**2))
+    impulse[0] = 1.0
+    length = len(samples) + len(impulse) - 1
+    return np.fft.irfft(np.fft.rfft(samples, length) * np.fft.rfft(impulse, length), length)[: len(samples)]
+
+
+def conditions(voices: list[np.ndarray], sample_rate: int) -> dict[str, Condition]:
+    """Every condition by its name; `voices` are the speakers of the babble."""
+    rng = np.random.default_rng(0)
+    white = rng.normal(size=10 * sample_rate)
+    loudness = [np.sqrt(np.mean(voice**2)) for voice in voices]
+    babble = sum(np.resize(voice / level, 10 * sample_rate) for voice, level in zip(voices, loudness, strict=True))
+    return {
+        "as recorded": lambda samples, sample_rate: samples,
+        "silence cut off": without_silence,
+        "1 s of silence before": partial(padded, before_s=1),
+        "2 s of silence after": partial(padded, after_s=2),
+        "level -30 dB": partial(at_level, gain_db=-30),
+        "level -12 dB": partial(at_level, gain_db=-12),
+        "6 dB overload, clipped": partial(clipped, overload_db=6),
+        "sampled at 16 kHz": partial(resampled, to=16_000),
+        "sampled at 8 kHz": partial(resampled, to=8_000),
+        "MP3, 64 kbit/s": partial(coded, codec="libmp3lame", container="mp3", bit_rate=64_000),
+        "Opus, 24 kbit/s": partial(coded, codec="libopus", container="ogg", bit_rate=24_000),
+        "white noise, 20 dB": partial(noisy, noise=white, snr_db=20),
+        "white noise, 10 dB": partial(noisy, noise=white, snr_db=10),
+        "babble, 20 dB": partial(noisy, noise=babble, snr_db=20),
+        "babble, 10 dB": partial(noisy, noise=babble, snr_db=10),
+        "room, RT60 0.4 s": partial(reverberated, rt60_s=0.4),
+    }
+
+
+def measure(predictor: Predictor, test: pd.DataFrame, babblers: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy on the `test` clips under each condition: columns condition, accuracy.
+
+    `babblers` are clips of the training part; eight of them talk at once as the babble.
+    """
+    rate = predictor.features.sample_rate
+    voices = [load_audio(path, rate).numpy() for path in babblers["path"]]
+    clips = [load_audio(path, rate).numpy() for path in test["path"]]
+    rows = []
+    for name, condition in tqdm(conditions(voices, rate).items(), unit="condition"):
+        changed = (predictor.predict_waveform(condition(samples, rate), rate) for samples in clips)
+        rows.append({"condition": name, "accuracy": accuracy(prediction_table(test, changed))})
+    return pd.DataFrame(rows)

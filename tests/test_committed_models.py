@@ -1,0 +1,60 @@
+"""The checkpoints in the repository give the README's numbers; needs the real recordings under data/."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+from conftest import REPOSITORY
+
+from speech_emotion.checkpoint import load_checkpoint
+from speech_emotion.evaluation import accuracy, read_predictions
+from speech_emotion.ravdess import EMOTIONS, NoDataError, check_table, clip_table
+from speech_emotion.splits import stratified_split
+
+MODELS = {"model.pt": ("random8-split0", 0.87, 491), "model_sad_removed.pt": ("random7-split0", 0.89, 416)}
+
+
+def readme_accuracy(model: str) -> float:
+    row = re.search(
+        rf"^\| `{re.escape(model)}` \| \d+ \| ([\d.]+) \|", (REPOSITORY / "README.md").read_text(), re.MULTILINE
+    )
+    return float(row[1])
+
+
+@pytest.fixture(scope="module")
+def ravdess():
+    try:
+        table = clip_table(REPOSITORY / "data")
+    except NoDataError:
+        pytest.skip("RAVDESS is not under data/")
+    if check_table(table):
+        pytest.skip("RAVDESS under data/ is not complete")
+    return table
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_readme_has_the_number_of_the_committed_predictions(model):
+    name, least, n_clips = MODELS[model]
+    predictions = read_predictions(REPOSITORY / "results" / "predictions" / f"{name}.csv")
+    assert len(predictions) == n_clips
+    assert readme_accuracy(model) == round(accuracy(predictions), 4) >= least
+    assert set(load_checkpoint(REPOSITORY / model).split["test"]) == set(predictions["clip"])
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_eval_reaches_the_number_of_the_readme(model, ravdess, tmp_path):
+    labels = load_checkpoint(REPOSITORY / model).labels
+    assert labels == [emotion for emotion in EMOTIONS if emotion in labels]
+    _, test = stratified_split(ravdess[ravdess["emotion"].isin(labels)], seed=0)
+    command = [sys.executable, REPOSITORY / "eval.py", *test["path"], "--model", REPOSITORY / model]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    measured = re.search(r"(\d+) recordings have RAVDESS names: accuracy ([\d.]+)", result.stdout)
+    assert int(measured[1]) == MODELS[model][2]
+    # Another processor may round a tie the other way: two clips of slack.
+    assert float(measured[2]) == pytest.approx(readme_accuracy(model), abs=2.5 / len(test))
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_checkpoint_is_small_enough_to_commit(model):
+    assert (REPOSITORY / model).stat().st_size < 15e6
