@@ -35,6 +35,22 @@ class Augmentation(nn.Module):
         return self.uniform(like, 0, 1, *shape) < probability
 
 
+class Sometimes(Augmentation):
+    """Other modules, one after the other, for a random share of the clips; the rest pass untouched."""
+
+    def __init__(self, generator, probability: float, *modules: nn.Module):
+        super().__init__(generator, probability=probability)
+        self.chain = nn.Sequential(*modules)
+
+    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
+        chosen = self.chosen(log_mel, self.settings["probability"], len(log_mel))
+        if not chosen.any():
+            return log_mel
+        changed = log_mel.clone()
+        changed[chosen] = self.chain(log_mel[chosen])
+        return changed
+
+
 class Warp(Augmentation):
     """Speaking rate, pitch and formants, and where the speech sits: (B, M, T + 2 margins) → (B, M, T).
 

@@ -20,7 +20,7 @@ class FeatureSettings:
     n_fft: int = 2048  # samples; 43 ms
     hop_length: int = 960  # samples; 20 ms
     n_mels: int = 64
-    n_mfcc: int = 40
+    n_mfcc: int = 64  # all of them: no detail of the log-mel spectrum is lost
     f_min: float = 40.0  # Hz; below it there is hum, not voice
     f_max: float = 8_000.0  # Hz; what a phone or a 16 kHz file still has
     top_db: float = 80.0  # dB below the loudest point, the floor

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-from speech_emotion.augment import BandLimit, Equaliser, Mask, Noise, Reverberation, Warp
+from speech_emotion.augment import BandLimit, Equaliser, Mask, Noise, Reverberation, Sometimes, Warp
 from speech_emotion.cache import log_mels
 from speech_emotion.checkpoint import Checkpoint
 from speech_emotion.evaluation import fit_temperature
@@ -28,7 +28,7 @@ SCHEDULES = ("one_cycle", "cosine_warm_restarts", "constant")
 class TrainingSettings:
     """What a run depends on besides its clips; stored in the checkpoint."""
 
-    epochs: int = 60
+    epochs: int = 100
     batch_size: int = 64
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
@@ -44,10 +44,14 @@ def augmentation(features: FeatureSettings, generator: torch.Generator) -> nn.Se
     """What happens to every training clip, anew in every epoch, in the order in which the world does it."""
     return nn.Sequential(
         Warp(generator, features, frequency=0.1, time=0.1, shift_s=0.1),
-        Equaliser(generator, gain_db=3.0),
-        Reverberation(generator, features, probability=0.2, rt60_s=0.6),
-        Noise(generator, probability=0.3, snr_db=(5.0, 50.0)),
-        BandLimit(generator, features, probability=0.1),
+        Sometimes(
+            generator,
+            0.5,
+            Equaliser(generator, gain_db=3.0),
+            Reverberation(generator, features, probability=0.2, rt60_s=0.6),
+            Noise(generator, probability=0.3, snr_db=(5.0, 50.0)),
+            BandLimit(generator, features, probability=0.1),
+        ),
         Mask(generator, bands=10, frames=20),
     )
 
@@ -66,7 +70,7 @@ def train(
     Returns the checkpoint, with averaged weights and a temperature fitted on `validation`, and the history: epoch,
     then loss and accuracy of both parts. The last epoch counts, whatever the validation part says of it.
     """
-    torch.manual_seed(settings.seed)  # the network's first weights and its dropout
+    torch.manual_seed(settings.seed)  # the network's first weights, dropout, mixup
     generator = torch.Generator().manual_seed(settings.seed)
     mfcc = MFCC(features).to(device)
     augment = augmentation(features, generator) if settings.augment else Warp(generator, features, 0.0, 0.0, 0.0)
@@ -88,13 +92,19 @@ def train(
             losses, correct = 0.0, 0.0
             order = torch.randperm(len(training), generator=generator).to(device)
             for batch in order.tensor_split(n_batches):
-                inputs = mfcc.from_log_mel(augment(wide[batch].float()))  # (B, C, T)
+                # Each stream of the network sees the clips in its own augmentation, blended in the same pairs.
+                inputs = torch.stack(
+                    [mfcc.from_log_mel(augment(wide[batch].float())) for _ in range(2)]
+                )  # (2, B, C, T)
                 soft = F.one_hot(targets[batch], len(labels)).float()  # (B, K)
                 if settings.mixup:
                     inputs, soft = _mix(inputs, soft, settings.mixup, generator)
                 with _autocast(device):
-                    logits = network(inputs).float()
-                loss = F.cross_entropy(logits, soft, label_smoothing=settings.label_smoothing)
+                    logits = network.streams(*inputs).float()  # (2, B, K)
+                loss = (
+                    sum(F.cross_entropy(stream, soft, label_smoothing=settings.label_smoothing) for stream in logits)
+                    / 2
+                )
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -102,7 +112,7 @@ def train(
                 step += 1
                 _update_average(average, network, min(settings.ema_decay, step / (step + 10)))
                 losses += loss.item() * len(batch)
-                correct += (logits.argmax(1) == soft.argmax(1)).sum().item()
+                correct += (logits.mean(0).argmax(1) == soft.argmax(1)).sum().item()
             row = {"epoch": epoch, "training_loss": losses / len(order), "training_accuracy": correct / len(order)}
             row |= _validate(average, mfcc, validation, labels, features, device, cache_dir)
             history.append(row)
@@ -136,10 +146,10 @@ def _validate(model, mfcc, validation, labels, features, device, cache_dir) -> d
 
 
 def _mix(inputs, targets, alpha: float, generator: torch.Generator):
-    """mixup (Zhang et al., 2018): every clip blended with another, one weight for the batch."""
-    weight = float(torch._sample_dirichlet(torch.tensor([alpha, alpha]), generator)[0])
-    other = torch.randperm(len(inputs), generator=generator).to(inputs.device)
-    return weight * inputs + (1 - weight) * inputs[other], weight * targets + (1 - weight) * targets[other]
+    """mixup (Zhang et al., 2018): every clip of (2, B, C, T) blended with another, one weight for the batch."""
+    weight = float(torch.distributions.Beta(alpha, alpha).sample())
+    other = torch.randperm(len(targets), generator=generator).to(targets.device)
+    return weight * inputs + (1 - weight) * inputs[:, other], weight * targets + (1 - weight) * targets[other]
 
 
 def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict]:

@@ -2,7 +2,7 @@ import librosa
 import pytest
 import torch
 
-from speech_emotion.augment import BandLimit, Equaliser, Mask, Noise, Reverberation, Warp
+from speech_emotion.augment import BandLimit, Equaliser, Mask, Noise, Reverberation, Sometimes, Warp
 from speech_emotion.features import FeatureSettings
 from speech_emotion.training import MARGIN_S
 
@@ -78,3 +78,11 @@ def test_band_limit_leaves_the_low_bands_alone():
     limited = BandLimit(torch.Generator().manual_seed(0), FEATURES, probability=1.0)(speech)
     torch.testing.assert_close(limited[:, HZ < 3_000], speech[:, HZ < 3_000])
     assert (limited[:, -1] == -100).all()
+
+
+def test_sometimes_changes_its_share_of_the_clips():
+    speech = spectrograms(400)
+    generator = torch.Generator().manual_seed(0)
+    changed = Sometimes(generator, 0.25, Equaliser(generator, gain_db=3.0))(speech)
+    share = (changed != speech).flatten(1).any(dim=1).float().mean()
+    assert 0.18 < share < 0.32
