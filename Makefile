@@ -2,7 +2,7 @@ VENV ?= .venv
 PYTHON ?= python3
 RUN = $(VENV)/bin/python
 
-.PHONY: eval test train report notebook lint clean
+.PHONY: eval test data train crossval report notebook lint clean
 
 eval: $(VENV)/installed  ## classify eval_data/ and write out.csv
 	$(RUN) eval.py
@@ -13,6 +13,9 @@ test: $(VENV)/installed-dev lint  ## everything that must hold
 lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+data: $(VENV)/installed  ## download RAVDESS into data/
+	$(RUN) -m speech_emotion.download
 
 train: $(VENV)/installed  ## both checkpoints, from data/
 	$(RUN) train.py
@@ -25,7 +28,7 @@ report: $(VENV)/installed  ## the tables and pictures, from results/, without au
 	$(RUN) train.py report
 
 notebook: $(VENV)/installed  ## run the notebook from top to bottom, in place
-	$(VENV)/bin/jupyter nbconvert --to notebook --execute --inplace audioClassification.ipynb
+	$(VENV)/bin/jupyter nbconvert --to notebook --execute --inplace --coalesce-streams audioClassification.ipynb
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -40,9 +40,8 @@ AUDIO_SUFFIXES = (".wav", ".flac")
 COPIES = (frozenset({"03-01-03-01-02-01-07", "03-01-03-01-02-02-07"}),)
 
 NO_DATA = (
-    "No RAVDESS clips under {folder}: download Audio_Speech_Actors_01-24.zip and "
-    "Audio_Song_Actors_01-24.zip from https://zenodo.org/records/1188976\n"
-    "and unzip them into {folder}/speech_actors and {folder}/song_actors."
+    "No RAVDESS clips under {folder}: `make data` downloads them, or get the two Audio_*_Actors_01-24.zip from\n"
+    "https://zenodo.org/records/1188976 and unzip them into {folder}/speech_actors and {folder}/song_actors."
 )
 
 
@@ -83,14 +82,16 @@ def parse_name(name: str | Path) -> ClipName:
     return ClipName(**values)
 
 
-def expected_clips() -> set[str]:
-    """The 1440 + 1012 file stems of the audio-only release."""
+def expected_clips(channel: str | None = None) -> set[str]:
+    """The 1440 spoken and 1012 sung file stems of the audio-only release, or those of one channel."""
     stems = set()
-    for channel, emotions, actors in ((1, range(1, 9), ACTORS), (2, range(1, 7), sorted({*ACTORS} - {18}))):
+    for code, emotions, actors in ((1, range(1, 9), ACTORS), (2, range(1, 7), sorted({*ACTORS} - {18}))):
+        if channel not in (None, CHANNELS[code - 1]):
+            continue
         for emotion, intensity, statement, repetition, actor in product(emotions, (1, 2), (1, 2), (1, 2), actors):
             if emotion == 1 and intensity == 2:
                 continue  # neutral was recorded at normal intensity only
-            stems.add(f"03-{channel:02d}-{emotion:02d}-{intensity:02d}-{statement:02d}-{repetition:02d}-{actor:02d}")
+            stems.add(f"03-{code:02d}-{emotion:02d}-{intensity:02d}-{statement:02d}-{repetition:02d}-{actor:02d}")
     return stems
 
 
@@ -118,15 +119,13 @@ def clip_table(data_dir: str | Path) -> "pd.DataFrame":
 
 def check_table(table: "pd.DataFrame") -> list[str]:
     """One sentence for each way in which the clips differ from the release; empty when complete."""
-    found, expected = set(table["clip"]), expected_clips()
+    found = set(table["clip"])
     problems = []
-    for number, channel in enumerate(CHANNELS, start=1):
-        prefix = f"03-{number:02d}-"
-        missing = sorted(clip for clip in expected - found if clip.startswith(prefix))
-        if missing:
-            total = sum(clip.startswith(prefix) for clip in expected)
-            problems.append(f"{len(missing)} of {total} {channel} clips are missing: {_some(missing)}")
-    if unexpected := sorted(found - expected):
+    for channel in CHANNELS:
+        expected = expected_clips(channel)
+        if missing := sorted(expected - found):
+            problems.append(f"{len(missing)} of {len(expected)} {channel} clips are missing: {_some(missing)}")
+    if unexpected := sorted(found - expected_clips()):
         problems.append(f"{len(unexpected)} clips are not part of the audio-only release: {_some(unexpected)}")
     return problems
 
