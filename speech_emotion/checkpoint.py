@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from speech_emotion.features import FeatureSettings
+from speech_emotion.features import MFCC, FeatureSettings
 from speech_emotion.model import EmotionCNN, ModelSettings
 
 FORMAT = "speech-emotion-cnn"
@@ -77,19 +77,35 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             "train the model again with python3 train.py"
         )
     try:
-        model = EmotionCNN(ModelSettings(**content["model"]))
-        model.load_state_dict(content["state_dict"])
-        if len(content["labels"]) != model.settings.n_classes:
-            raise ValueError("one label per logit")
-        return Checkpoint(
-            model=model.eval(),
-            labels=[str(label) for label in content["labels"]],
-            features=FeatureSettings(**content["features"]),
-            temperature=float(content["temperature"]),
-            training=content["training"],
-            split=content["split"],
-            metrics=content["metrics"],
-            versions=content["versions"],
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        return _checkpoint(content)
+    except Exception as error:  # settings of the wrong kind make torch raise anything
         raise CheckpointError(f"{path} is incomplete or altered: its parts do not fit together") from error
+
+
+def _checkpoint(content: dict) -> Checkpoint:
+    features, settings = FeatureSettings(**content["features"]), ModelSettings(**content["model"])
+    labels, temperature = [str(label) for label in content["labels"]], float(content["temperature"])
+    if (settings.n_classes, settings.n_mfcc, settings.n_frames) != (len(labels), features.n_mfcc, features.n_frames):
+        raise ValueError("one label per logit, one input per feature")
+    if not 0 < temperature < float("inf"):
+        raise ValueError("a temperature is positive")
+    with torch.device("meta"):  # no memory for sizes that the weights may not have
+        model = EmotionCNN(settings)
+    expected = {name: (tensor.shape, tensor.dtype) for name, tensor in model.state_dict().items()}
+    weights = content["state_dict"]
+    if {name: (tensor.shape, tensor.dtype) for name, tensor in weights.items()} != expected:
+        raise ValueError("every weight has its shape and type")
+    if not all(tensor.isfinite().all() for tensor in weights.values()):
+        raise ValueError("weights are finite")
+    model.load_state_dict(weights, assign=True)
+    MFCC(features)
+    return Checkpoint(
+        model=model.eval(),
+        labels=labels,
+        features=features,
+        temperature=temperature,
+        training=content["training"],
+        split=content["split"],
+        metrics=content["metrics"],
+        versions=content["versions"],
+    )
