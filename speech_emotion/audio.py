@@ -44,16 +44,16 @@ def stream_audio(path: str | Path, sample_rate: int) -> Iterator[torch.Tensor]:
     """What load_audio returns, in pieces of about 30 s; raises AudioError on the way where load_audio does."""
     source = read_pieces(path)
     following = next(source, None)
-    before = torch.empty(0)  # the end of the last piece, heard again by the kernel of the next
+    rest, lead = torch.empty(0), 0  # what the kernel needs again, and how much of it was returned already
     while following is not None:
-        samples, rate = following
+        piece, rate = following
         following = next(source, None)
         p, q = _ratio(rate, sample_rate)
+        samples = torch.cat([rest, torch.from_numpy(piece)]) if len(rest) else torch.from_numpy(piece)
         margin = p * ceil((_ZERO_CROSSINGS * p / min(p, q) + 2) / p)
-        samples = torch.cat([before, torch.from_numpy(samples)]) if len(before) else torch.from_numpy(samples)
         end = len(samples) if following is None else (len(samples) - margin) // p * p
-        yield _resample(samples, p, q)[len(before) * q // p : ceil(end * q / p)]
-        before = samples[end - margin :]
+        yield _resample(samples, p, q)[lead * q // p : ceil(end * q / p)]
+        rest, lead = samples[end - margin :], margin
 
 
 def to_mono(samples: np.ndarray, rate: int, sample_rate: int) -> torch.Tensor:
@@ -75,7 +75,7 @@ def _ratio(rate: int, sample_rate: int) -> tuple[int, int]:
 
 
 def _resample(waveform: torch.Tensor, p: int, q: int) -> torch.Tensor:
-    return waveform if p == q else resample(waveform, p, q)
+    return waveform if p == q or not len(waveform) else resample(waveform, p, q)
 
 
 def find_onset(waveform: torch.Tensor, sample_rate: int) -> float:

@@ -101,6 +101,8 @@ def _ffmpeg_blocks(file: BinaryIO) -> Iterator[tuple[np.ndarray, int]]:
     with av.open(file, metadata_errors="ignore", container_options=no_protocols) as container:
         if not container.streams.audio:
             raise AudioError("it has no sound track")
+        if container.streams.audio[0].codec_context is None:  # PyAV crashes the process when it decodes without one
+            raise AudioError("the codec of its sound track is unknown")
         to_float = av.AudioResampler("fltp")
         for packet in container.demux(audio=0):
             try:
