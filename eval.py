@@ -43,7 +43,8 @@ def positive(text: str) -> int:
 def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
     logging.basicConfig(level=logging.DEBUG if options.debug else logging.CRITICAL)
-    sys.stdout.reconfigure(errors="backslashreplace")  # not every name is UTF-8
+    if hasattr(sys.stdout, "reconfigure"):  # not in a notebook
+        sys.stdout.reconfigure(errors="backslashreplace")  # not every name is UTF-8
     try:
         return classify(options)
     except KeyboardInterrupt:

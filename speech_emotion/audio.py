@@ -9,17 +9,7 @@ import numpy as np
 import torch
 from torchaudio.functional import resample
 
-from speech_emotion.reading import AudioError, average_channels, check_samples, read_pieces
-
-__all__ = [
-    "AudioError",
-    "crop_or_pad",
-    "find_onset",
-    "load_audio",
-    "stream_audio",
-    "to_mono",
-    "window_start",
-]
+from speech_emotion.reading import average_channels, check_samples, read_pieces
 
 _FRAME_S = 0.01
 _ONSET_ENERGY = 0.02  # share of the energy above the noise floor that has passed at the onset

@@ -13,6 +13,8 @@ from speech_emotion.model import EmotionCNN, ModelSettings
 FORMAT = "speech-emotion-cnn"
 FORMAT_VERSION = 1
 
+_LARGEST = {"sample_rate": 384_000, "window_s": 60, "n_fft": 2**16, "hop_length": 2**20, "n_mels": 2**10}
+
 
 class CheckpointError(ValueError):
     """A file that is not one of our checkpoints; the message is one sentence."""
@@ -87,8 +89,10 @@ def _checkpoint(content: dict) -> Checkpoint:
     labels, temperature = [str(label) for label in content["labels"]], float(content["temperature"])
     if (settings.n_classes, settings.n_mfcc, settings.n_frames) != (len(labels), features.n_mfcc, features.n_frames):
         raise ValueError("one label per logit, one input per feature")
-    if not 0 < temperature < float("inf"):
-        raise ValueError("a temperature is positive")
+    if not 0 < temperature < float("inf") or len(set(labels)) < len(labels):
+        raise ValueError("a temperature is positive, a label is there once")
+    if not all(0 < getattr(features, name) <= largest for name, largest in _LARGEST.items()):
+        raise ValueError("larger features would take all memory")
     with torch.device("meta"):  # no memory for sizes that the weights may not have
         model = EmotionCNN(settings)
     expected = {name: (tensor.shape, tensor.dtype) for name, tensor in model.state_dict().items()}
@@ -98,9 +102,12 @@ def _checkpoint(content: dict) -> Checkpoint:
     if not all(tensor.isfinite().all() for tensor in weights.values()):
         raise ValueError("weights are finite")
     model.load_state_dict(weights, assign=True)
-    MFCC(features)
+    model.eval()
+    with torch.inference_mode():  # whatever else is wrong with the settings shows on the first window
+        if not model(MFCC(features)(torch.zeros(1, features.window_samples))).isfinite().all():
+            raise ValueError("logits are finite")
     return Checkpoint(
-        model=model.eval(),
+        model=model,
         labels=labels,
         features=features,
         temperature=temperature,

@@ -14,10 +14,10 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from speech_emotion.audio import AudioError, stream_audio, to_mono
+from speech_emotion.audio import stream_audio, to_mono
 from speech_emotion.checkpoint import Checkpoint, load_checkpoint
 from speech_emotion.features import MFCC
-from speech_emotion.reading import PIECE_S, printable
+from speech_emotion.reading import PIECE_S, AudioError, printable
 from speech_emotion.windows import RecordingWindows, Window
 
 _READ_AT_ONCE = 16  # windows of one recording, so that a long one is not held whole

@@ -8,9 +8,10 @@ import soundfile
 import torch
 from conftest import REPOSITORY
 
-from speech_emotion.audio import AudioError, load_audio, stream_audio
+from speech_emotion.audio import load_audio, stream_audio
 from speech_emotion.features import MFCC, FeatureSettings, recording_window
 from speech_emotion.ravdess import NoDataError, clip_table
+from speech_emotion.reading import AudioError
 from speech_emotion.windows import RecordingWindows
 
 RATE = 48_000
