@@ -42,4 +42,4 @@ $(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) .cache out.csv
+	rm -rf $(VENV) .cache out.csv out.csv.part

@@ -1,1 +1,10 @@
 """Speech emotion recognition on RAVDESS: MFCC, a CNN, and an honest evaluation."""
+
+
+def __getattr__(name: str):
+    """`from speech_emotion import Predictor`, without torch for those who want less."""
+    if name == "Predictor":
+        from speech_emotion.inference import Predictor
+
+        return Predictor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

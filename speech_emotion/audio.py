@@ -1,20 +1,23 @@
 """Any audio file → mono float32 at one sample rate → the part of it that is classified."""
 
+from collections.abc import Iterator
+from fractions import Fraction
+from math import ceil
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
 from torchaudio.functional import resample
+
+from speech_emotion.reading import average_channels, check_samples, read_pieces
 
 _FRAME_S = 0.01
 _ONSET_ENERGY = 0.02  # share of the energy above the noise floor that has passed at the onset
 _LEAD_S = 0.10  # median time between the start of the window and the onset in RAVDESS
 _RAVDESS_LEAD_S = (-0.2, 0.5)  # and its range, but for 15 of the 2452 clips
 
-
-class AudioError(ValueError):
-    """A recording that cannot be read or has nothing to classify; the message is one sentence."""
+_ZERO_CROSSINGS = 6  # of torchaudio's resampling kernel, on each side
+_FINEST_RATIO = 1000  # largest denominator of a resampling ratio; 1e-5 off the declared rate at worst
 
 
 def load_audio(path: str | Path, sample_rate: int) -> torch.Tensor:
@@ -23,22 +26,46 @@ def load_audio(path: str | Path, sample_rate: int) -> torch.Tensor:
     Returns (samples,) float32 at `sample_rate` Hz; channels are averaged.
     Raises AudioError when the file cannot be decoded, is empty, or holds NaN or infinite samples.
     """
-    try:
-        samples, file_rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.SoundFileError, OSError, TypeError) as error:
-        raise AudioError(f"cannot read {path}: {_reason(error, path)}") from error
-    if not len(samples):
-        raise AudioError(f"cannot read {path}: it holds no samples")
-    if not np.isfinite(samples).all():
-        raise AudioError(f"cannot read {path}: it holds NaN or infinite samples")
-    return to_mono(samples, file_rate, sample_rate)
+    pieces, rates = zip(*read_pieces(path), strict=True)
+    return to_mono(np.concatenate(pieces) if len(pieces) > 1 else pieces[0], rates[0], sample_rate)
+
+
+def stream_audio(path: str | Path, sample_rate: int) -> Iterator[torch.Tensor]:
+    """What load_audio returns, in pieces of about 30 s; raises AudioError on the way where load_audio does."""
+    source = read_pieces(path)
+    following = next(source, None)
+    rest, lead = torch.empty(0), 0  # what the kernel needs again, and how much of it was returned already
+    while following is not None:
+        piece, rate = following
+        following = next(source, None)
+        p, q = _ratio(rate, sample_rate)
+        samples = torch.cat([rest, torch.from_numpy(piece)]) if len(rest) else torch.from_numpy(piece)
+        margin = p * ceil((_ZERO_CROSSINGS * p / min(p, q) + 2) / p)
+        end = len(samples) if following is None else (len(samples) - margin) // p * p
+        yield _resample(samples, p, q)[lead * q // p : ceil(end * q / p)]
+        rest, lead = samples[end - margin :], margin
 
 
 def to_mono(samples: np.ndarray, rate: int, sample_rate: int) -> torch.Tensor:
-    """(samples,) or (samples, channels) at `rate` Hz → (samples,) float32 at `sample_rate` Hz, channels averaged."""
-    mono = samples if samples.ndim == 1 else samples.mean(axis=1)
-    waveform = torch.from_numpy(np.ascontiguousarray(mono, dtype=np.float32))
-    return resample(waveform, rate, sample_rate) if rate != sample_rate else waveform
+    """(samples,) or (samples, channels) at `rate` Hz → (samples,) float32 at `sample_rate` Hz, channels averaged.
+
+    Raises AudioError for a rate outside 4 to 384 kHz and for NaN or infinite samples, ValueError for another shape.
+    """
+    samples = np.asarray(samples)
+    if samples.ndim not in (1, 2):
+        raise ValueError(f"samples must be (samples,) or (samples, channels), not {samples.shape}")
+    mono = np.ascontiguousarray(average_channels(samples), dtype=np.float32)
+    check_samples(mono, rate)
+    return _resample(torch.from_numpy(mono), *_ratio(rate, sample_rate))
+
+
+def _ratio(rate: int, sample_rate: int) -> tuple[int, int]:
+    """`rate` / `sample_rate` in small numbers: the kernel for 44 101 Hz would otherwise need gigabytes."""
+    return (Fraction(rate) / sample_rate).limit_denominator(_FINEST_RATIO).as_integer_ratio()
+
+
+def _resample(waveform: torch.Tensor, p: int, q: int) -> torch.Tensor:
+    return waveform if p == q or not len(waveform) else resample(waveform, p, q)
 
 
 def find_onset(waveform: torch.Tensor, sample_rate: int) -> float:
@@ -81,9 +108,3 @@ def crop_or_pad(waveform: torch.Tensor, start: int, length: int) -> torch.Tensor
     if begin < end:
         window[begin - start : end - start] = waveform[begin:end]
     return window
-
-
-def _reason(error: Exception, path: str | Path) -> str:
-    """libsndfile's own words, without the path that they repeat."""
-    text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
-    return text.replace(f"Error opening {str(path)!r}: ", "").rstrip(".")

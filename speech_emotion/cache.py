@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from speech_emotion import audio, features
+from speech_emotion import audio, features, reading
 from speech_emotion.audio import load_audio
 from speech_emotion.features import MFCC, FeatureSettings, recording_window
 
@@ -46,5 +46,5 @@ def _compute(table: pd.DataFrame, settings: FeatureSettings, margin_s: float) ->
 
 def _digest(table: pd.DataFrame, settings: FeatureSettings, margin_s: float) -> str:
     files = [(clip, os.stat(path).st_size, os.stat(path).st_mtime_ns) for clip, path in table[["clip", "path"]].values]
-    code = [Path(module.__file__).read_text(encoding="utf-8") for module in (audio, features)]
+    code = [Path(module.__file__).read_text(encoding="utf-8") for module in (reading, audio, features)]
     return hashlib.sha256(json.dumps([asdict(settings), margin_s, files, code]).encode()).hexdigest()[:16]

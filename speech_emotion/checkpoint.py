@@ -7,11 +7,13 @@ from pathlib import Path
 
 import torch
 
-from speech_emotion.features import FeatureSettings
+from speech_emotion.features import MFCC, FeatureSettings
 from speech_emotion.model import EmotionCNN, ModelSettings
 
 FORMAT = "speech-emotion-cnn"
 FORMAT_VERSION = 1
+
+_LARGEST = {"sample_rate": 384_000, "window_s": 60, "n_fft": 2**16, "hop_length": 2**20, "n_mels": 2**10}
 
 
 class CheckpointError(ValueError):
@@ -77,19 +79,40 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             "train the model again with python3 train.py"
         )
     try:
-        model = EmotionCNN(ModelSettings(**content["model"]))
-        model.load_state_dict(content["state_dict"])
-        if len(content["labels"]) != model.settings.n_classes:
-            raise ValueError("one label per logit")
-        return Checkpoint(
-            model=model.eval(),
-            labels=[str(label) for label in content["labels"]],
-            features=FeatureSettings(**content["features"]),
-            temperature=float(content["temperature"]),
-            training=content["training"],
-            split=content["split"],
-            metrics=content["metrics"],
-            versions=content["versions"],
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        return _checkpoint(content)
+    except Exception as error:  # settings of the wrong kind make torch raise anything
         raise CheckpointError(f"{path} is incomplete or altered: its parts do not fit together") from error
+
+
+def _checkpoint(content: dict) -> Checkpoint:
+    features, settings = FeatureSettings(**content["features"]), ModelSettings(**content["model"])
+    labels, temperature = [str(label) for label in content["labels"]], float(content["temperature"])
+    if (settings.n_classes, settings.n_mfcc, settings.n_frames) != (len(labels), features.n_mfcc, features.n_frames):
+        raise ValueError("one label per logit, one input per feature")
+    if not 0 < temperature < float("inf") or len(set(labels)) < len(labels):
+        raise ValueError("a temperature is positive, a label is there once")
+    if not all(0 < getattr(features, name) <= largest for name, largest in _LARGEST.items()):
+        raise ValueError("larger features would take all memory")
+    with torch.device("meta"):  # no memory for sizes that the weights may not have
+        model = EmotionCNN(settings)
+    expected = {name: (tensor.shape, tensor.dtype) for name, tensor in model.state_dict().items()}
+    weights = content["state_dict"]
+    if {name: (tensor.shape, tensor.dtype) for name, tensor in weights.items()} != expected:
+        raise ValueError("every weight has its shape and type")
+    if not all(tensor.isfinite().all() for tensor in weights.values()):
+        raise ValueError("weights are finite")
+    model.load_state_dict(weights, assign=True)
+    model.eval()
+    with torch.inference_mode():  # whatever else is wrong with the settings shows on the first window
+        if not model(MFCC(features)(torch.zeros(1, features.window_samples))).isfinite().all():
+            raise ValueError("logits are finite")
+    return Checkpoint(
+        model=model,
+        labels=labels,
+        features=features,
+        temperature=temperature,
+        training=content["training"],
+        split=content["split"],
+        metrics=content["metrics"],
+        versions=content["versions"],
+    )

@@ -14,12 +14,12 @@ from speech_emotion.ravdess import parse_name
 
 
 def prediction_table(clips: pd.DataFrame, predictions) -> pd.DataFrame:
-    """The clips of a table with what a Predictor said of each, sorted by clip."""
-    rows = [
-        {"clip": clip, "emotion": emotion, "prediction": prediction.emotion, **prediction.probabilities}
-        for clip, emotion, prediction in zip(clips["clip"], clips["emotion"], predictions, strict=True)
-    ]
-    return pd.DataFrame(rows).sort_values("clip", ignore_index=True).round(5)
+    """The clips of a table with what a Predictor said of each (its rows, in the same order), sorted by clip."""
+    rows = pd.DataFrame(predictions).rename(columns={"emotion": "prediction"})
+    rows = rows.drop(columns=["url", "confidence", "error"])
+    rows.insert(0, "clip", list(clips["clip"]))
+    rows.insert(1, "emotion", list(clips["emotion"]))
+    return rows.sort_values("clip", ignore_index=True).round(5)
 
 
 def read_predictions(path: str | Path) -> pd.DataFrame:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import torch
 import torchaudio.functional as AF
 from torch import nn
-from torchaudio.transforms import MelSpectrogram
 
 from speech_emotion.audio import crop_or_pad, window_start
 
@@ -39,29 +38,28 @@ class MFCC(nn.Module):
 
     The same numbers as librosa.feature.mfcc(S=librosa.power_to_db(melspectrogram, ref=np.max, top_db=...)): the
     reference is each clip's own loudest point, so that the recording level does not matter.
-    B: clips, S: samples, M: mel bands, C: coefficients, T: frames.
+    B: clips, S: samples, F: frequency bins, M: mel bands, C: coefficients, T: frames.
     """
 
     def __init__(self, settings: FeatureSettings):
         super().__init__()
         self.settings = settings
-        self.mel = MelSpectrogram(
-            settings.sample_rate,
-            n_fft=settings.n_fft,
-            hop_length=settings.hop_length,
-            f_min=settings.f_min,
-            f_max=settings.f_max,
-            n_mels=settings.n_mels,
-            pad_mode="constant",
-            norm="slaney",
-            mel_scale="slaney",
-        )
+        n_bins = settings.n_fft // 2 + 1
+        bounds = (settings.f_min, settings.f_max, settings.n_mels, settings.sample_rate)
+        mel = AF.melscale_fbanks(n_bins, *bounds, norm="slaney", mel_scale="slaney")
+        heard = mel[: int(mel.any(dim=1).nonzero().max()) + 1]  # most bins lie above f_max: a third of the work
+        self.register_buffer("mel", heard, persistent=False)  # (F, M)
+        self.register_buffer("taper", torch.hann_window(settings.n_fft), persistent=False)
         dct = AF.create_dct(settings.n_mfcc, settings.n_mels, norm="ortho")
         self.register_buffer("dct", dct, persistent=False)  # (M, C)
 
     def log_mel(self, windows: torch.Tensor) -> torch.Tensor:
         """(B, S) → (B, M, T) in dB, absolute: what training caches and augments."""
-        return 10 * self.mel(windows).clamp(min=1e-10).log10()
+        n_fft, hop_length = self.settings.n_fft, self.settings.hop_length
+        spectrum = torch.stft(windows, n_fft, hop_length, window=self.taper, pad_mode="constant", return_complex=True)
+        spectrum = spectrum[:, : len(self.mel)].mT  # (B, T, F)
+        power = spectrum.real.square() + spectrum.imag.square()  # abs() takes the square root first
+        return 10 * (power @ self.mel).mT.clamp(min=1e-10).log10()
 
     def from_log_mel(self, log_mel: torch.Tensor) -> torch.Tensor:
         """(B, M, T) in dB → (B, C, T)."""

@@ -1,15 +1,38 @@
 """A small data set with RAVDESS's names and shapes, made of tones, so that the tests need no download."""
 
+import csv
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 
-from speech_emotion.ravdess import expected_clips
+from speech_emotion.checkpoint import Checkpoint, save_checkpoint
+from speech_emotion.features import FeatureSettings
+from speech_emotion.model import EmotionCNN, ModelSettings
+from speech_emotion.ravdess import EMOTIONS, expected_clips
 
 REPOSITORY = Path(__file__).parent.parent
 SAMPLE_RATE = 48_000
+
+
+def eval_command(*arguments) -> list[str]:
+    return [sys.executable, str(REPOSITORY / "eval.py"), *map(str, arguments)]
+
+
+def run_eval(*arguments, cwd: Path, **options) -> subprocess.CompletedProcess:
+    """eval.py as its users run it; one that hangs fails."""
+    return subprocess.run(
+        eval_command(*arguments), cwd=cwd, capture_output=True, text=True, check=False, timeout=300, **options
+    )
+
+
+def read_rows(path: Path) -> list[dict]:
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+        return list(csv.DictReader(file))
 
 
 def tone(stem: str) -> np.ndarray:
@@ -34,3 +57,14 @@ def tone_data(tmp_path_factory) -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             soundfile.write(folder / f"{stem}.{'flac' if is_song else 'wav'}", tone(stem), SAMPLE_RATE)
     return data
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory) -> Path:
+    """A checkpoint that has learned nothing, for the tests that do not ask what it says."""
+    torch.manual_seed(0)
+    features = FeatureSettings()
+    network = EmotionCNN(ModelSettings.for_features(features, n_classes=8)).eval()
+    path = tmp_path_factory.mktemp("model") / "model.pt"
+    save_checkpoint(path, Checkpoint(network, list(EMOTIONS), features))
+    return path

@@ -3,7 +3,7 @@ import pytest
 import soundfile
 import torch
 
-from speech_emotion.audio import AudioError, crop_or_pad, find_onset, load_audio, window_start
+from speech_emotion.audio import crop_or_pad, find_onset, load_audio, window_start
 
 RATE = 48_000
 
@@ -26,18 +26,6 @@ def test_any_rate_and_channels_become_mono_at_one_rate(tmp_path, rate, channels)
     assert waveform.shape == (RATE,) and waveform.dtype == torch.float32
     expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)
     assert np.abs(waveform.numpy() - expected)[RATE // 10 : -RATE // 10].max() < 2e-3
-
-
-def test_what_cannot_be_read_is_one_sentence(tmp_path):
-    (tmp_path / "empty.wav").touch()
-    (tmp_path / "text.wav").write_text("this is not audio")
-    (tmp_path / "folder.wav").mkdir()
-    soundfile.write(tmp_path / "none.wav", np.zeros(0), RATE)
-    soundfile.write(tmp_path / "nan.wav", np.full(RATE, np.nan), RATE, subtype="FLOAT")
-    for name in ("empty.wav", "text.wav", "folder.wav", "none.wav", "nan.wav", "missing.wav"):
-        with pytest.raises(AudioError, match=f"cannot read .*{name}") as error:
-            load_audio(tmp_path / name, RATE)
-        assert "\n" not in str(error.value) and len(str(error.value)) < 300
 
 
 def test_crop_or_pad_is_exact_to_the_sample():

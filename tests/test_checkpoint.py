@@ -1,6 +1,7 @@
 import os
 import pickle
 import zipfile
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -86,6 +87,31 @@ def damage_version(path):
 
 def damage_settings(path):
     altered(path, features={"sample_rate": 1, "colour": "blue"})
+
+
+def damage_gigantic_fft(path):
+    """Found by fuzzing: its window alone would take all memory."""
+    altered(path, features=asdict(FeatureSettings(n_mfcc=20, n_fft=2**36)))
+
+
+def damage_dropout_of_nan(path):
+    """Found by fuzzing: the network was made, and failed on the first recording."""
+    settings = ModelSettings.for_features(FeatureSettings(n_mfcc=20), n_classes=3, dropout=float("nan"))
+    altered(path, model=asdict(settings))
+
+
+def damage_infinite_weight(path):
+    weights = torch.load(path, weights_only=True)["state_dict"]
+    weights["classify.bias"][0] = float("inf")
+    altered(path, state_dict=weights)
+
+
+def damage_label_twice(path):
+    altered(path, labels=["calm", "sad", "sad"])
+
+
+def damage_temperature(path):
+    altered(path, temperature=0.0)
 
 
 def damage_weights(path):

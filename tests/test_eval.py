@@ -1,50 +1,32 @@
 """eval.py as its users run it: a real process on real files."""
 
-import csv
+import os
+import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import REPOSITORY
+from conftest import REPOSITORY, read_rows, run_eval
 
-from speech_emotion.checkpoint import Checkpoint, save_checkpoint
-from speech_emotion.features import FeatureSettings
+from speech_emotion.checkpoint import load_checkpoint
 from speech_emotion.inference import Predictor
-from speech_emotion.model import EmotionCNN, ModelSettings
+from speech_emotion.listing import find_recordings
 from speech_emotion.ravdess import EMOTIONS
 
-
-def run(*arguments, cwd: Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, str(REPOSITORY / "eval.py"), *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-
-
-def rows(path: Path) -> list[dict]:
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory) -> Path:
-    """A checkpoint that has learned nothing, for the tests that do not ask what it says."""
-    torch.manual_seed(0)
-    features = FeatureSettings()
-    network = EmotionCNN(ModelSettings.for_features(features, n_classes=8)).eval()
-    path = tmp_path_factory.mktemp("model") / "model.pt"
-    save_checkpoint(path, Checkpoint(network, list(EMOTIONS), features))
-    return path
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_bundled_recordings_all_get_an_emotion(tmp_path):
     shutil.copytree(REPOSITORY / "eval_data", tmp_path / "eval_data")
-    result = run(cwd=tmp_path)
+    result = run_eval(cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    table = rows(tmp_path / "out.csv")
+    table = read_rows(tmp_path / "out.csv")
     assert list(table[0]) == ["url", "emotion", "confidence", *EMOTIONS, "error"]
     recordings = {
         path.name for path in (REPOSITORY / "eval_data").iterdir() if path.suffix in (".wav", ".flac", ".mp3", ".ogg")
@@ -66,31 +48,33 @@ def test_a_broken_file_costs_its_own_row_only(tmp_path, model):
     (folder / "broken.wav").write_text("this is not audio")
     (folder / "notes.txt").write_text("left alone")
     (folder / ".hidden.wav").write_text("left alone")
-    result = run("recordings", "--model", model, "--out", "table.csv", cwd=tmp_path)
+    result = run_eval("recordings", "--model", model, "--out", "table.csv", cwd=tmp_path)
     assert result.returncode == 1 and "Traceback" not in result.stderr
-    broken, good = rows(tmp_path / "table.csv")
+    broken, good = read_rows(tmp_path / "table.csv")
+    assert "2 other files in the folders were left alone" in result.stdout
     assert broken["url"].endswith("broken.wav") and broken["emotion"] == "" and "cannot read" in broken["error"]
     assert good["url"] == "recordings/deep/good.wav" and good["emotion"] in EMOTIONS and not good["error"]
 
 
 def test_ravdess_names_bring_the_truth_into_the_summary(tone_data, tmp_path, model):
-    result = run(tone_data / "speech_actors" / "Actor_01", "--model", model, "--batch-size", 7, cwd=tmp_path)
+    result = run_eval(tone_data / "speech_actors" / "Actor_01", "--model", model, "--batch-size", 7, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    table = rows(tmp_path / "out.csv")
+    table = read_rows(tmp_path / "out.csv")
     truth = [EMOTIONS[int(Path(row["url"]).stem.split("-")[2]) - 1] for row in table]
     right = np.mean([emotion == row["emotion"] for emotion, row in zip(truth, table, strict=True)])
     assert f"60 recordings have RAVDESS names: accuracy {right:.4f}" in result.stdout
     assert "macro avg" in result.stdout and "confusion matrix" in result.stdout
 
 
-def test_the_batch_size_changes_nothing(tone_data, model):
+def test_batch_size_workers_and_order_change_nothing(tone_data, model):
     paths = sorted(tone_data.glob("song_actors/Actor_01/*.flac"))[:9]
     predictor = Predictor(model, "cpu")
-    expected = list(predictor.predict(paths, batch_size=64))
-    for batch_size in (1, 4):
-        for one, other in zip(predictor.predict(paths, batch_size), expected, strict=True):
-            assert one.path == other.path
-            assert one.probabilities == pytest.approx(other.probabilities, abs=1e-4)
+    expected = list(predictor.predict(map(str, paths), batch_size=64))
+    for batch_size, workers in ((1, 1), (4, 3), (5, 1)):
+        for one, other in zip(predictor.predict(paths, batch_size, workers), expected, strict=True):
+            assert one == pytest.approx(other, abs=1e-4)
+    for one, other in zip(predictor.predict(paths[::-1]), expected[::-1], strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -102,6 +86,9 @@ def test_the_batch_size_changes_nothing(tone_data, model):
         (["a.wav", "--model", "a.wav"], "a.wav is not a readable model file"),
         (["a.wav", "--out", "nowhere/out.csv"], "nowhere/out.csv"),
         (["a.wav", "--batch-size", "0"], "'0' is not a positive whole number"),
+        (["a.wav", "--out", "empty"], "empty is a folder"),
+        (["a.wav", "--out", "b.csv", "--timeline", "b.csv"], "are the same file"),
+        (["a.wav", "--workers", "two"], "'two' is not a positive whole number"),
         (["a.wav", "--device", "abacus"], "invalid choice"),
     ],
 )
@@ -110,7 +97,7 @@ def test_wrong_usage_is_one_sentence_and_exit_2(tmp_path, model, arguments, mess
     soundfile.write(tmp_path / "a.wav", np.zeros(100), 16_000)
     if "--model" not in arguments:
         arguments = [*arguments, "--model", model]
-    result = run(*arguments, cwd=tmp_path)
+    result = run_eval(*arguments, cwd=tmp_path)
     assert result.returncode == 2
     assert message in result.stderr and "Traceback" not in result.stderr
     assert not (tmp_path / "out.csv").exists()
@@ -132,3 +119,145 @@ def test_classifying_does_not_import_what_it_does_not_use(tmp_path, model):
     code += "print(sorted({'librosa', 'matplotlib', 'seaborn', 'sklearn', 'pandas'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert result.stdout.endswith("[]\n")
+
+
+def voice(seconds: float, rate: int = 16_000) -> np.ndarray:
+    time = np.arange(round(seconds * rate)) / rate
+    return 0.1 * np.sin(2 * np.pi * 200 * time) * (1 + np.sin(2 * np.pi * 4 * time))
+
+
+def test_a_long_recording_is_the_mean_of_its_timeline(tmp_path, model):
+    pause = np.zeros(10 * 16_000)
+    soundfile.write(tmp_path / "long.wav", np.concatenate([voice(20), pause, voice(40)]), 16_000)
+    soundfile.write(tmp_path / "short.wav", voice(1), 16_000)
+    result = run_eval("long.wav", "short.wav", "--model", model, "--timeline", "timeline.csv", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    windows = read_rows(tmp_path / "timeline.csv")
+    assert list(windows[0]) == ["url", "start", "end", "emotion", "confidence", *EMOTIONS]
+    long, short = read_rows(tmp_path / "out.csv")
+    *of_long, of_short = windows
+    assert of_short == {**{key: short[key] for key in of_short if key in short}, "start": "0.0000", "end": "1.0000"}
+    assert {row["url"] for row in of_long} == {"long.wav"}
+    starts = [float(row["start"]) for row in of_long]
+    assert set(np.diff(starts).round(4)) == {1.5, 7.5}, "half a window, and once the pause"
+    assert [float(row["end"]) - start for row, start in zip(of_long, starts, strict=True)] == pytest.approx(
+        [3] * len(starts)
+    )
+    assert len(of_long) > 30
+    for emotion in EMOTIONS:
+        assert float(long[emotion]) == pytest.approx(np.mean([float(row[emotion]) for row in of_long]), abs=1e-4)
+    assert float(long["confidence"]) == max(float(long[emotion]) for emotion in EMOTIONS)
+
+
+def test_what_cannot_be_heard_has_its_error(tmp_path, model):
+    soundfile.write(tmp_path / "a.wav", np.zeros(16_000), 16_000)
+    soundfile.write(tmp_path / "b.wav", voice(0.09), 16_000)
+    soundfile.write(tmp_path / "c.wav", np.full(16_000, np.inf), 16_000, subtype="FLOAT")
+    result = run_eval(".", "--model", model, cwd=tmp_path)
+    assert result.returncode == 1
+    errors = [row["error"] for row in read_rows(tmp_path / "out.csv")]
+    assert errors[:2] == ["silent", "too short"] and "NaN, infinite" in errors[2]
+    assert "./a.wav: silent" in result.stdout
+
+
+def test_any_name_survives_and_none_is_executed_by_a_spreadsheet(tmp_path, model):
+    names = [
+        b"=1+1.wav",
+        b"+1.wav",
+        b"-x.wav",
+        b"@a.wav",
+        b"\tb.wav",
+        b'quo"te,comma.wav',
+        b"new\nline.wav",
+        b"\xff.wav",
+    ]
+    for name in names:
+        soundfile.write(tmp_path / "good", voice(1), 16_000, format="WAV")
+        os.rename(tmp_path / "good", os.path.join(os.fsencode(tmp_path), name))
+    result = run_eval("--model", model, "--", *map(os.fsdecode, names), cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    urls = [os.fsencode(row["url"]) for row in read_rows(tmp_path / "out.csv")]
+    assert urls == [b"'" + name for name in names[:5]] + names[5:]
+    soundfile.write(tmp_path / "folder.wav", np.zeros(16_000), 16_000)
+    result = run_eval("--model", model, ".", cwd=tmp_path)
+    assert result.returncode == 1 and "./folder.wav: silent" in result.stdout
+
+
+def test_a_pipe_a_loop_and_a_dangling_link_cost_a_row_at_most(tmp_path, model):
+    folder = tmp_path / "recordings"
+    (folder / "deep" / "x.wav").mkdir(parents=True)
+    soundfile.write(folder / "deep" / "x.wav" / "good.wav", voice(1), 16_000)
+    (folder / "deep" / "loop").symlink_to(folder)
+    (tmp_path / "elsewhere").mkdir()
+    soundfile.write(tmp_path / "elsewhere" / "linked.flac", voice(1), 16_000)
+    (folder / "link").symlink_to(tmp_path / "elsewhere")
+    (folder / "dangling.wav").symlink_to("nowhere.wav")
+    os.mkfifo(folder / "pipe.wav")
+    (folder / "cover.jpg").write_bytes(b"a picture")
+    result = run_eval("recordings", "recordings/cover.jpg", "--model", model, cwd=tmp_path)
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    rows = {row["url"]: row["error"] for row in read_rows(tmp_path / "out.csv")}
+    assert list(rows) == [
+        "recordings/dangling.wav", "recordings/pipe.wav", "recordings/deep/x.wav/good.wav",
+        "recordings/link/linked.flac", "recordings/cover.jpg",
+    ]  # fmt: skip
+    assert [bool(error) for error in rows.values()] == [True, True, False, False, True]
+    assert "a pipe or a device" in rows["recordings/pipe.wav"]
+
+
+def test_a_file_may_vanish_before_it_is_read(tmp_path, model):
+    for name in "abc":
+        soundfile.write(tmp_path / f"{name}.wav", voice(1), 16_000)
+    recordings, n_others = find_recordings([tmp_path])
+    (tmp_path / "b.wav").unlink()
+    a, b, c = Predictor(model, "cpu").predict(recordings)
+    assert n_others == 0 and not a["error"] and not c["error"]
+    assert b["error"].endswith("No such file or directory") and b["emotion"] == "" and b["confidence"] is None
+
+
+def test_debug_shows_where_an_error_comes_from(tmp_path, model):
+    (tmp_path / "broken.wav").write_text("this is not audio")
+    result = run_eval("broken.wav", "--model", model, "--debug", cwd=tmp_path)
+    assert result.returncode == 1 and "LibsndfileError" in result.stderr and "Traceback" in result.stderr
+
+
+def test_a_waveform_and_its_file_get_the_same_row(tmp_path, model):
+    predictor = Predictor(model, "cpu")
+    samples = np.stack([voice(50, 44_100)] * 2, axis=1).astype(np.float32)
+    soundfile.write(tmp_path / "a.wav", samples, 44_100, subtype="FLOAT")
+    (row,) = predictor.predict([tmp_path / "a.wav"])
+    assert predictor.predict_waveform(samples, 44_100) == pytest.approx({**row, "url": ""}, abs=1e-3)
+    assert list(row) == ["url", "emotion", "confidence", *EMOTIONS, "error"]
+    assert predictor.predict_waveform(np.zeros(0), 44_100)["error"] == "too short"
+    assert "sample rate" in predictor.predict_waveform(samples, 1)["error"]
+    assert "NaN" in predictor.predict_waveform(np.full(16_000, np.nan), 16_000)["error"]
+    with pytest.raises(ValueError, match="samples must be"):
+        predictor.predict_waveform(np.zeros((2, 3, 4)), 16_000)
+
+
+def test_predicting_leaves_the_threads_of_torch_and_the_model_alone(tmp_path, model):
+    soundfile.write(tmp_path / "a.wav", voice(1), 16_000)
+    before, checkpoint = torch.get_num_threads(), load_checkpoint(model)
+    weights = {name: tensor.clone() for name, tensor in checkpoint.model.state_dict().items()}
+    list(Predictor(checkpoint, "cpu").predict([tmp_path / "a.wav"]))
+    assert torch.get_num_threads() == before
+    for name, tensor in checkpoint.model.state_dict().items():
+        assert torch.equal(tensor, weights[name])
+
+
+def test_the_example_of_the_readme_runs(tmp_path, model):
+    example = re.search(
+        r"((?:^    .*\n)*^    from speech_emotion import Predictor\n(?:^    .*\n|^\n)*)", README, re.MULTILINE
+    )[1]
+    shutil.copy(model, tmp_path / "model.pt")
+    soundfile.write(tmp_path / "hello.wav", voice(1), 16_000)
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    command = [sys.executable, "-c", textwrap.dedent(example)]
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert result.stdout.startswith("hello.wav ") and len(example.strip().splitlines()) == 4
+
+
+def test_importing_the_package_is_light():
+    code = "import sys, speech_emotion; print(sorted({'torch', 'numpy'} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"

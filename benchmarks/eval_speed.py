@@ -1,0 +1,141 @@
+"""How fast eval.py is: against the loop that most projects use, and where its time goes.
+
+    python3 benchmarks/eval_speed.py                 # the 1440 speech clips under data/
+    python3 benchmarks/eval_speed.py --clips 200
+
+The loop reads one file at a time with librosa.load at 22.05 kHz, takes librosa's MFCC and asks the same network. Both
+are processes of their own, timed from start to end, in turns on the same machine.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPOSITORY))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=REPOSITORY / "data" / "speech_actors", metavar="FOLDER")
+    parser.add_argument("--clips", type=int, metavar="N", help="take the first N only")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="the best of N counts (default: 3)")
+    parser.add_argument("--loop", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.loop:
+        naive_loop(options.loop)
+        return
+    clips = sorted(path for path in options.data.rglob("*") if path.suffix in (".wav", ".flac"))[: options.clips]
+    if not clips:
+        parser.error(f"there are no clips under {options.data}")
+    with tempfile.TemporaryDirectory() as folder:
+        compare(clips, Path(folder), options.rounds)
+    print_shares(clips[:200])
+
+
+def compare(clips: list[Path], folder: Path, rounds: int) -> None:
+    recordings = folder / "recordings"
+    recordings.mkdir()
+    for number, clip in enumerate(clips):  # neutral names: the report on RAVDESS names is not part of the comparison
+        (recordings / f"{number:05d}{clip.suffix}").symlink_to(clip.resolve())
+    save_untrained_model(folder / "model.pt")
+    evaluate = [sys.executable, REPOSITORY / "eval.py", "--model", "model.pt"]
+    commands = {
+        "the usual loop": [sys.executable, __file__, "--loop", recordings],
+        "eval.py": [*evaluate, recordings],
+        "eval.py, one file": [*evaluate, next(recordings.iterdir())],
+        "import torch": [sys.executable, "-c", "import torch"],
+        "eval.py --help": [*evaluate, "--help"],
+    }
+    seconds = dict.fromkeys(commands, float("inf"))
+    for _ in range(rounds):
+        for name, command in commands.items():
+            seconds[name] = min(seconds[name], timed(command, folder))
+    print(f"{len(clips)} clips, {os.cpu_count()} cores, start-up included, best of {rounds}:")
+    for name, value in seconds.items():
+        print(f"  {name:<20} {value:7.2f} s")
+    print(f"eval.py is {seconds['the usual loop'] / seconds['eval.py']:.1f} times faster than the loop")
+
+
+def timed(command: list, folder: Path) -> float:
+    start = perf_counter()
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return perf_counter() - start
+
+
+def save_untrained_model(path: Path) -> None:
+    from speech_emotion.checkpoint import Checkpoint, save_checkpoint
+    from speech_emotion.features import FeatureSettings
+    from speech_emotion.model import EmotionCNN, ModelSettings
+    from speech_emotion.ravdess import EMOTIONS
+
+    features = FeatureSettings()
+    network = EmotionCNN(ModelSettings.for_features(features, len(EMOTIONS)))
+    save_checkpoint(path, Checkpoint(network, list(EMOTIONS), features))
+
+
+def naive_loop(folder: Path) -> None:
+    import csv
+
+    import librosa
+    import torch
+
+    from speech_emotion.features import FeatureSettings
+    from speech_emotion.model import EmotionCNN, ModelSettings
+
+    settings = FeatureSettings()
+    network = EmotionCNN(ModelSettings.for_features(settings, 8)).eval()
+    with open("loop.csv", "w", newline="") as file, torch.inference_mode():
+        for path in sorted(folder.iterdir()):
+            samples, rate = librosa.load(path)
+            mfcc = librosa.feature.mfcc(y=samples, sr=rate, n_mfcc=settings.n_mfcc)
+            mfcc = librosa.util.fix_length(mfcc, size=settings.n_frames)
+            probabilities = network(torch.from_numpy(mfcc)[None]).softmax(dim=1)[0]
+            csv.writer(file).writerow([path, int(probabilities.argmax()), *probabilities.tolist()])
+
+
+def print_shares(clips: list[Path]) -> None:
+    """The time of each step, one after the other in one thread."""
+    import torch
+
+    from speech_emotion.audio import stream_audio
+    from speech_emotion.inference import Predictor
+    from speech_emotion.table import Table
+    from speech_emotion.windows import RecordingWindows
+
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+        save_untrained_model(Path(folder, "model.pt"))
+        predictor = Predictor(Path(folder, "model.pt"), "cpu")
+        seconds = dict.fromkeys(("decode", "window", "features", "network", "write"), 0.0)
+        with Table(Path(folder, "out.csv"), list(predictor.predict_waveform([], 48_000))) as table:
+            for first in range(0, len(clips), 16):
+                marks = [perf_counter()]
+                pieces = [
+                    list(stream_audio(path, predictor.features.sample_rate)) for path in clips[first : first + 16]
+                ]
+                marks.append(perf_counter())
+                windows = [next(iter(RecordingWindows(piece, predictor.features)))[1] for piece in pieces]
+                marks.append(perf_counter())
+                mfcc = torch.cat([predictor.mfcc(window[None]) for window in windows])
+                marks.append(perf_counter())
+                probabilities = predictor.probabilities(mfcc).tolist()
+                marks.append(perf_counter())
+                for path, numbers in zip(clips[first:], probabilities, strict=False):
+                    row = dict(zip(predictor.labels, numbers, strict=True))
+                    table.write([{"url": str(path), "emotion": "", "confidence": max(numbers), **row, "error": ""}])
+                marks.append(perf_counter())
+                for step, begin, end in zip(seconds, marks, marks[1:], strict=False):
+                    seconds[step] += end - begin
+    total = sum(seconds.values())
+    print(f"one clip takes {1e3 * total / len(clips):.2f} ms of one core:")
+    for step, value in seconds.items():
+        print(f"  {step:<10} {value / total:6.1%}   {1e3 * value / len(clips):.2f} ms")
+
+
+if __name__ == "__main__":
+    main()

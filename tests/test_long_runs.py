@@ -1,0 +1,169 @@
+"""A run that is stopped, in every way, and goes on; and what many or long files cost."""
+
+import os
+import resource
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import REPOSITORY, eval_command, read_rows, run_eval
+
+from speech_emotion.ravdess import NoDataError, clip_table
+from speech_emotion.table import Table, read_table
+
+ONE_BY_ONE = ("--batch-size", 1, "--workers", 1, "--timeline", "timeline.csv")
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tone_data, model, tmp_path_factory) -> Path:
+    """The tables of a run that nobody stopped."""
+    folder = tmp_path_factory.mktemp("uninterrupted")
+    assert run_eval(tone_data, "--model", model, *ONE_BY_ONE, cwd=folder).returncode == 0
+    return folder
+
+
+def stopped(number: signal.Signals, rows: int, *arguments, cwd: Path) -> subprocess.Popen:
+    """eval.py, sent a signal once its part file has `rows` lines."""
+    process = subprocess.Popen(eval_command(*arguments), cwd=cwd, stderr=subprocess.PIPE, text=True)
+    part = cwd / "out.csv.part"
+    deadline = time.monotonic() + 120
+    while not part.exists() or part.read_bytes().count(b"\n") < rows:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(number)
+    process.error = process.communicate(timeout=60)[1]
+    return process
+
+
+def mark_first_row(part: Path) -> None:
+    """So that a row which is made anew would show."""
+    lines = part.read_bytes().split(b"\n")
+    lines[1] = lines[1].replace(b"0.", b"7.", 1)
+    part.write_bytes(b"\n".join(lines))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_was_stopped_goes_on_and_gives_the_same(uninterrupted, tone_data, model, tmp_path, number):
+    arguments = (tone_data, "--model", model, *ONE_BY_ONE)
+    process = stopped(number, 20, *arguments, cwd=tmp_path)
+    assert process.returncode == (130 if number == signal.SIGINT else -number)
+    assert "Traceback" not in process.error and ("--resume" in process.error) == (number == signal.SIGINT)
+    assert not (tmp_path / "out.csv").exists() and not (tmp_path / "timeline.csv").exists()
+    part = tmp_path / "out.csv.part"
+    kept = part.read_bytes()
+    assert (uninterrupted / "out.csv").read_bytes().startswith(kept) and 20 <= kept.count(b"\n") < 200
+    mark_first_row(part)
+    assert run_eval(*arguments, "--resume", cwd=tmp_path).returncode == 0
+    first, *others = read_rows(tmp_path / "out.csv")
+    expected = read_rows(uninterrupted / "out.csv")
+    assert first["confidence"].startswith("7.") and others == expected[1:]
+    assert (tmp_path / "timeline.csv").read_bytes() == (uninterrupted / "timeline.csv").read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "timeline.csv"]
+
+
+def test_a_full_disk_is_one_sentence_and_loses_no_row(uninterrupted, tone_data, model, tmp_path):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+
+    arguments = (tone_data, "--model", model, *ONE_BY_ONE)
+    result = run_eval(*arguments, cwd=tmp_path, preexec_fn=limit)
+    assert result.returncode == 2 and "File too large" in result.stderr and "Traceback" not in result.stderr
+    assert not (tmp_path / "out.csv").exists()
+    assert 4000 < (tmp_path / "timeline.csv.part").stat().st_size <= 5000
+    assert run_eval(*arguments, "--resume", cwd=tmp_path).returncode == 0
+    for name in ("out.csv", "timeline.csv"):
+        assert (tmp_path / name).read_bytes() == (uninterrupted / name).read_bytes()
+
+
+def test_an_older_table_stays_until_the_new_one_is_whole(tone_data, model, tmp_path):
+    (tmp_path / "out.csv").write_text("the table of last week")
+    stopped(signal.SIGKILL, 5, tone_data, "--model", model, "--batch-size", 1, cwd=tmp_path)
+    assert (tmp_path / "out.csv").read_text() == "the table of last week"
+
+
+@pytest.mark.parametrize("only_timeline", [False, True])
+def test_a_part_that_cannot_be_gone_on_with_is_left_as_it_is(tone_data, model, tmp_path, only_timeline):
+    part = tmp_path / "out.csv.part"
+    if only_timeline:
+        stopped(signal.SIGKILL, 5, tone_data, "--model", model, "--batch-size", 1, cwd=tmp_path)
+    else:
+        part.write_text("url,emotion,confidence,calm,error\n")
+    before = part.read_bytes()
+    result = run_eval(tone_data, "--model", model, "--resume", "--timeline", "t.csv", cwd=tmp_path)
+    assert result.returncode == 2
+    assert ("there is no t.csv.part" if only_timeline else "other columns") in result.stderr
+    assert part.read_bytes() == before
+
+
+def test_the_last_row_may_be_torn_anywhere(tmp_path):
+    rows = [{"url": url, "n": 0.5, "error": ""} for url in ("a", 'b"\n,', "=c\r\n", "\udcff", "d")]
+
+    def write(table: Table) -> bytes:
+        with table:
+            table.write(row for row in rows if row["url"] not in table)
+            table.finish()
+        return (tmp_path / "t.csv").read_bytes()
+
+    whole = write(Table(tmp_path / "t.csv", list(rows[0])))
+    assert len(list(read_table(tmp_path / "t.csv"))) == len(rows)
+    for length in range(len(whole)):
+        (tmp_path / "t.csv.part").write_bytes(whole[:length])
+        assert write(Table(tmp_path / "t.csv", list(rows[0]), resume=True)) == whole, length
+
+
+def peak_memory(*arguments, cwd: Path) -> int:
+    """Bytes at most resident in a run of eval.py."""
+    process = subprocess.Popen(eval_command(*arguments), cwd=cwd, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    return usage.ru_maxrss * 1024
+
+
+@pytest.mark.slow
+def test_a_hundred_times_more_files_cost_no_memory(tmp_path, model):
+    for n in (40, 4000):
+        (tmp_path / str(n)).mkdir()
+        for i in range(n):
+            name = tmp_path / str(n) / f"{i}.wav"
+            if i == 0:
+                soundfile.write(name, np.random.default_rng(0).normal(scale=0.1, size=4_000), 8_000)
+            else:
+                name.hardlink_to(tmp_path / str(n) / "0.wav")
+    few, many = (peak_memory(n, "--model", model, "--workers", 2, cwd=tmp_path) for n in (40, 4000))
+    assert many < 1.2 * few
+
+
+@pytest.mark.slow
+def test_a_hundred_times_longer_file_costs_no_memory(tmp_path, model):
+    second = np.random.default_rng(0).normal(scale=0.1, size=16_000)
+    for seconds in (30, 3000):
+        with soundfile.SoundFile(tmp_path / f"{seconds}.wav", "w", 16_000, 1) as file:
+            for _ in range(seconds):
+                file.write(second)
+    short, long = (peak_memory(f"{s}.wav", "--model", model, "--workers", 2, cwd=tmp_path) for s in (30, 3000))
+    assert long < 1.2 * short
+
+
+@pytest.mark.slow
+def test_all_of_ravdess_killed_half_way_gives_the_same_table(model, tmp_path):
+    try:
+        n_clips = len(clip_table(REPOSITORY / "data"))
+    except NoDataError:
+        pytest.skip("RAVDESS is not under data/")
+    arguments = (REPOSITORY / "data", "--model", model)
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    for folder in (whole, resumed):
+        folder.mkdir()
+    assert run_eval(*arguments, cwd=whole).returncode == 0
+    stopped(signal.SIGKILL, n_clips // 2, *arguments, cwd=resumed)
+    assert run_eval(*arguments, "--resume", cwd=resumed).returncode == 0
+    expected, rows = read_rows(whole / "out.csv"), read_rows(resumed / "out.csv")
+    assert len(rows) == n_clips and [row["url"] for row in rows] == [row["url"] for row in expected]
+    for row, other in zip(rows, expected, strict=True):
+        assert row["error"] == other["error"] == ""
+        for column in list(row)[3:-1]:
+            assert float(row[column]) == pytest.approx(float(other[column]), abs=2e-4)

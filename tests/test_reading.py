@@ -1,0 +1,224 @@
+"""Files of every kind, whole and damaged, made by other programs' libraries."""
+
+import io
+import os
+import socket
+import stat
+import struct
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from speech_emotion.audio import load_audio
+from speech_emotion.reading import AudioError, read_pieces
+
+RATE = 48_000
+TIME = np.arange(4 * 16_000) / 16_000
+TONE = (0.3 * np.sin(2 * np.pi * 440 * TIME) * (1 + np.sin(2 * np.pi * 3 * TIME))).astype(np.float32)  # at 16 kHz
+
+
+def encode(path: Path, container: str, codec: str, rate: int, picture: bool = False) -> None:
+    """Write TONE with FFmpeg, with a moving picture beside it if asked."""
+    with av.open(str(path), "w", format=container) as output:
+        if picture:
+            video = output.add_stream("mpeg4", rate=10, width=32, height=32, pix_fmt="yuv420p")
+        options = {"bit_rate": 64_000} if codec == "wmav2" else {}  # it has no default
+        audio = output.add_stream(codec, rate=rate, layout="mono", **options)
+        frame = av.AudioFrame.from_ndarray((TONE[None] * 32767).astype(np.int16), format="s16", layout="mono")
+        frame.sample_rate = 16_000
+        for part in av.AudioResampler(audio.format, "mono", rate, audio.frame_size).resample(frame):
+            output.mux(audio.encode(part))
+        output.mux(audio.encode(None))
+        if picture:
+            for _ in range(40):
+                output.mux(video.encode(av.VideoFrame(32, 32, "yuv420p")))
+            output.mux(video.encode(None))
+
+
+def sounds_like_the_tone(waveform: np.ndarray) -> bool:
+    spectra = [
+        np.abs(np.fft.rfft(samples, 8 * rate))[: 8 * 2000] for samples, rate in ((TONE, 16_000), (waveform, RATE))
+    ]
+    return np.corrcoef(*spectra)[0, 1] > 0.99 and abs(len(waveform) / RATE - 4) < 0.2
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAW", "ULAW"])
+def test_every_kind_of_wav(tmp_path, subtype):
+    soundfile.write(tmp_path / "a.wav", TONE, 16_000, subtype=subtype)
+    assert sounds_like_the_tone(load_audio(tmp_path / "a.wav", RATE).numpy())
+
+
+@pytest.mark.parametrize(
+    "name, container, codec, rate",
+    [
+        ("a.mp3", "mp3", "libmp3lame", 16_000),
+        ("a.opus", "ogg", "libopus", 48_000),
+        ("a.m4a", "ipod", "aac", 16_000),
+        ("a.aac", "adts", "aac", 16_000),
+        ("a.webm", "webm", "libopus", 48_000),
+        ("a.amr", "amr", "libopencore_amrnb", 8_000),
+        ("a.wma", "asf", "wmav2", 44_100),
+        ("a.mp4", "mp4", "aac", 16_000),
+        ("a.mkv", "matroska", "aac", 16_000),
+        ("a.mov", "mov", "aac", 16_000),
+    ],
+)
+def test_every_other_format_and_the_sound_track_of_a_film(tmp_path, name, container, codec, rate):
+    encode(tmp_path / name, container, codec, rate, picture=name in ("a.mp4", "a.mkv", "a.mov"))
+    assert sounds_like_the_tone(load_audio(tmp_path / name, RATE).numpy())
+
+
+@pytest.mark.parametrize("rate", [4_000, 5_512, 11_127, 44_101, 47_999, 192_000, 384_000])
+def test_every_sample_rate(tmp_path, rate):
+    tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(4 * rate) / rate)
+    soundfile.write(tmp_path / "a.wav", tone, rate)
+    spectrum = np.abs(np.fft.rfft(load_audio(tmp_path / "a.wav", RATE).numpy(), 4 * RATE))
+    assert spectrum.argmax() == 4 * 440 and spectrum.max() == pytest.approx(0.25 * 4 * RATE, rel=0.01)
+
+
+def test_a_film_without_sound_says_so(tmp_path):
+    with av.open(str(tmp_path / "a.mp4"), "w") as output:
+        video = output.add_stream("mpeg4", rate=10, width=32, height=32, pix_fmt="yuv420p")
+        output.mux(video.encode(av.VideoFrame(32, 32, "yuv420p")))
+        output.mux(video.encode(None))
+    with pytest.raises(AudioError, match="it has no sound track"):
+        load_audio(tmp_path / "a.mp4", RATE)
+
+
+def written(format: str) -> bytes:
+    """4 s of noise, which no codec packs into one page."""
+    file = io.BytesIO()
+    soundfile.write(file, np.random.default_rng(0).normal(scale=0.1, size=4 * 16_000), 16_000, format=format)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("format", ["WAV", "FLAC", "OGG", "MP3", "AIFF"])
+def test_a_file_that_is_cut_gives_what_comes_before(tmp_path, format):
+    content = written(format)
+    path = tmp_path / f"cut.{format.lower()}"
+    path.write_bytes(content[: len(content) // 2])
+    assert 0.5 < len(load_audio(path, RATE)) / RATE < 3
+
+
+def test_a_declared_length_that_is_not_there(tmp_path):
+    content = bytearray(written("WAV"))
+    content[40:44] = struct.pack("<I", 2**31 - 1)
+    (tmp_path / "a.wav").write_bytes(content)
+    assert len(load_audio(tmp_path / "a.wav", RATE)) == 4 * RATE
+
+
+def damage_empty(path):
+    path.touch()
+
+
+def damage_header_only(path):
+    path.write_bytes(written("WAV")[:44])
+
+
+def damage_half_a_header(path):
+    path.write_bytes(written("WAV")[:20])
+
+
+def damage_text(path):
+    path.write_text("this is not audio\n" * 100)
+
+
+def damage_random(path):
+    path.write_bytes(np.random.default_rng(0).bytes(100_000))
+
+
+def damage_unknown_codec(path):
+    """Found by fuzzing: PyAV crashes when it decodes a stream that has no decoder."""
+    content = bytearray(written("WAV"))
+    content[20:22] = b"\x99\x99"
+    path.write_bytes(content)
+
+
+def damage_rate_of_zero(path):
+    content = bytearray(written("WAV"))
+    content[24:28] = bytes(4)
+    path.write_bytes(content)
+
+
+def damage_rate_of_one(path):
+    """Would be hours of sound."""
+    content = bytearray(written("WAV"))
+    content[24:28] = struct.pack("<I", 1)
+    path.write_bytes(content)
+
+
+def damage_nan(path):
+    soundfile.write(path, np.full(RATE, np.nan), RATE, subtype="FLOAT")
+
+
+def damage_infinite(path):
+    samples = np.zeros(RATE)
+    samples[-1] = np.inf
+    soundfile.write(path, samples, RATE, subtype="FLOAT")
+
+
+def damage_beyond_float32(path):
+    soundfile.write(path, np.full(RATE, 1e30), RATE, subtype="FLOAT")
+
+
+def damage_folder(path):
+    path.mkdir()
+
+
+def damage_dangling_link(path):
+    path.symlink_to("nowhere.wav")
+
+
+def damage_link_to_itself(path):
+    path.symlink_to(path)
+
+
+def damage_pipe(path):
+    """Nobody ever writes into it: reading must not wait."""
+    os.mkfifo(path)
+
+
+def damage_device(path):
+    path.symlink_to("/dev/zero")
+
+
+def damage_socket(path):
+    socket.socket(socket.AF_UNIX).bind(os.path.relpath(path))
+
+
+def damage_missing(path):
+    pass
+
+
+def damage_playlist(path):
+    """FFmpeg would open the files that it names, or a server."""
+    (path.parent / "other.wav").write_bytes(written("WAV"))
+    path.write_text("ffconcat version 1.0\nfile other.wav\n")
+
+
+def damage_no_permission(path):
+    if os.geteuid() == 0:
+        pytest.skip("root may read everything")
+    path.touch(mode=stat.S_IWUSR)
+
+
+@pytest.mark.parametrize("damage", [f for name, f in sorted(globals().items()) if name.startswith("damage_")])
+def test_what_cannot_be_read_is_one_sentence(tmp_path, monkeypatch, damage):
+    monkeypatch.chdir(tmp_path)
+    damage(tmp_path / "a.wav")
+    with pytest.raises(AudioError, match="^cannot read .*a.wav: ") as error:
+        list(read_pieces(tmp_path / "a.wav"))
+    assert "\n" not in str(error.value) and len(str(error.value)) < 300
+
+
+def test_a_file_without_readable_name_is_read_and_its_error_can_be_printed(tmp_path):
+    name = os.fsdecode(bytes(tmp_path) + b"/\xff\n.wav")
+    Path(name).write_bytes(written("WAV"))
+    assert len(load_audio(name, RATE)) == 4 * RATE
+    Path(name).write_text("no longer")
+    with pytest.raises(AudioError, match="cannot read .*udcff") as error:
+        load_audio(name, RATE)
+    str(error.value).encode("utf-8")

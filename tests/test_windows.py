@@ -1,0 +1,118 @@
+"""Which windows of a recording are classified, and that reading it in pieces changes nothing."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import REPOSITORY
+
+from speech_emotion.audio import load_audio, stream_audio
+from speech_emotion.features import MFCC, FeatureSettings, recording_window
+from speech_emotion.ravdess import NoDataError, clip_table
+from speech_emotion.reading import AudioError
+from speech_emotion.windows import RecordingWindows
+
+RATE = 48_000
+SETTINGS = FeatureSettings()
+
+
+def sound(*parts: tuple[float, float]) -> torch.Tensor:
+    """Noise made of parts (seconds, level)."""
+    rng = np.random.default_rng(0)
+    levels = np.concatenate([np.full(round(seconds * RATE), level) for seconds, level in parts])
+    return torch.tensor(levels * rng.normal(size=len(levels)), dtype=torch.float32)
+
+
+def counted(waveform: torch.Tensor, piece_s: float = 30) -> list[tuple[float, float]]:
+    """Start and end of the windows that count, in seconds."""
+    windows = RecordingWindows(waveform.split(round(piece_s * RATE)), SETTINGS)
+    seen = [window for window, _ in windows]
+    return [windows.span(window) for window, counts in zip(seen, windows.counts(seen), strict=True) if counts]
+
+
+@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 44_100, 47_999, 48_000, 384_000])
+def test_a_long_file_is_the_same_in_pieces(tmp_path, rate):
+    seconds = 75 if rate < 100_000 else 61
+    noise = np.random.default_rng(0).normal(scale=0.1, size=(round(seconds * rate), 2))
+    soundfile.write(tmp_path / "long.wav", noise, rate)
+    pieces = list(stream_audio(tmp_path / "long.wav", RATE))
+    whole = load_audio(tmp_path / "long.wav", RATE)
+    assert len(pieces) > 2 and max(map(len, pieces)) < 32 * RATE
+    torch.testing.assert_close(torch.cat(pieces), whole, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("rate", [4_000, 22_050, 48_000])
+@pytest.mark.parametrize("seconds", [0.1, 0.5, 2.9, 3.0, 4.3])
+def test_a_short_recording_has_the_one_window_that_training_sees(tmp_path, rate, seconds):
+    rng = np.random.default_rng(0)
+    soundfile.write(tmp_path / "a.wav", rng.normal(scale=0.1, size=round(seconds * rate)), rate)
+    ((window, samples),) = RecordingWindows(stream_audio(tmp_path / "a.wav", RATE), SETTINGS)
+    assert torch.equal(samples, recording_window(load_audio(tmp_path / "a.wav", RATE), SETTINGS))
+
+
+def test_windows_follow_in_half_steps_while_as_much_is_heard_beyond_the_last():
+    for beyond_s, n in [(0.0, 1), (1.4, 1), (1.6, 2), (2.9, 2), (3.1, 3), (9.1, 7)]:
+        windows = counted(sound((1, 1e-5), (3 + beyond_s, 0.1), (5, 1e-5)))
+        assert len(windows) == n
+        assert windows == [(pytest.approx(1 + 1.5 * i), pytest.approx(4 + 1.5 * i)) for i in range(n)]
+
+
+def test_windows_in_which_nobody_is_heard_do_not_count():
+    windows = counted(sound((1, 1e-5), (4, 0.1), (20, 1e-5), (6, 0.1)))
+    assert all(start < 5 or end > 25 for start, end in windows)
+    assert sum(start < 5 for start, _ in windows) >= 2 <= sum(end > 25 for _, end in windows)
+
+
+def test_a_voice_after_minutes_of_silence_is_found():
+    windows = counted(sound((100, 1e-5), (6, 0.1)))
+    assert windows and all(end > 100 for _, end in windows)
+
+
+def test_the_first_window_counts_where_only_a_click_before_it_is_loud():
+    waveform = sound((0.5, 0), (4, 1e-3))
+    waveform[:480] = 1
+    assert len(counted(waveform)) == 1
+
+
+@pytest.mark.parametrize("error, waveform", [
+    ("too short", torch.ones(4_799)), ("too short", torch.ones(0)), ("silent", torch.zeros(RATE)),
+    ("silent", sound((40, 1e-5))),
+])  # fmt: skip
+def test_what_cannot_be_heard_is_an_error(error, waveform):
+    with pytest.raises(AudioError, match=f"^{error}$"):
+        list(RecordingWindows(waveform.split(30 * RATE), SETTINGS))
+
+
+@pytest.mark.slow
+def test_every_ravdess_clip_has_the_one_window_that_training_sees_even_30_db_quieter():
+    try:
+        table = clip_table(REPOSITORY / "data")
+    except NoDataError:
+        pytest.skip("RAVDESS is not under data/")
+
+    def check(path: str) -> None:
+        waveform = load_audio(path, RATE)
+        windows = RecordingWindows(stream_audio(path, RATE), SETTINGS)
+        candidates, samples = zip(*windows, strict=True)
+        assert sum(windows.counts(candidates)) == 1 and windows.counts(candidates)[0], path
+        assert torch.equal(samples[0], recording_window(waveform, SETTINGS)), path
+        quiet = torch.round(waveform * 10**-1.5 * 32767) / 32767
+        assert len(counted(quiet)) == 1, path
+
+    with ThreadPoolExecutor() as readers:
+        list(readers.map(check, table["path"]))
+
+
+def test_a_window_of_a_resampled_stream_has_the_same_mfcc(tmp_path):
+    time = np.arange(80 * 16_000) / 16_000
+    voice = np.sin(2 * np.pi * 200 * time) * (1 + np.sin(2 * np.pi * 3 * time)) / 5
+    soundfile.write(tmp_path / "long.wav", voice + np.random.default_rng(0).normal(scale=1e-3, size=len(time)), 16_000)
+    whole = load_audio(tmp_path / "long.wav", RATE)
+    mfcc = MFCC(SETTINGS)
+    windows = list(RecordingWindows(stream_audio(tmp_path / "long.wav", RATE), SETTINGS))
+    assert len(windows) == 52
+    for window, samples in windows[1:]:
+        expected = mfcc(whole[None, window.start : window.start + SETTINGS.window_samples])
+        assert (mfcc(samples[None]) - expected).abs().max() < 1e-3 * expected.abs().max()
