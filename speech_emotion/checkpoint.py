@@ -87,22 +87,23 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 def _checkpoint(content: dict) -> Checkpoint:
     features, settings = FeatureSettings(**content["features"]), ModelSettings(**content["model"])
     labels, temperature = [str(label) for label in content["labels"]], float(content["temperature"])
-    if (settings.n_classes, settings.n_mfcc, settings.n_frames) != (len(labels), features.n_mfcc, features.n_frames):
+    sizes = (len(labels), features.n_mfcc, features.n_mels, features.n_frames)
+    if (settings.n_classes, settings.n_mfcc, settings.n_mels, settings.n_frames) != sizes:
         raise ValueError("one label per logit, one input per feature")
     if not 0 < temperature < float("inf") or len(set(labels)) < len(labels):
         raise ValueError("a temperature is positive, a label is there once")
     if not all(0 < getattr(features, name) <= largest for name, largest in _LARGEST.items()):
         raise ValueError("larger features would take all memory")
     with torch.device("meta"):  # no memory for sizes that the weights may not have
-        model = EmotionCNN(settings)
-    expected = {name: (tensor.shape, tensor.dtype) for name, tensor in model.state_dict().items()}
+        blank = EmotionCNN(settings).state_dict()
+    expected = {name: (tensor.shape, tensor.dtype) for name, tensor in blank.items()}
     weights = content["state_dict"]
     if {name: (tensor.shape, tensor.dtype) for name, tensor in weights.items()} != expected:
         raise ValueError("every weight has its shape and type")
     if not all(tensor.isfinite().all() for tensor in weights.values()):
         raise ValueError("weights are finite")
-    model.load_state_dict(weights, assign=True)
-    model.eval()
+    model = EmotionCNN(settings).eval()
+    model.load_state_dict(weights)
     with torch.inference_mode():  # whatever else is wrong with the settings shows on the first window
         if not model(MFCC(features)(torch.zeros(1, features.window_samples))).isfinite().all():
             raise ValueError("logits are finite")

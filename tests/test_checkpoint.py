@@ -102,7 +102,7 @@ def damage_dropout_of_nan(path):
 
 def damage_infinite_weight(path):
     weights = torch.load(path, weights_only=True)["state_dict"]
-    weights["classify.bias"][0] = float("inf")
+    weights["spectral.classify.bias"][0] = float("inf")
     altered(path, state_dict=weights)
 
 
