@@ -88,8 +88,8 @@ class Warp(Augmentation):
             ],
             dim=-1,
         )  # (B, M, T, 2)
-        warped = F.grid_sample(log_mel[:, None], grid, align_corners=True, padding_mode="border")
-        return warped[:, 0]
+        # Beyond the edge the edge goes on; as a padding mode, Apple silicon does not have that.
+        return F.grid_sample(log_mel[:, None], grid.clamp(-1, 1), align_corners=True)[:, 0]
 
 
 class Equaliser(Augmentation):
