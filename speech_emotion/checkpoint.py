@@ -1,11 +1,19 @@
-"""Save and load a trained model: one file of tensors, strings, numbers and lists, and never any code."""
+"""Save and load a trained model: one file of tensors, strings, numbers and lists, and never any code.
 
+python -m speech_emotion.checkpoint export model.pt model.onnx
+"""
+
+import argparse
+import json
 import platform
+import sys
 import warnings
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from speech_emotion.features import MFCC, FeatureSettings
 from speech_emotion.model import EmotionCNN, ModelSettings
@@ -13,6 +21,7 @@ from speech_emotion.model import EmotionCNN, ModelSettings
 FORMAT = "speech-emotion-cnn"
 FORMAT_VERSION = 1
 
+# What a checkpoint may ask for; a damaged one must not take all memory.
 _LARGEST = {"sample_rate": 384_000, "window_s": 60, "n_fft": 2**16, "hop_length": 2**20, "n_mels": 2**10}
 
 
@@ -31,9 +40,12 @@ class Checkpoint:
     training: dict = field(default_factory=dict)  # settings of the run, in plain values
     split: dict = field(default_factory=dict)  # protocol, seed, and the held-out clips by file stem
     metrics: dict = field(default_factory=dict)  # what it reached on those
-    versions: dict = field(
-        default_factory=lambda: {"python": platform.python_version(), "torch": str(torch.__version__)}
-    )
+    versions: dict = field(default_factory=lambda: {"python": platform.python_version()} | library_versions())
+
+
+def library_versions() -> dict[str, str]:
+    """Of what the numbers depend on."""
+    return {name: version(name) for name in ("torch", "torchaudio", "numpy", "soundfile")}
 
 
 def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
@@ -117,3 +129,57 @@ def _checkpoint(content: dict) -> Checkpoint:
         metrics=content["metrics"],
         versions=content["versions"],
     )
+
+
+class WindowClassifier(nn.Module):
+    """A checkpoint from samples to probabilities, features inside: (B, window_samples) → (B, classes)."""
+
+    def __init__(self, checkpoint: Checkpoint):
+        super().__init__()
+        self.mfcc = MFCC(checkpoint.features)
+        self.model = checkpoint.model
+        self.temperature = checkpoint.temperature
+
+    def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        return (self.model(self.mfcc(windows)) / self.temperature).softmax(dim=1)
+
+
+def export_onnx(checkpoint: Checkpoint, path: str | Path) -> None:
+    """Write the WindowClassifier as ONNX, labels and feature settings as JSON in its metadata.
+
+    Raises ModuleNotFoundError without requirements-onnx.txt.
+    """
+    program = torch.onnx.export(
+        WindowClassifier(checkpoint).eval(),
+        (torch.zeros(2, checkpoint.features.window_samples),),
+        input_names=["windows"],
+        output_names=["probabilities"],
+        dynamic_shapes={"windows": {0: torch.export.Dim("batch")}},
+        dynamo=True,
+        verbose=False,
+    )
+    program.model.metadata_props.update(
+        labels=json.dumps(checkpoint.labels), features=json.dumps(asdict(checkpoint.features))
+    )
+    program.save(path)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Export a checkpoint to ONNX.")
+    parser.add_argument("command", choices=["export"])
+    parser.add_argument("checkpoint", metavar="MODEL.pt")
+    parser.add_argument("onnx", metavar="MODEL.onnx")
+    options = parser.parse_args(arguments)
+    try:
+        export_onnx(load_checkpoint(options.checkpoint), options.onnx)
+    except ModuleNotFoundError as error:
+        print(f"checkpoint: {error}; pip install -r requirements-onnx.txt", file=sys.stderr)
+        return 2
+    except (OSError, CheckpointError) as error:
+        print(f"checkpoint: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
