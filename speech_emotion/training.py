@@ -81,6 +81,8 @@ def train(
 
     wide = log_mels(training, features, MARGIN_S, cache_dir).to(device)
     targets = _targets(training, labels).to(device)
+    held_out = log_mels(validation, features, 0.0, cache_dir).to(device)
+    held_out_targets = _targets(validation, labels).to(device)
     n_batches = len(training) // settings.batch_size or 1
     optimizer = torch.optim.AdamW(_parameter_groups(network, settings.weight_decay), lr=settings.learning_rate)
     scheduler = _scheduler(optimizer, settings, n_batches)
@@ -93,18 +95,15 @@ def train(
             order = torch.randperm(len(training), generator=generator).to(device)
             for batch in order.tensor_split(n_batches):
                 # Each stream of the network sees the clips in its own augmentation, blended in the same pairs.
-                inputs = torch.stack(
-                    [mfcc.from_log_mel(augment(wide[batch].float())) for _ in range(2)]
-                )  # (2, B, C, T)
+                views = [mfcc.from_log_mel(augment(wide[batch].float())) for _ in range(2)]
+                inputs = torch.stack(views)  # (2, B, C, T)
                 soft = F.one_hot(targets[batch], len(labels)).float()  # (B, K)
                 if settings.mixup:
                     inputs, soft = _mix(inputs, soft, settings.mixup, generator)
                 with _autocast(device):
                     logits = network.streams(*inputs).float()  # (2, B, K)
-                loss = (
-                    sum(F.cross_entropy(stream, soft, label_smoothing=settings.label_smoothing) for stream in logits)
-                    / 2
-                )
+                smoothing = settings.label_smoothing
+                loss = sum(F.cross_entropy(stream, soft, label_smoothing=smoothing) for stream in logits) / 2
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -114,35 +113,24 @@ def train(
                 losses += loss.item() * len(batch)
                 correct += (logits.mean(0).argmax(1) == soft.argmax(1)).sum().item()
             row = {"epoch": epoch, "training_loss": losses / len(order), "training_accuracy": correct / len(order)}
-            row |= _validate(average, mfcc, validation, labels, features, device, cache_dir)
+            logits = _logits(average, mfcc, held_out)
+            row["validation_loss"] = F.cross_entropy(logits, held_out_targets).item()
+            row["validation_accuracy"] = (logits.argmax(1) == held_out_targets).float().mean().item()
             history.append(row)
             epochs.set_postfix({name: f"{value:.3f}" for name, value in row.items() if name != "epoch"})
 
-    logits = predict_logits(average, validation, features, device, cache_dir)
-    temperature = fit_temperature(logits, _targets(validation, labels))
+    temperature = fit_temperature(logits.cpu(), held_out_targets.cpu())
     return Checkpoint(average.cpu(), labels, features, temperature, training=asdict(settings)), pd.DataFrame(history)
 
 
 @torch.inference_mode()
-def predict_logits(model, table, features: FeatureSettings, device, cache_dir) -> torch.Tensor:
-    """The clips of `table`, unaugmented, through the network: logits (N, K) on the CPU."""
-    mfcc = MFCC(features).to(device)
-    windows = log_mels(table, features, 0.0, cache_dir)
-    batches = [model(mfcc.from_log_mel(batch.to(device).float())).cpu() for batch in windows.split(128)]
-    return torch.cat(batches)
+def _logits(model: EmotionCNN, mfcc: MFCC, spectrograms: torch.Tensor) -> torch.Tensor:
+    """Unaugmented clips (N, M, T) through the network: (N, K)."""
+    return torch.cat([model(mfcc.from_log_mel(batch.float())) for batch in spectrograms.split(128)])
 
 
 def _targets(table: pd.DataFrame, labels: list[str]) -> torch.Tensor:
     return torch.tensor([labels.index(emotion) for emotion in table["emotion"]])
-
-
-def _validate(model, mfcc, validation, labels, features, device, cache_dir) -> dict[str, float]:
-    logits = predict_logits(model, validation, features, device, cache_dir)
-    targets = _targets(validation, labels)
-    return {
-        "validation_loss": F.cross_entropy(logits, targets).item(),
-        "validation_accuracy": (logits.argmax(1) == targets).float().mean().item(),
-    }
 
 
 def _mix(inputs, targets, alpha: float, generator: torch.Generator):
