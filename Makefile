@@ -28,7 +28,8 @@ report: $(VENV)/installed  ## the tables and pictures, from results/, without au
 	$(RUN) train.py report
 
 notebook: $(VENV)/installed  ## run the notebook from top to bottom, in place
-	$(VENV)/bin/jupyter nbconvert --to notebook --execute --inplace --coalesce-streams audioClassification.ipynb
+	$(VENV)/bin/jupyter nbconvert --to notebook --inplace --execute audioClassification.ipynb
+	$(VENV)/bin/jupyter nbconvert --to notebook --inplace --coalesce-streams audioClassification.ipynb
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

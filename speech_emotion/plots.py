@@ -25,6 +25,7 @@ def plot_waveform(waveform, settings: FeatureSettings, ax: Axes, window_start_s:
     if window_start_s is not None:
         ax.axvspan(window_start_s, window_start_s + settings.window_s, color=ORANGE, alpha=0.2)
     ax.set(xlabel="time (s)", ylabel="")
+    ax.label_outer()
 
 
 def plot_mfcc(mfcc, settings: FeatureSettings, ax: Axes) -> None:
@@ -38,6 +39,7 @@ def plot_mfcc(mfcc, settings: FeatureSettings, ax: Axes) -> None:
         cmap="cividis",
     )
     ax.set(xlabel="time in the window (s)", ylabel="MFCC")
+    ax.label_outer()
 
 
 def plot_history(history: pd.DataFrame):

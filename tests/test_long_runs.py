@@ -28,7 +28,13 @@ def uninterrupted(tone_data, model, tmp_path_factory) -> Path:
 
 def stopped(number: signal.Signals, rows: int, *arguments, cwd: Path) -> subprocess.Popen:
     """eval.py, sent a signal once its part file has `rows` lines."""
-    process = subprocess.Popen(eval_command(*arguments), cwd=cwd, stderr=subprocess.PIPE, text=True)
+
+    def heed_ctrl_c():  # a job in the background is started deaf to it, and passes that on
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    process = subprocess.Popen(
+        eval_command(*arguments), cwd=cwd, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
+    )
     part = cwd / "out.csv.part"
     deadline = time.monotonic() + 120
     while not part.exists() or part.read_bytes().count(b"\n") < rows:
