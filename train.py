@@ -66,7 +66,7 @@ def report(options: argparse.Namespace) -> None:
 
 def check(options: argparse.Namespace) -> None:
     """What the committed checkpoints reach on the clips that they name as their test."""
-    table = clip_table(options.data).set_index("clip", drop=False)
+    table = clip_table(options.data)
     for file in CHECKPOINTS.values():
         checkpoint = load_checkpoint(file)
         test = table[table["clip"].isin(checkpoint.split["test"])]
@@ -76,9 +76,9 @@ def check(options: argparse.Namespace) -> None:
 
 def robustness(options: argparse.Namespace) -> None:
     """model.pt on its test clips as other people might have recorded them."""
-    from speech_emotion.robustness import measure  # PyAV is only needed here
+    from speech_emotion.robustness import measure  # its codecs are loaded for nothing else
 
-    table = clip_table(options.data).set_index("clip", drop=False)
+    table = clip_table(options.data)
     checkpoint = load_checkpoint(CHECKPOINTS[()])
     is_test = table["clip"].isin(checkpoint.split["test"])
     babblers = table[~is_test & (table["channel"] == "speech")].sample(8, random_state=0)
