@@ -13,6 +13,8 @@ from torch import nn
 
 from speech_emotion.features import FeatureSettings
 
+_SILENCE_DB = -100.0  # where MFCC.log_mel ends, too
+
 
 class Augmentation(nn.Module):
     """Base: keeps the settings for `repr` and the generator for the draws."""
@@ -161,7 +163,25 @@ class BandLimit(Augmentation):
         B = len(log_mel)
         cutoff = self.uniform(log_mel, 3_000, 8_000, B, 1)
         cut = (self.centres > cutoff) & self.chosen(log_mel, self.settings["probability"], B, 1)
-        return log_mel.masked_fill(cut[:, :, None], -100.0)
+        return log_mel.masked_fill(cut[:, :, None], _SILENCE_DB)
+
+
+class Gate(Augmentation):
+    """An editor or a noise gate: digital silence before and after what is heard.
+
+    Heard is what lies between the first and the last frame within a random 30 to 50 dB of the loudest.
+    """
+
+    def __init__(self, generator, probability: float):
+        super().__init__(generator, probability=probability)
+
+    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
+        B = len(log_mel)
+        level = _decibels(_power(log_mel).mean(dim=1))  # (B, T)
+        loud = level > level.amax(dim=1, keepdim=True) - self.uniform(log_mel, 30, 50, B, 1)
+        heard = (loud.cumsum(dim=1) > 0) & (loud.flip(1).cumsum(dim=1).flip(1) > 0)
+        cut = ~heard & self.chosen(log_mel, self.settings["probability"], B, 1)
+        return log_mel.masked_fill(cut[:, None], _SILENCE_DB)
 
 
 class Mask(Augmentation):

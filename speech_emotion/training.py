@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-from speech_emotion.augment import BandLimit, Equaliser, Mask, Noise, Reverberation, Sometimes, Warp
+from speech_emotion.augment import BandLimit, Equaliser, Gate, Mask, Noise, Reverberation, Sometimes, Warp
 from speech_emotion.cache import log_mels
 from speech_emotion.checkpoint import Checkpoint
 from speech_emotion.evaluation import fit_temperature
@@ -43,7 +43,7 @@ class TrainingSettings:
 def augmentation(features: FeatureSettings, generator: torch.Generator) -> nn.Sequential:
     """What happens to every training clip, anew in every epoch, in the order in which the world does it."""
     return nn.Sequential(
-        Warp(generator, features, frequency=0.1, time=0.1, shift_s=0.1),
+        Warp(generator, features, frequency=0.1, time=0.1, shift_s=0.15),
         Sometimes(
             generator,
             0.5,
@@ -52,6 +52,7 @@ def augmentation(features: FeatureSettings, generator: torch.Generator) -> nn.Se
             Noise(generator, probability=0.3, snr_db=(5.0, 50.0)),
             BandLimit(generator, features, probability=0.1),
         ),
+        Gate(generator, probability=0.3),
         Mask(generator, bands=10, frames=20),
     )
 

@@ -2,7 +2,7 @@ import librosa
 import pytest
 import torch
 
-from speech_emotion.augment import BandLimit, Equaliser, Mask, Noise, Reverberation, Sometimes, Warp
+from speech_emotion.augment import BandLimit, Equaliser, Gate, Mask, Noise, Reverberation, Sometimes, Warp
 from speech_emotion.features import FeatureSettings
 from speech_emotion.training import MARGIN_S
 
@@ -12,8 +12,11 @@ HZ = torch.from_numpy(librosa.mel_frequencies(FEATURES.n_mels + 2, fmin=FEATURES
 
 
 def spectrograms(n: int = 8, extra_frames: int = 0) -> torch.Tensor:
+    """Noise that fades in and out, each clip at its own place."""
     shape = (n, FEATURES.n_mels, FEATURES.n_frames + extra_frames)
-    return torch.randn(shape, generator=torch.Generator().manual_seed(1)) * 10 - 40
+    noise = torch.randn(shape, generator=torch.Generator().manual_seed(1)) * 10 - 40
+    middle = torch.linspace(0.3, 0.7, n)[:, None, None] * shape[2]
+    return noise - (torch.arange(shape[2]) - middle).abs()
 
 
 def each(generator: torch.Generator):
@@ -23,8 +26,19 @@ def each(generator: torch.Generator):
         "reverberation": Reverberation(generator, FEATURES, probability=1.0, rt60_s=0.6),
         "noise": Noise(generator, probability=1.0, snr_db=(5.0, 20.0)),
         "band limit": BandLimit(generator, FEATURES, probability=1.0),
+        "gate": Gate(generator, probability=1.0),
         "mask": Mask(generator, bands=10, frames=20),
     }
+
+
+def test_gate_silences_what_is_faint_at_the_ends_and_only_there():
+    background, pause = torch.full((3, FEATURES.n_mels, FEATURES.n_frames), -70.0), slice(60, 80)
+    clips = background.clone()
+    clips[:, :, 40:100] = -10.0
+    clips[:, :, pause] = -70.0
+    gated = Gate(torch.Generator().manual_seed(0), probability=1.0)(clips)
+    torch.testing.assert_close(gated[:, :, 40:100], clips[:, :, 40:100])
+    assert (gated[:, :, :40] == -100).all() and (gated[:, :, 100:] == -100).all()
 
 
 @pytest.mark.parametrize("name", each(torch.Generator()))
