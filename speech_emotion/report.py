@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from statistics import mean, stdev
 
 import matplotlib.pyplot as plt
 import pandas as pd
@@ -11,7 +12,6 @@ from speech_emotion.evaluation import (
     bootstrap_interval,
     expected_calibration_error,
     read_predictions,
-    recalls,
     uar,
 )
 from speech_emotion.plots import plot_confusion, plot_history, plot_recalls, plot_reliability, plot_schedules, use_style
@@ -41,7 +41,7 @@ def write_report(results: str | Path, repository: str | Path) -> None:
     replace_between_markers(readme, "results", results_table(runs))
     robustness = pd.read_csv(Path(results, "robustness.csv"))
     replace_between_markers(readme, "robustness", robustness_table(robustness))
-    replace_between_markers(Path(repository, "MODEL_CARD.md"), "groups", groups_table(runs["random8-split0"]))
+    replace_between_markers(Path(repository, "MODEL_CARD.md"), "groups", groups_table(runs))
 
 
 def write_figures(runs: dict[str, pd.DataFrame], results: Path, figures: Path) -> None:
@@ -83,27 +83,30 @@ def results_table(runs: dict[str, pd.DataFrame]) -> str:
         ("unseen speakers, speech and song", "speaker8-fold", None, "actor"),
         ("control: shuffled labels", "random8-split0-shuffled", None, "clip"),
     ):
-        tables = [
-            table if channel is None else table[table["channel"] == channel]
-            for name, table in runs.items()
-            if re.fullmatch(rf"{prefix}\d*", name)
-        ]
+        tables = _tables(runs, prefix)
+        if channel:
+            tables = [table[table["channel"] == channel] for table in tables]
         if tables:
             rows.append([question, len(tables), *_mean_and_interval(tables, by)])
-    header = ["question", "runs", "clips", "accuracy", "UAR", "calibration error"]
+    header = ["question", "runs", "clips", "accuracy", "sd over runs", "UAR", "calibration error"]
     return _markdown(header, rows)
 
 
+def _tables(runs: dict[str, pd.DataFrame], prefix: str) -> list[pd.DataFrame]:
+    """The predictions of every split or fold of one kind."""
+    return [table for name, table in runs.items() if re.fullmatch(rf"{prefix}\d*", name)]
+
+
 def _mean_and_interval(tables: list[pd.DataFrame], by: str) -> list[str]:
-    """Clips, mean accuracy and UAR over the runs, each with its interval, and the mean calibration error."""
+    """Clips, then means over the runs: accuracy and its deviation, UAR, both with intervals, calibration error."""
     together = pd.concat(tables)
-    cells = [str(len(together))]
+    cells = []
     for metric in (accuracy, uar):
         low, high = bootstrap_interval(together, metric, by)
-        mean = sum(metric(table) for table in tables) / len(tables)
-        cells.append(f"{mean:.3f} ({low:.3f} to {high:.3f})")
-    errors = [expected_calibration_error(table) for table in tables]
-    return [*cells, f"{sum(errors) / len(errors):.3f}"]
+        cells.append(f"{mean(map(metric, tables)):.3f} ({low:.3f} to {high:.3f})")
+    deviation = f"{stdev(map(accuracy, tables)):.3f}" if len(tables) > 1 else ""
+    error = f"{mean(map(expected_calibration_error, tables)):.3f}"
+    return [str(len(together)), cells[0], deviation, cells[1], error]
 
 
 def robustness_table(robustness: pd.DataFrame) -> str:
@@ -115,13 +118,14 @@ def robustness_table(robustness: pd.DataFrame) -> str:
     return _markdown(["condition", "accuracy", "points lost"], [list(row) for row in rows])
 
 
-def groups_table(predictions: pd.DataFrame) -> str:
-    """Markdown: accuracy by emotion, sex, channel and intensity."""
-    rows = [[emotion, (predictions["emotion"] == emotion).sum(), f"{value:.3f}"]
-            for emotion, value in recalls(predictions).items()]  # fmt: skip
-    for part in ("sex", "channel", "intensity"):
-        rows += [[value, len(group), f"{accuracy(group):.3f}"] for value, group in predictions.groupby(part)]
-    return _markdown(["group", "clips", "recognised"], rows)
+def groups_table(runs: dict[str, pd.DataFrame]) -> str:
+    """Markdown: the share of clips recognised, by emotion, sex, channel and intensity, over all splits and folds."""
+    tables = [pd.concat(_tables(runs, prefix)) for prefix in ("random8-split", "speaker8-fold")]
+    rows = []
+    for part in ("emotion", "sex", "channel", "intensity"):
+        known, unseen = ((t["emotion"] == t["prediction"]).groupby(t[part]).mean() for t in tables)
+        rows += [[group, f"{known[group]:.3f}", f"{unseen[group]:.3f}"] for group in known.index]
+    return _markdown(["group", "known speakers", "unseen speakers"], rows)
 
 
 def _markdown(header: list[str], rows: list[list]) -> str:
