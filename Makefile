@@ -23,7 +23,7 @@ train: $(VENV)/installed  ## both checkpoints, from data/
 
 crossval: $(VENV)/installed  ## every held-out prediction under results/
 	for n in 0 1 2 3 4; do $(RUN) train.py --split $$n && $(RUN) train.py --split $$n --drop sad && $(RUN) train.py --fold $$n || exit; done
-	$(RUN) train.py --shuffle-labels
+	$(RUN) train.py --shuffle-labels --epochs 30
 
 report: $(VENV)/installed  ## the tables and pictures, from results/, without audio
 	$(RUN) train.py report
