@@ -9,6 +9,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ERRORS_SHOWN = 10
+PICTURES = (".png", ".pdf", ".svg")
+CONFIDENCE_BINS = 20
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -23,14 +25,22 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--model", default=HERE / "model.pt", metavar="FILE", help="checkpoint (default: model.pt)")
     parser.add_argument("--out", default="out.csv", metavar="FILE", help="table to write (default: out.csv)")
     parser.add_argument("--timeline", metavar="FILE", help="table of the 3 s windows of every recording")
+    parser.add_argument(
+        "--plot",
+        metavar="FILE",
+        help="picture (.png, .pdf, .svg) of the emotions found, or with --timeline and one recording, of its windows",
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the .part files of a run that was stopped")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
     parser.add_argument("--batch-size", type=positive, default=16, metavar="N", help="windows at once (default: 16)")
     parser.add_argument("--workers", type=positive, metavar="N", help="threads (default: one for each core)")
     parser.add_argument("--debug", action="store_true", help="show where errors come from")
     options = parser.parse_args(arguments)
-    if options.timeline and Path(options.timeline).absolute() == Path(options.out).absolute():
-        parser.error("--timeline and --out are the same file")
+    files = [Path(file).absolute() for file in (options.out, options.timeline, options.plot) if file]
+    if len(set(files)) < len(files):
+        parser.error("two of --out, --timeline and --plot are the same file")
+    if options.plot and Path(options.plot).suffix.lower() not in PICTURES:
+        parser.error(f"--plot writes {', '.join(PICTURES)}, not {options.plot}")
     return options
 
 
@@ -65,6 +75,10 @@ def classify(options: argparse.Namespace) -> int:
     from speech_emotion.table import Table, check_space
 
     recordings, n_others = find_recordings(options.paths)
+    if options.plot:
+        from speech_emotion.plots import check_picture
+
+        check_picture(options.plot)
     predictor = Predictor(options.model, options.device)
     numbers = ["emotion", "confidence", *predictor.labels]
     with ExitStack() as stack:
@@ -84,25 +98,28 @@ def classify(options: argparse.Namespace) -> int:
             progress.update()
         for table in tables:
             table.finish()
-    return print_summary(options.out, predictor.labels, n_others)
+    return summarise(options, predictor.labels, n_others)
 
 
-def print_summary(out: str, labels: list[str], n_others: int) -> int:
-    """What a finished table says; returns 1 when a recording has an error, else 0."""
+def summarise(options: argparse.Namespace, labels: list[str], n_others: int) -> int:
+    """Print, and draw, what a finished table says; returns 1 when a recording has an error, else 0."""
     from speech_emotion.reading import printable
     from speech_emotion.table import read_table
 
     counts, confidences, pairs, errors = Counter(), Counter(), Counter(), []
-    for row in read_table(out):
+    bins = {label: [0] * CONFIDENCE_BINS for label in labels}
+    for row in read_table(options.out):
         emotion, error = row["emotion"], row["error"]
         counts[emotion] += 1
         if not error:
-            confidences[emotion] += float(row["confidence"])
+            confidence = float(row["confidence"])
+            confidences[emotion] += confidence
+            bins[emotion][min(int(confidence * CONFIDENCE_BINS), CONFIDENCE_BINS - 1)] += 1
             pairs[true_emotion(row["url"]), emotion] += 1
         elif len(errors) < ERRORS_SHOWN:
             errors.append(error if error.startswith("cannot read") else f"{printable(row['url'])}: {error}")
     n_failed = counts.pop("", 0)
-    print(f"{counts.total() + n_failed} recordings, {n_failed} without an emotion; the table is in {out}")
+    print(f"{counts.total() + n_failed} recordings, {n_failed} without an emotion; the table is in {options.out}")
     if n_others:
         print(f"  {n_others} other files in the folders were left alone")
     for label, count in counts.most_common():
@@ -111,7 +128,10 @@ def print_summary(out: str, labels: list[str], n_others: int) -> int:
         print(f"  {error}")
     if n_failed > len(errors):
         print(f"  and {n_failed - len(errors)} more, see the column `error`")
-    print_truth(Counter({pair: count for pair, count in pairs.items() if pair[0] in labels}), labels)
+    pairs = Counter({pair: count for pair, count in pairs.items() if pair[0] in labels})
+    print_truth(pairs, labels)
+    if options.plot:
+        draw(options, bins, n_failed, pairs)
     return 1 if n_failed else 0
 
 
@@ -141,6 +161,23 @@ def print_truth(pairs: Counter, labels: list[str]) -> None:
     print(" " * width + "".join(f"{label[:7]:>8}" for label in present))
     for label, row in zip(present, confusion_matrix(truth, predicted, labels=present), strict=True):
         print(f"{label:<{width}}" + "".join(f"{count:8d}" for count in row))
+
+
+def draw(options: argparse.Namespace, bins: dict[str, list[int]], n_failed: int, pairs: Counter) -> None:
+    """One recording with its timeline over time, else how often each emotion and confidence was given."""
+    from speech_emotion import plots
+    from speech_emotion.table import read_table
+
+    plots.use_style()
+    labels = list(bins)
+    if options.timeline and n_failed == 0 and sum(map(sum, bins.values())) == 1:
+        figure = plots.Figure(figsize=(8, 3.6), layout="constrained")
+        plots.plot_timeline(list(read_table(options.timeline)), labels, figure.subplots())
+    else:
+        confusion = [[pairs[truth, emotion] for emotion in labels] for truth in labels] if pairs else None
+        figure = plots.plot_folder(bins, n_failed, confusion)
+    plots.save_picture(figure, options.plot)
+    print(f"the picture is in {options.plot}")
 
 
 if __name__ == "__main__":

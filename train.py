@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+import matplotlib
+
 from speech_emotion.checkpoint import load_checkpoint, save_checkpoint
 from speech_emotion.evaluation import accuracy, prediction_table, uar
 from speech_emotion.features import FeatureSettings
@@ -61,6 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def report(options: argparse.Namespace) -> None:
+    matplotlib.use("Agg")  # files only, also where there is no display
     write_report(options.results, HERE)
 
 

@@ -1,4 +1,4 @@
-"""How fast eval.py is: against the loop that most projects use, and where its time goes.
+"""How fast eval.py is: against the loop that most projects use, and where its time goes, at the start and after.
 
     python3 benchmarks/eval_speed.py                 # the 1440 speech clips under data/
     python3 benchmarks/eval_speed.py --clips 200
@@ -8,12 +8,14 @@ are processes of their own, timed from start to end, in turns on the same machin
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import tempfile
+from itertools import pairwise
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
@@ -25,9 +27,13 @@ def main() -> None:
     parser.add_argument("--clips", type=int, metavar="N", help="take the first N only")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="the best of N counts (default: 3)")
     parser.add_argument("--loop", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--start-up", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.loop:
         naive_loop(options.loop)
+        return
+    if options.start_up:
+        start_up(options.start_up)
         return
     clips = sorted(path for path in options.data.rglob("*") if path.suffix in (".wav", ".flac"))[: options.clips]
     if not clips:
@@ -35,6 +41,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         compare(clips, Path(folder), options.rounds)
     print_shares(clips[:200])
+    print_start_up(options.rounds)
 
 
 def compare(clips: list[Path], folder: Path, rounds: int) -> None:
@@ -96,6 +103,35 @@ def naive_loop(folder: Path) -> None:
             mfcc = librosa.util.fix_length(mfcc, size=settings.n_frames)
             probabilities = network(torch.from_numpy(mfcc)[None]).softmax(dim=1)[0]
             csv.writer(file).writerow([path, int(probabilities.argmax()), *probabilities.tolist()])
+
+
+def print_start_up(rounds: int) -> None:
+    """The CPU time of each step until the first row; unlike the clock's, it hardly depends on what else runs."""
+    command = [sys.executable, __file__, "--start-up", REPOSITORY / "eval_data" / "even_male.flac"]
+    runs = [json.loads(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(rounds)]
+    best = min(runs, key=lambda run: sum(run.values()))
+    print(f"start-up, CPU time of one process, best of {rounds}:")
+    for step, value in best.items():
+        print(f"  {step:<20} {value:7.3f} s   {value / best['import torch']:6.1%} of import torch")
+
+
+def start_up(recording: Path) -> None:
+    marks = [("", process_time())]
+    import torch  # noqa: F401
+
+    marks.append(("import torch", process_time()))
+    import tqdm  # noqa: F401
+
+    import eval  # noqa: F401
+    from speech_emotion import listing, table  # noqa: F401
+    from speech_emotion.inference import Predictor
+
+    marks.append(("import the rest", process_time()))
+    predictor = Predictor(REPOSITORY / "model.pt", "cpu")
+    marks.append(("load the model", process_time()))
+    list(predictor.predict([recording]))
+    marks.append(("first recording", process_time()))
+    print(json.dumps({step: end - begin for (_, begin), (step, end) in pairwise(marks)}))
 
 
 def print_shares(clips: list[Path]) -> None:

@@ -22,7 +22,9 @@ FORMAT = "speech-emotion-cnn"
 FORMAT_VERSION = 2
 
 # What a checkpoint may ask for; a damaged one must not take all memory.
-_LARGEST = {"sample_rate": 384_000, "window_s": 60, "n_fft": 2**16, "hop_length": 2**20, "n_mels": 2**10}
+_LARGEST = {
+    "sample_rate": 384_000, "window_s": 60, "n_fft": 2**16, "hop_length": 2**20, "n_mels": 2**10, "n_mfcc": 2**10,
+}  # fmt: skip
 
 
 class CheckpointError(ValueError):

@@ -63,18 +63,26 @@ def bootstrap_interval(predictions: pd.DataFrame, metric, by: str = "clip", n: i
 
 
 def calibration_bins(predictions: pd.DataFrame, n_bins: int = 15) -> pd.DataFrame:
-    """Confidence against accuracy in `n_bins` equal bins of confidence: columns confidence, accuracy, share."""
+    """Confidence against accuracy in `n_bins` equal bins of confidence: columns confidence, accuracy, clips."""
     confidence = predictions[label_columns(predictions)].max(axis=1)
     correct = predictions["emotion"] == predictions["prediction"]
     bins = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
     grouped = pd.DataFrame({"confidence": confidence, "accuracy": correct}).groupby(bins)
-    return grouped.mean().assign(share=grouped.size() / len(predictions))
+    return grouped.mean().assign(clips=grouped.size())
 
 
 def expected_calibration_error(predictions: pd.DataFrame, n_bins: int = 15) -> float:
     """Mean distance between confidence and accuracy over the bins (Guo et al., 2017)."""
     bins = calibration_bins(predictions, n_bins)
-    return float((bins["share"] * (bins["confidence"] - bins["accuracy"]).abs()).sum())
+    return float((bins["clips"] * (bins["confidence"] - bins["accuracy"]).abs()).sum() / len(predictions))
+
+
+def wilson_interval(share, n):
+    """95 % interval of a share of `n` clips, low and high, of numbers or arrays (Wilson, 1927)."""
+    z = 1.96
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    reach = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    return centre - reach, centre + reach
 
 
 def fit_temperature(logits: torch.Tensor, targets: torch.Tensor) -> float:

@@ -42,7 +42,8 @@ class EmotionCNN(nn.Module):
     def __init__(self, settings: ModelSettings):
         super().__init__()
         self.settings = settings
-        dct = AF.create_dct(settings.n_mfcc, settings.n_mels, norm="ortho")
+        with torch.device("cpu"):  # computed on the meta device, it would make torch import its compiler, for a second
+            dct = AF.create_dct(settings.n_mfcc, settings.n_mels, norm="ortho")
         self.register_buffer("dct", dct, persistent=False)  # (M, C)
         self.spectral = Stream(settings.n_mels, settings)
         self.cepstral = Stream(settings.n_cepstrum, settings)

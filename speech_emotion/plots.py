@@ -1,26 +1,64 @@
-"""The pictures of the notebook and the README, in one style: colour-blind safe and legible in print."""
+"""The pictures of the notebook, the README, eval.py and train.py, in one style: colour-blind safe, legible in print.
 
-import librosa.display
+Those that make several drawings on one figure take the axes to draw on; without, they make a figure for the notebook.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
-from speech_emotion.evaluation import calibration_bins, label_columns, recalls
+from speech_emotion.evaluation import calibration_bins, label_columns, recalls, wilson_interval
 from speech_emotion.features import FeatureSettings
 
-BLUE, ORANGE = sns.color_palette("colorblind")[:2]
+BLUE, ORANGE = sns.color_palette("colorblind").as_hex()[:2]
+
+# Any two differ under red-green blindness, and emotions that are drawn side by side differ in lightness too.
+COLOURS = {
+    "neutral": "#666666",
+    "calm": "#9adcff",
+    "happy": "#dd9a00",
+    "sad": "#0c5aa6",
+    "angry": "#df5035",
+    "fearful": "#4a0f5c",
+    "disgust": "#45b08c",
+    "surprised": "#f7ee7a",
+}
+
+_FEWEST = 5  # clips in a bin of the reliability diagram; fewer say nothing
 
 
 def use_style() -> None:
     sns.set_theme(context="notebook", style="ticks", palette="colorblind")
-    plt.rcParams.update({"figure.dpi": 110, "axes.spines.top": False, "axes.spines.right": False})
+    plt.rcParams.update({"figure.dpi": 110, "savefig.dpi": 150, "axes.spines.top": False, "axes.spines.right": False})
+
+
+def check_picture(path: str | Path) -> None:
+    """Raises OSError when no picture can be written to `path`."""
+    if Path(path).is_dir():
+        raise IsADirectoryError(f"{path} is a folder; name a file for the picture")
+    part = Path(f"{path}.part")
+    part.touch()
+    part.unlink()
+
+
+def save_picture(figure: Figure, path: str | Path) -> None:
+    """Write `figure` in the format that the ending of `path` names; it appears under its name when it is whole."""
+    part = Path(f"{path}.part")
+    figure.savefig(part, format=Path(path).suffix[1:])
+    part.replace(path)
 
 
 def plot_waveform(waveform, settings: FeatureSettings, ax: Axes, window_start_s: float | None = None) -> None:
     """Samples over seconds, with the classified window shaded when its start is given."""
+    import librosa.display  # eval.py --plot does not wait for it
+
     librosa.display.waveshow(np.asarray(waveform), sr=settings.sample_rate, ax=ax, color=BLUE)
     if window_start_s is not None:
         ax.axvspan(window_start_s, window_start_s + settings.window_s, color=ORANGE, alpha=0.2)
@@ -30,6 +68,8 @@ def plot_waveform(waveform, settings: FeatureSettings, ax: Axes, window_start_s:
 
 def plot_mfcc(mfcc, settings: FeatureSettings, ax: Axes) -> None:
     """(n_mfcc, frames) as a picture; the first coefficient, the level, is left out to show the others."""
+    import librosa.display
+
     librosa.display.specshow(
         np.asarray(mfcc)[1:],
         sr=settings.sample_rate,
@@ -42,66 +82,164 @@ def plot_mfcc(mfcc, settings: FeatureSettings, ax: Axes) -> None:
     ax.label_outer()
 
 
-def plot_history(history: pd.DataFrame):
-    """Learning curves: loss and accuracy of the training and the validation part over the epochs."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+def plot_history(history: pd.DataFrame, axes: np.ndarray | None = None) -> Figure:
+    """Learning curves: loss and, below, accuracy of the training and the validation part over the epochs."""
+    if axes is None:
+        _, axes = plt.subplots(2, 1, figsize=(5.6, 4.8), layout="constrained", sharex=True)
     for ax, measure in zip(axes, ("loss", "accuracy"), strict=True):
-        for part, colour in (("training", BLUE), ("validation", ORANGE)):
-            ax.plot(history["epoch"], history[f"{part}_{measure}"], color=colour, label=part)
-        ax.set(xlabel="epoch", title=measure)
-        ax.legend(frameon=False)
-    return figure
+        for part, colour, style in (("training", BLUE, "--"), ("validation", ORANGE, "-")):
+            ax.plot(history["epoch"], history[f"{part}_{measure}"], style, color=colour, label=part)
+        ax.set(ylabel=measure)
+    axes[0].legend(frameon=False)
+    axes[1].set(xlabel="epoch")
+    return axes[0].figure
 
 
-def plot_schedules(histories: dict[str, pd.DataFrame]):
+def plot_schedules(histories: dict[str, pd.DataFrame]) -> Figure:
     """Validation loss and accuracy of the same network under several learning-rate schedules."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.2), layout="constrained")
     for ax, measure in zip(axes, ("loss", "accuracy"), strict=True):
-        for name, history in histories.items():
-            ax.plot(history["epoch"], history[f"validation_{measure}"], label=name)
+        for (name, history), style in zip(histories.items(), ("-", "--", ":"), strict=False):
+            ax.plot(history["epoch"], history[f"validation_{measure}"], style, label=name)
         ax.set(xlabel="epoch", title=f"validation {measure}")
         ax.legend(frameon=False)
     return figure
 
 
-def plot_confusion(predictions: pd.DataFrame, title: str = ""):
+def plot_confusion(predictions: pd.DataFrame, title: str = "", ax: Axes | None = None) -> Figure:
     """Share of each true emotion's clips that was given each emotion, with the counts written in."""
     labels = label_columns(predictions)
     counts = confusion_matrix(predictions["emotion"], predictions["prediction"], labels=labels)
-    figure, ax = plt.subplots(figsize=(6.4, 5.4), layout="constrained")
-    shares = counts / counts.sum(axis=1, keepdims=True)
+    if ax is None:
+        _, ax = plt.subplots(figsize=(5.8, 5.0), layout="constrained")
+    draw_confusion(counts, labels, ax)
+    ax.set_title(title)
+    return ax.figure
+
+
+def draw_confusion(counts: np.ndarray, labels: list[str], ax: Axes) -> None:
+    """(K, K) counts, a row for each true emotion; zeros are left out."""
+    shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+    written = np.where(counts > 0, counts.astype(str), "")
     sns.heatmap(
-        shares, annot=counts, fmt="d", cmap="Blues", vmin=0, vmax=1, square=True, ax=ax,
+        shares, annot=written, fmt="", cmap="Blues", vmin=0, vmax=1, ax=ax,
         xticklabels=labels, yticklabels=labels, cbar_kws={"label": "share of the true emotion"},
     )  # fmt: skip
-    ax.set(xlabel="predicted", ylabel="true", title=title)
-    ax.tick_params(axis="x", rotation=45)
-    return figure
+    ax.set(xlabel="predicted", ylabel="true")
+    plt.setp(ax.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
+    plt.setp(ax.get_yticklabels(), rotation=0)  # seaborn turns those that have room for it
+    ax.tick_params(length=0)
 
 
-def plot_recalls(tables: dict[str, pd.DataFrame]):
-    """Bars of per-emotion recall, one colour for each named prediction table."""
-    long = pd.concat(
-        [recalls(table).rename("recall").rename_axis("emotion").reset_index().assign(model=name)
-         for name, table in tables.items()]
-    )  # fmt: skip
-    order = max((label_columns(table) for table in tables.values()), key=len)
-    figure, ax = plt.subplots(figsize=(9, 3.6), layout="constrained")
-    sns.barplot(long, x="emotion", y="recall", hue="model", order=order, ax=ax)
-    ax.set(ylim=(0, 1), xlabel="")
-    ax.legend(frameon=False, ncols=len(tables), loc="lower center", bbox_to_anchor=(0.5, 1))
-    return figure
+def plot_recalls(tables: dict[str, pd.DataFrame], ax: Axes | None = None) -> Figure:
+    """Bars of per-emotion recall: one table in the colours of the emotions, several in a colour for each."""
+    if ax is None:
+        _, ax = plt.subplots(figsize=(5.6, 4.8), layout="constrained")
+    labels = max((label_columns(table) for table in tables.values()), key=len)
+    height = 0.84 / len(tables)
+    for number, (name, table) in enumerate(tables.items()):
+        places = np.arange(len(labels)) + (number - (len(tables) - 1) / 2) * height
+        colours = [BLUE, ORANGE][number] if len(tables) > 1 else _colours(labels)
+        bars = ax.barh(places, recalls(table).reindex(labels), height, color=colours, label=name)
+        ax.bar_label(bars, fmt="%.2f", padding=3, fontsize="small")
+    ax.set(xlim=(0, 1.1), xlabel="recall", xticks=np.linspace(0, 1, 6), yticks=range(len(labels)), yticklabels=labels)
+    ax.tick_params(axis="y", length=0)
+    ax.invert_yaxis()
+    if len(tables) > 1:
+        ax.legend(frameon=False, ncols=len(tables), loc="lower center", bbox_to_anchor=(0.5, 1))
+    return ax.figure
 
 
-def plot_reliability(tables: dict[str, pd.DataFrame]):
-    """Accuracy over confidence; a calibrated model lies on the diagonal, the dots are sized by their clips."""
-    figure, ax = plt.subplots(figsize=(4.8, 4.6), layout="constrained")
+def plot_reliability(tables: dict[str, pd.DataFrame], ax: Axes | None = None) -> Figure:
+    """Accuracy over confidence, with 95 % intervals; a calibrated model lies on the diagonal."""
+    if ax is None:
+        _, ax = plt.subplots(figsize=(4.8, 4.8), layout="constrained")
     ax.plot([0, 1], [0, 1], color="grey", linewidth=1, linestyle="--")
-    for (name, table), colour in zip(tables.items(), sns.color_palette("colorblind"), strict=False):
-        bins = calibration_bins(table)
-        ax.plot(bins["confidence"], bins["accuracy"], color=colour, linewidth=1)
-        ax.scatter(bins["confidence"], bins["accuracy"], s=600 * bins["share"], color=colour, label=name, alpha=0.8)
-    ax.set(xlabel="confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), aspect="equal")
-    for handle in ax.legend(frameon=False).legend_handles:
-        handle.set_sizes([40])
+    for (name, table), colour, marker in zip(tables.items(), (BLUE, ORANGE), "os", strict=False):
+        bins = calibration_bins(table, n_bins=10)
+        confidence, share, clips = bins[bins["clips"] >= _FEWEST].to_numpy().T
+        low, high = wilson_interval(share, clips)
+        reach = [share - low, high - share]
+        ax.errorbar(confidence, share, reach, fmt=marker, color=colour, capsize=3, alpha=0.9, label=name)
+    ax.set(xlim=(0, 1), ylim=(0, 1.02), aspect="equal", ylabel="accuracy, 95 % interval")
+    ax.set_xlabel(f"confidence (tenths with {_FEWEST} clips or more)")
+    if len(tables) > 1:
+        ax.legend(frameon=False, ncols=len(tables), loc="lower center", bbox_to_anchor=(0.5, 1))
+    return ax.figure
+
+
+def plot_run(history: pd.DataFrame, predictions: pd.DataFrame, title: str) -> Figure:
+    """A training run at a glance: learning curves, confusion matrix, recalls, reliability."""
+    figure = Figure(figsize=(11.5, 9.5), layout="constrained")
+    left, right = figure.subfigures(1, 2)
+    curves, recall = left.subfigures(2, 1)
+    confusion, reliability = right.subfigures(2, 1)
+    plot_history(history, curves.subplots(2, 1, sharex=True))
+    plot_confusion(predictions, ax=confusion.subplots())
+    plot_recalls({title: predictions}, recall.subplots())
+    plot_reliability({title: predictions}, reliability.subplots())
+    figure.suptitle(title)
     return figure
+
+
+def plot_folder(confidences: dict[str, list[int]], n_failed: int, confusion: list[list[int]] | None = None) -> Figure:
+    """What was found in a folder: how many recordings have each emotion, and with what confidence.
+
+    `confidences` counts the recordings of each of the K emotions in equal bins from 0 to 1, `n_failed` those without an
+    emotion; `confusion` has (K, K) counts, a row for each true emotion, where that is known.
+    """
+    n_panels = 2 if confusion is None else 3
+    figure = Figure(figsize=(4.8 * n_panels, 4.6), layout="constrained")
+    axes = figure.subplots(1, n_panels)
+    totals = {label: sum(counts) for label, counts in confidences.items()}
+    if n_failed:
+        totals["no emotion"] = n_failed
+    bars = axes[0].barh(list(totals), list(totals.values()), color=_colours(totals))
+    axes[0].bar_label(bars, padding=3)
+    axes[0].margins(x=0.12)
+    axes[0].set(xlabel="recordings", title="emotion")
+    axes[0].tick_params(axis="y", length=0)
+    axes[0].invert_yaxis()
+    axes[0].xaxis.get_major_locator().set_params(integer=True)
+    below = 0
+    for counts, colour in zip(reversed(confidences.values()), reversed(_colours(confidences)), strict=True):
+        starts, width = np.linspace(0, 1, len(counts), endpoint=False), 1 / len(counts)
+        axes[1].bar(starts, counts, width, below, align="edge", color=colour, edgecolor="white")
+        below = below + np.array(counts)
+    axes[1].yaxis.get_major_locator().set_params(integer=True)
+    axes[1].set(xlim=(0, 1), xlabel="confidence", ylabel="recordings", title="confidence, in the same colours")
+    if confusion is not None:
+        draw_confusion(np.array(confusion), list(confidences), axes[2])
+        axes[2].set_title("RAVDESS names")
+    return figure
+
+
+def plot_timeline(windows: list[dict], labels: list[str], ax: Axes) -> None:
+    """The probability of each emotion over the time of one recording; a line runs through the emotion given.
+
+    `windows` are rows of eval.py's timeline, at least one, with start, end (s), emotion and a probability per label.
+    Windows that overlap meet in the middle of what they share; where none was heard, the picture is blank.
+    """
+    starts, ends = ([float(window[key]) for window in windows] for key in ("start", "end"))
+    for i in range(len(windows) - 1):
+        if starts[i + 1] < ends[i]:
+            starts[i + 1] = ends[i] = (starts[i + 1] + ends[i]) / 2
+    edges, columns = starts[:1], []
+    for window, start, end in zip(windows, starts, ends, strict=True):
+        if start > edges[-1]:
+            edges.append(start)
+            columns.append([np.nan] * len(labels))
+        edges.append(end)
+        columns.append([float(window[label]) for label in labels])
+    mesh = ax.pcolormesh(edges, np.arange(len(labels) + 1) - 0.5, np.transpose(columns), cmap="Blues", vmin=0, vmax=1)
+    given = [labels.index(window["emotion"]) for window in windows]
+    ax.hlines(given, starts, ends, color=ORANGE, linewidth=4, label="emotion given")
+    ax.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
+    ax.set(xlabel="time (s)", yticks=range(len(labels)), yticklabels=labels)
+    ax.tick_params(axis="y", length=0)
+    ax.invert_yaxis()
+    ax.figure.colorbar(mesh, ax=ax, label="probability")
+
+
+def _colours(names: Iterable[str]) -> list[str]:
+    return [COLOURS.get(name, "lightgrey") for name in names]

@@ -14,18 +14,38 @@ from speech_emotion.evaluation import (
     read_predictions,
     uar,
 )
-from speech_emotion.plots import plot_confusion, plot_history, plot_recalls, plot_reliability, plot_schedules, use_style
+from speech_emotion.plots import (
+    plot_confusion,
+    plot_history,
+    plot_recalls,
+    plot_reliability,
+    plot_run,
+    plot_schedules,
+    save_picture,
+    use_style,
+)
 
 
 def write_results(
     folder: str | Path, name: str, parts: dict[str, pd.DataFrame], history: pd.DataFrame, predictions: pd.DataFrame
 ) -> None:
-    """Keep one run: which clip was in which part, its learning curve, its predictions; each as KIND/NAME.csv."""
+    """Keep one run: which clip was in which part, its learning curve, its predictions, each as KIND/NAME.csv.
+
+    Its picture is figures/runs/NAME.png.
+    """
     split = pd.concat([clips[["clip"]].assign(part=part) for part, clips in parts.items()]).sort_values("clip")
     for kind, table in (("splits", split), ("histories", history), ("predictions", predictions)):
         path = Path(folder, kind, f"{name}.csv")
         path.parent.mkdir(parents=True, exist_ok=True)
         table.to_csv(path, index=False, float_format="%.5f")
+    write_run_picture(Path(folder), name, history, predictions)
+
+
+def write_run_picture(results: Path, name: str, history: pd.DataFrame, predictions: pd.DataFrame) -> None:
+    use_style()
+    path = results / "figures" / "runs" / f"{name}.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_picture(plot_run(history, predictions, name), path)
 
 
 def write_report(results: str | Path, repository: str | Path) -> None:
@@ -62,6 +82,8 @@ def write_figures(runs: dict[str, pd.DataFrame], results: Path, figures: Path) -
     for name, figure in pictures.items():
         figure.savefig(figures / f"{name}.png")
         plt.close(figure)
+    for name, predictions in runs.items():
+        write_run_picture(results, name, pd.read_csv(results / "histories" / f"{name}.csv"), predictions)
 
 
 def checkpoints_table(runs: dict[str, pd.DataFrame]) -> str:

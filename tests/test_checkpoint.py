@@ -95,6 +95,11 @@ def damage_gigantic_fft(path):
     altered(path, features=asdict(FeatureSettings(n_mfcc=20, n_fft=2**36)))
 
 
+def damage_gigantic_cosine_transform(path):
+    features = FeatureSettings(n_mfcc=2**36, n_mels=64)
+    altered(path, features=asdict(features), model=asdict(ModelSettings.for_features(features, n_classes=3)))
+
+
 def damage_dropout_of_nan(path):
     """Found by fuzzing: the network was made, and failed on the first recording."""
     settings = ModelSettings.for_features(FeatureSettings(n_mfcc=20), n_classes=3, dropout=float("nan"))

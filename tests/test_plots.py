@@ -1,0 +1,145 @@
+"""The pictures show what the tables say."""
+
+from itertools import combinations, pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from speech_emotion import plots
+from speech_emotion.evaluation import wilson_interval
+from speech_emotion.ravdess import EMOTIONS
+from speech_emotion.report import write_results
+
+LABELS = ["calm", "happy", "angry"]
+
+
+def predictions(rows: list[tuple[str, str, float]]) -> pd.DataFrame:
+    """A table of (truth, prediction, confidence)."""
+    table = pd.DataFrame({"clip": range(len(rows)), "emotion": [row[0] for row in rows]})
+    table["prediction"] = [row[1] for row in rows]
+    for label in LABELS:
+        table[label] = [confidence if label == given else 0.0 for _, given, confidence in rows]
+    return table
+
+
+TABLE = predictions([("calm", "calm", 0.95)] * 8 + [("calm", "happy", 0.95)] * 2 + [("happy", "happy", 0.95)] * 5
+                    + [("angry", "calm", 0.65)] * 4)  # fmt: skip
+
+
+def texts(ax) -> list[str]:
+    return [text.get_text() for text in ax.texts]
+
+
+def row(start: float, end: float, **probabilities: float) -> dict:
+    emotion = max(probabilities, key=probabilities.get)
+    return {"url": "a.wav", "start": start, "end": end, "emotion": emotion, "confidence": probabilities[emotion],
+            **probabilities}  # fmt: skip
+
+
+def test_a_folder_is_counted_by_emotion_and_by_confidence():
+    figure = plots.plot_folder({"calm": [0, 3, 0, 1], "happy": [0, 2, 2, 0], "angry": [0, 0, 0, 0]}, n_failed=7)
+    emotions, confidence = figure.axes
+    assert [label.get_text() for label in emotions.get_yticklabels()] == [*LABELS, "no emotion"]
+    assert [bar.get_width() for bar in emotions.patches] == [4, 4, 0, 7] and texts(emotions) == ["4", "4", "0", "7"]
+    tops = np.zeros(4)
+    for bar in confidence.patches:
+        assert bar.get_width() == 0.25
+        tops[int(bar.get_x() * 4)] += bar.get_height()
+    assert tops.tolist() == [0, 5, 2, 1]
+    assert max(bar.get_y() + bar.get_height() for bar in confidence.patches) == 5, "stacked, not in front of each other"
+    colours = {bar.get_facecolor()[:3] for bar in confidence.patches if bar.get_height()}
+    assert colours == {to_rgb(plots.COLOURS["calm"]), to_rgb(plots.COLOURS["happy"])}
+
+
+def test_a_timeline_shows_every_window_and_the_pause():
+    windows = [
+        row(0.5, 3.5, calm=0.7, happy=0.2, angry=0.1),
+        row(2.0, 5.0, calm=0.1, happy=0.8, angry=0.1),
+        row(9.5, 12.5, calm=0.2, happy=0.2, angry=0.6),
+    ]
+    for as_read_from_csv in (False, True):
+        if as_read_from_csv:
+            windows = [{key: str(value) for key, value in window.items()} for window in windows]
+        ax = Figure().subplots()
+        plots.plot_timeline(windows, LABELS, ax)
+        mesh, line = ax.collections
+        assert mesh.get_coordinates()[0, :, 0].tolist() == [0.5, 2.75, 5.0, 9.5, 12.5]
+        np.testing.assert_array_equal(
+            np.ma.filled(mesh.get_array(), np.nan),
+            [[0.7, 0.1, np.nan, 0.2], [0.2, 0.8, np.nan, 0.2], [0.1, 0.1, np.nan, 0.6]],
+        )
+        assert [segment.tolist() for segment in line.get_segments()] == [
+            [[0.5, 0.0], [2.75, 0.0]], [[2.75, 1.0], [5.0, 1.0]], [[9.5, 2.0], [12.5, 2.0]],
+        ]  # fmt: skip
+        assert [label.get_text() for label in ax.get_yticklabels()] == LABELS and ax.yaxis_inverted()
+
+
+def test_a_confusion_matrix_has_the_counts_and_a_row_without_clips_stays_white():
+    counts = np.array([[8, 2, 0], [0, 0, 0], [1, 0, 3]])
+    ax = Figure().subplots()
+    plots.draw_confusion(counts, LABELS, ax)
+    assert texts(ax) == ["8", "2", "", "", "", "", "1", "", "3"]
+    assert [label.get_rotation() for label in ax.get_yticklabels()] == [0, 0, 0]
+    np.testing.assert_array_equal(
+        np.ma.filled(ax.collections[0].get_array()), [[0.8, 0.2, 0], [0, 0, 0], [0.25, 0, 0.75]]
+    )
+
+
+def test_recalls_are_bars_in_the_colours_of_the_emotions():
+    ax = Figure().subplots()
+    plots.plot_recalls({"run": TABLE}, ax)
+    assert [bar.get_width() for bar in ax.patches] == [0.8, 1.0, 0.0] and texts(ax) == ["0.80", "1.00", "0.00"]
+    assert [bar.get_facecolor()[:3] for bar in ax.patches] == [to_rgb(plots.COLOURS[label]) for label in LABELS]
+
+
+def test_reliability_has_intervals_and_leaves_out_bins_of_a_few_clips():
+    ax = Figure().subplots()
+    plots.plot_reliability({"run": TABLE}, ax)
+    ((dots, _, (bars,)),) = ax.containers
+    assert dots.get_xydata().tolist() == [[pytest.approx(0.95), pytest.approx(13 / 15)]], "four clips at 0.65 are few"
+    (low, high) = bars.get_segments()[0][:, 1]
+    assert (low, high) == pytest.approx((0.621, 0.963), abs=5e-4), "of 13 in 15"
+    assert "5 clips or more" in ax.get_xlabel()
+
+
+def test_an_interval_of_one_clip_is_wide_and_of_many_narrow():
+    for share, n, expected in ((1.0, 1, (0.207, 1.0)), (0.5, 10_000, (0.490, 0.510))):
+        assert wilson_interval(share, n) == pytest.approx(expected, abs=5e-4)
+
+
+def test_a_run_leaves_its_picture_beside_its_tables(tmp_path):
+    history = pd.DataFrame({"epoch": [1, 2]})
+    for column in ("training_loss", "validation_loss", "training_accuracy", "validation_accuracy"):
+        history[column] = [1.0, 0.5]
+    clips = pd.DataFrame({"clip": ["a", "b"]})
+    write_results(tmp_path, "run", {"training": clips, "test": clips}, history, TABLE)
+    written = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.*"))
+    assert written == ["figures/runs/run.png", "histories/run.csv", "predictions/run.csv", "splits/run.csv"]
+    loss, accuracy, confusion, colours, recall, reliability = plots.plot_run(history, TABLE, "run").axes
+    assert [ax.get_ylabel() for ax in (loss, accuracy)] == ["loss", "accuracy"]
+    assert [ax.get_xlabel() for ax in (confusion, recall)] == ["predicted", "recall"]
+    assert "confidence" in reliability.get_xlabel() and "share" in colours.get_ylabel()
+
+
+def lab(linear: np.ndarray) -> np.ndarray:
+    """CIE L*a*b* of linear sRGB colours (N, 3)."""
+    xyz = linear @ np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]).T
+    x, y, z = np.cbrt(xyz / [0.9505, 1.0, 1.089]).T
+    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
+
+
+def test_no_two_emotions_look_alike_to_the_colour_blind_nor_neighbours_in_grey():
+    assert list(plots.COLOURS) == list(EMOTIONS)
+    srgb = np.array([to_rgb(colour) for colour in plots.COLOURS.values()])
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    assert min(abs(one - other) for one, other in pairwise(lab(linear)[:, 0])) > 10
+    # Machado, Oliveira and Fernandes (2009), full strength; a distance of 2 can just be seen.
+    for blindness in (
+        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+    ):
+        seen = lab((linear @ np.transpose(blindness)).clip(0, 1))
+        assert min(np.linalg.norm(one - other) for one, other in combinations(seen, 2)) > 18
