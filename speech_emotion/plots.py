@@ -28,6 +28,32 @@ def plot_waveform(waveform, settings: FeatureSettings, ax: Axes, window_start_s:
     ax.label_outer()
 
 
+def plot_envelope(envelope: np.ndarray, duration_s: float, ax: Axes) -> None:
+    """(2, points), the lowest and highest samples of equal parts of a recording, over its seconds."""
+    edges = np.linspace(0, duration_s, envelope.shape[1] + 1)
+    ax.stairs(envelope[1], edges, baseline=envelope[0], fill=True, color=BLUE)
+    ax.set(xlabel="time (s)", xlim=(0, duration_s), yticks=[])
+    ax.spines["left"].set_visible(False)
+    ax.label_outer()
+
+
+def plot_timeline(windows: list[dict], labels: list[str], ax: Axes) -> None:
+    """The probability of each label over time, dark where it is likely, from Predictor's rows of windows.
+
+    Windows that overlap share what they have in common; between windows that nobody is heard in it stays blank.
+    """
+    spans = np.array([[window["start"], window["end"]] for window in windows])
+    middles = (spans[:-1, 1] + spans[1:, 0]) / 2
+    spans[:-1, 1] = np.minimum(spans[:-1, 1], middles)
+    spans[1:, 0] = np.maximum(spans[1:, 0], middles)
+    shares = np.full((len(labels), 2 * len(windows) - 1), np.nan)  # every other column lies between two windows
+    shares[:, ::2] = np.array([[window[label] for label in labels] for window in windows]).T
+    ax.pcolormesh(spans.ravel(), np.arange(len(labels) + 1), shares, cmap="Blues", vmin=0, vmax=1)
+    ax.set(xlabel="time (s)", yticks=np.arange(len(labels)) + 0.5, yticklabels=labels)
+    ax.invert_yaxis()
+    ax.tick_params(axis="y", length=0)
+
+
 def plot_mfcc(mfcc, settings: FeatureSettings, ax: Axes) -> None:
     """(n_mfcc, frames) as a picture; the first coefficient, the level, is left out to show the others."""
     librosa.display.specshow(
