@@ -2,10 +2,13 @@ VENV ?= .venv
 PYTHON ?= python3
 RUN = $(VENV)/bin/python
 
-.PHONY: eval test data train crossval report notebook lint clean
+.PHONY: eval app test data train crossval report notebook lint clean
 
 eval: $(VENV)/installed  ## classify eval_data/ and write out.csv
 	$(RUN) eval.py
+
+app: $(VENV)/installed-app  ## a web page that listens, on http://127.0.0.1:7860
+	$(RUN) app.py
 
 test: $(VENV)/installed-dev lint  ## everything that must hold
 	$(RUN) -m pytest
@@ -39,7 +42,11 @@ $(VENV)/installed: requirements.txt | $(VENV)/bin/python
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-$(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
+$(VENV)/installed-app: requirements-app.txt $(VENV)/installed
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-app.txt
+	touch $@
+
+$(VENV)/installed-dev: requirements-dev.txt requirements-app.txt $(VENV)/installed
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 

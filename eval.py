@@ -172,7 +172,10 @@ def draw(options: argparse.Namespace, bins: dict[str, list[int]], n_failed: int,
     labels = list(bins)
     if options.timeline and n_failed == 0 and sum(map(sum, bins.values())) == 1:
         figure = plots.Figure(figsize=(8, 3.6), layout="constrained")
-        plots.plot_timeline(list(read_table(options.timeline)), labels, figure.subplots())
+        ax = figure.subplots()
+        mesh = plots.plot_timeline(list(read_table(options.timeline)), labels, ax)
+        ax.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
+        figure.colorbar(mesh, label="probability")
     else:
         confusion = [[pairs[truth, emotion] for emotion in labels] for truth in labels] if pairs else None
         figure = plots.plot_folder(bins, n_failed, confusion)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
@@ -63,6 +64,15 @@ def plot_waveform(waveform, settings: FeatureSettings, ax: Axes, window_start_s:
     if window_start_s is not None:
         ax.axvspan(window_start_s, window_start_s + settings.window_s, color=ORANGE, alpha=0.2)
     ax.set(xlabel="time (s)", ylabel="")
+    ax.label_outer()
+
+
+def plot_envelope(envelope: np.ndarray, duration_s: float, ax: Axes) -> None:
+    """(2, points), the lowest and highest samples of equal parts of a recording, over its seconds."""
+    edges = np.linspace(0, duration_s, envelope.shape[1] + 1)
+    ax.stairs(envelope[1], edges, baseline=envelope[0], fill=True, color=BLUE)
+    ax.set(xlabel="time (s)", xlim=(0, duration_s), yticks=[])
+    ax.spines["left"].set_visible(False)
     ax.label_outer()
 
 
@@ -214,11 +224,12 @@ def plot_folder(confidences: dict[str, list[int]], n_failed: int, confusion: lis
     return figure
 
 
-def plot_timeline(windows: list[dict], labels: list[str], ax: Axes) -> None:
+def plot_timeline(windows: list[dict], labels: list[str], ax: Axes) -> QuadMesh:
     """The probability of each emotion over the time of one recording; a line runs through the emotion given.
 
     `windows` are rows of eval.py's timeline, at least one, with start, end (s), emotion and a probability per label.
     Windows that overlap meet in the middle of what they share; where none was heard, the picture is blank.
+    Returns the coloured mesh, for a colour bar.
     """
     starts, ends = ([float(window[key]) for window in windows] for key in ("start", "end"))
     for i in range(len(windows) - 1):
@@ -234,11 +245,10 @@ def plot_timeline(windows: list[dict], labels: list[str], ax: Axes) -> None:
     mesh = ax.pcolormesh(edges, np.arange(len(labels) + 1) - 0.5, np.transpose(columns), cmap="Blues", vmin=0, vmax=1)
     given = [labels.index(window["emotion"]) for window in windows]
     ax.hlines(given, starts, ends, color=ORANGE, linewidth=4, label="emotion given")
-    ax.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
     ax.set(xlabel="time (s)", yticks=range(len(labels)), yticklabels=labels)
     ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()
-    ax.figure.colorbar(mesh, ax=ax, label="probability")
+    return mesh
 
 
 def _colours(names: Iterable[str]) -> list[str]:

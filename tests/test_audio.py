@@ -3,7 +3,7 @@ import pytest
 import soundfile
 import torch
 
-from speech_emotion.audio import crop_or_pad, find_onset, load_audio, window_start
+from speech_emotion.audio import crop_or_pad, find_onset, load_audio, load_envelope, window_start
 
 RATE = 48_000
 
@@ -58,3 +58,15 @@ def test_any_other_recording_is_aligned_to_its_onset():
 @pytest.mark.parametrize("n_samples", [0, 1, 479, 480, 48_000])
 def test_silence_of_any_length_starts_at_zero(n_samples):
     assert find_onset(torch.zeros(n_samples), RATE) == 0.0
+
+
+def test_the_outline_of_a_recording_keeps_every_peak_in_its_place(tmp_path):
+    samples = np.random.default_rng(0).normal(scale=0.1, size=65 * 44_100).clip(-0.5, 0.5)
+    samples[round(31.5 * 44_100)], samples[-1] = 0.9, -0.9
+    soundfile.write(tmp_path / "long.wav", samples, 44_100)
+    (low, high), duration_s = load_envelope(tmp_path / "long.wav", n_points=650)
+    assert duration_s == 65 and len(low) == len(high) == 650
+    assert high.argmax() == 315 and high.max() == pytest.approx(0.9, abs=1e-3)
+    assert low.argmin() == 649 and low.min() == pytest.approx(-0.9, abs=1e-3)
+    (low, high), duration_s = load_envelope(tmp_path / "long.wav")
+    assert len(low) <= 1000
