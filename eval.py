@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import re
 import sys
 from collections import Counter
 from contextlib import ExitStack
@@ -20,10 +21,16 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "disk, 130 stopped with Ctrl-C.",
     )
     parser.add_argument(
-        "paths", nargs="*", metavar="PATH", default=["eval_data"], help="recordings or folders (default: eval_data)"
+        "paths",
+        nargs="*",
+        metavar="PATH",
+        default=["eval_data"],
+        help="recordings or folders, s3:// and gs:// among them (default: eval_data)",
     )
     parser.add_argument("--model", default=HERE / "model.pt", metavar="FILE", help="checkpoint (default: model.pt)")
-    parser.add_argument("--out", default="out.csv", metavar="FILE", help="table to write (default: out.csv)")
+    parser.add_argument(
+        "--out", default="out.csv", metavar="FILE", help="table to write, .csv or .parquet (default: out.csv)"
+    )
     parser.add_argument("--timeline", metavar="FILE", help="table of the 3 s windows of every recording")
     parser.add_argument(
         "--plot",
@@ -33,7 +40,17 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--resume", action="store_true", help="go on from the .part files of a run that was stopped")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
     parser.add_argument("--batch-size", type=positive, default=16, metavar="N", help="windows at once (default: 16)")
-    parser.add_argument("--workers", type=positive, metavar="N", help="threads (default: one for each core)")
+    parser.add_argument(
+        "--workers", type=positive, metavar="N", help="threads, with --ray processes (default: one for each core)"
+    )
+    parser.add_argument(
+        "--ray",
+        type=address,
+        nargs="?",
+        const="local",
+        metavar="ADDRESS",
+        help="run on a Ray cluster: auto, HOST:PORT, ray://HOST:PORT; without ADDRESS, on this machine alone",
+    )
     parser.add_argument("--debug", action="store_true", help="show where errors come from")
     options = parser.parse_args(arguments)
     files = [Path(file).absolute() for file in (options.out, options.timeline, options.plot) if file]
@@ -48,6 +65,12 @@ def positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
     return int(text)
+
+
+def address(text: str) -> str:
+    if not re.fullmatch(r"local|auto|(ray://)?[^/]+:\d+", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not the address of a cluster; a PATH goes before --ray")
+    return text
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -74,12 +97,18 @@ def classify(options: argparse.Namespace) -> int:
     from speech_emotion.listing import find_recordings
     from speech_emotion.table import Table, check_space
 
+    if options.ray:
+        from speech_emotion.cluster import ClusterPredictor  # says that Ray is missing before a long listing
+
     recordings, n_others = find_recordings(options.paths)
     if options.plot:
         from speech_emotion.plots import check_picture
 
         check_picture(options.plot)
-    predictor = Predictor(options.model, options.device)
+    if options.ray:
+        predictor = ClusterPredictor(options.model, options.device, options.ray)
+    else:
+        predictor = Predictor(options.model, options.device)
     numbers = ["emotion", "confidence", *predictor.labels]
     with ExitStack() as stack:
         table = stack.enter_context(Table(options.out, ["url", *numbers, "error"], options.resume))

@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from speech_emotion.buckets import is_url, list_files
+
 # fmt: off
 AUDIO_SUFFIXES = {
     ".wav", ".wave", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64",
@@ -18,8 +20,9 @@ def find_recordings(paths: Iterable[str | Path]) -> tuple[list[str], int]:
 
     A file stands for itself, whatever its name; a folder for the audio and video files below it, sorted, without the
     hidden ones. Links are followed; a folder reached twice counts once, and so does a path. A folder that cannot be
-    listed stands for itself, so that its row says why. Raises FileNotFoundError when a path does not exist or when
-    there is nothing to classify.
+    listed stands for itself, so that its row says why. A url (s3://bucket/prefix) is a file or folder in a bucket.
+    Raises FileNotFoundError when a path does not exist or when there is nothing to classify, and for urls what
+    list_files raises.
     """
     recordings: dict[str, None] = {}  # ordered, each once
     n_others = 0
@@ -34,7 +37,12 @@ def find_recordings(paths: Iterable[str | Path]) -> tuple[list[str], int]:
         return identity not in visited and not visited.add(identity)
 
     for path in map(os.fspath, paths):
-        if os.path.isdir(path):
+        if is_url(path):
+            files = list_files(path)
+            audio = [file for file in files if file == path or _is_audio_below(path.rstrip("/"), file)]
+            recordings.update(dict.fromkeys(audio))
+            n_others += len(files) - len(audio)
+        elif os.path.isdir(path):
             is_new(path)
             for folder, subfolders, files in os.walk(path, onerror=cannot_list, followlinks=True):
                 subfolders[:] = [
@@ -54,3 +62,7 @@ def find_recordings(paths: Iterable[str | Path]) -> tuple[list[str], int]:
 
 def _is_audio(name: str) -> bool:
     return name[0] != "." and Path(name).suffix.lower() in AUDIO_SUFFIXES
+
+
+def _is_audio_below(folder: str, url: str) -> bool:
+    return "/." not in url.removeprefix(folder) and _is_audio(url.rpartition("/")[2])

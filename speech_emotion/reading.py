@@ -10,6 +10,8 @@ from typing import BinaryIO
 import numpy as np
 import soundfile
 
+from speech_emotion.buckets import fetched, is_url
+
 PIECE_S = 30.0
 SAMPLE_RATES = (4_000, 384_000)  # Hz; a header that says anything else is damaged
 _BLOCK = 2**18  # values decoded at once, all channels together
@@ -30,7 +32,7 @@ def read_pieces(path: str | Path) -> Iterator[tuple[np.ndarray, int]]:
     waited for), for a sample rate outside `SAMPLE_RATES`, and for NaN or infinite samples.
     """
     try:
-        with open(path, "rb", opener=_open_without_waiting) as file:
+        with fetched(path) if is_url(path) else open(path, "rb", opener=_open_without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise AudioError("it is a pipe or a device, not a file")
             for samples, rate in _pieces(_decode(file)):

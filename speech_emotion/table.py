@@ -1,4 +1,7 @@
-"""A CSV table that is written row by row, appears under its name when it is whole, and can be gone on with."""
+"""A table that is written row by row, appears under its name when it is whole, and can be gone on with.
+
+It is CSV; under a name that ends in .parquet it becomes Parquet when it is whole.
+"""
 
 import csv
 import os
@@ -32,9 +35,11 @@ class Table:
         """With `resume`, the rows of the part file stay, up to one that is torn or whose url is not in `only`.
 
         Raises OSError when the part file cannot be written, ValueError when there is none although the work has
-        `begun`, or when it has other columns.
+        `begun`, or when it has other columns, ImportError when Parquet needs what is not installed.
         """
         self.path, self.part, self.columns = Path(path), Path(f"{path}.part"), columns
+        if _is_parquet(path):
+            import speech_emotion.parquet  # noqa: F401  to know now rather than at the end
         if self.path.is_dir():
             raise IsADirectoryError(f"{path} is a folder; name a file for the table")
         if begun and not self.part.exists():
@@ -65,7 +70,15 @@ class Table:
     def finish(self) -> None:
         """Give the whole table its name."""
         self._file.close()
-        self.part.replace(self.path)
+        if not _is_parquet(self.path):
+            self.part.replace(self.path)
+            return
+        from speech_emotion.parquet import write_parquet
+
+        whole = Path(f"{self.path}.whole.part")
+        write_parquet(whole, self.columns, _read_csv(self.part))
+        whole.replace(self.path)
+        self.part.unlink()
 
     def _write(self, rows: Iterable[list[str]]) -> None:
         self._writer.writerows(rows)
@@ -86,8 +99,20 @@ class Table:
         return end
 
 
-def read_table(path: str | Path) -> Iterator[dict[str, str]]:
-    """The rows of a finished table, one at a time."""
+def read_table(path: str | Path) -> Iterator[dict]:
+    """The rows of a finished table, one at a time; the numbers are strings, but floats or None in Parquet."""
+    if _is_parquet(path):
+        from speech_emotion.parquet import read_parquet
+
+        return read_parquet(path)
+    return _read_csv(path)
+
+
+def _is_parquet(path: str | Path) -> bool:
+    return Path(path).suffix == ".parquet"
+
+
+def _read_csv(path: str | Path) -> Iterator[dict[str, str]]:
     with open(path, newline="", **_ENCODING) as file:
         yield from csv.DictReader(file)
 

@@ -3,12 +3,14 @@
 import csv
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from s3_server import serve
 
 from speech_emotion.checkpoint import Checkpoint, save_checkpoint
 from speech_emotion.features import FeatureSettings
@@ -68,3 +70,12 @@ def model(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("model") / "model.pt"
     save_checkpoint(path, Checkpoint(network, list(EMOTIONS), features))
     return path
+
+
+@pytest.fixture(scope="session")
+def bucket(tmp_path_factory) -> Iterator[tuple[Path, dict[str, str]]]:
+    """A folder, and the environment in which it is s3://calls."""
+    folder = tmp_path_factory.mktemp("s3") / "calls"
+    folder.mkdir()
+    with serve(folder.parent) as environment:
+        yield folder, environment

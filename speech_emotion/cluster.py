@@ -1,0 +1,142 @@
+"""What Predictor does, on all machines of a Ray cluster."""
+
+import logging
+import os
+import pickle
+import socket
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from math import ceil
+from pathlib import Path
+
+from speech_emotion.buckets import is_url
+from speech_emotion.checkpoint import load_checkpoint
+from speech_emotion.inference import Predictor
+
+try:
+    import pyarrow as pa
+    import ray
+    import ray.data
+except ImportError as error:
+    raise ImportError("--ray needs Ray: pip install -r requirements-ray.txt") from error
+
+_LARGEST_BLOCK = 512  # recordings in one task: some seconds of work, which is what a lost machine costs
+_BLOCKS_PER_ACTOR = 4  # at least, so that all are done at about the same time
+_FETCHES = 16  # at once for each core: a bucket takes longer to answer than a recording takes to classify
+_ANSWER_S = 10  # for a cluster to accept a connection
+_RETRIES = 3  # of a task whose process died, perhaps from a recording in it
+
+
+class ClusterPredictor:
+    """A checkpoint ready to classify on a cluster: each of its cores, or GPUs, has a process with a Predictor."""
+
+    def __init__(self, model: str | Path, device: str = "auto", address: str = "local"):
+        """`address` is `local` (a cluster of this machine alone), `auto`, `host:port` or `ray://host:port`.
+
+        Raises CheckpointError for an unreadable model, ConnectionError when no cluster answers, ValueError for a
+        device that it does not have.
+        """
+        checkpoint = load_checkpoint(model)
+        self.labels = checkpoint.labels
+        _connect(address)
+        self._checkpoint = ray.put(checkpoint)
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        with_gpu = [node for node in nodes if node.get("GPU")]
+        if device == "mps" or (device == "cuda" and not with_gpu):
+            raise ValueError(f"the cluster has no {device} device; --device cpu always works")
+        if with_gpu and device != "cpu":
+            self._device, self._gpus = "cuda", 1
+            self._cpus = max(1, int(min(node.get("CPU", 0) / node["GPU"] for node in with_gpu)))
+            self._actors = int(sum(node["GPU"] for node in with_gpu))
+        else:
+            self._device, self._gpus, self._cpus = "cpu", 0, 1
+            self._actors = int(sum(node.get("CPU", 0) for node in nodes))
+
+    def predict_windows(
+        self, paths: Iterable[str | Path], batch_size: int = 16, workers: int | None = None
+    ) -> Iterator[tuple[dict, list[dict]]]:
+        """As Predictor.predict_windows, by at most `workers` processes; a recording is tried again where one dies.
+
+        Raises RuntimeError when the cluster cannot finish.
+        """
+        encoded = [os.fsencode(path) for path in paths]  # a name that is not UTF-8 is no Arrow string
+        if not encoded:
+            return
+        actors = workers or max(1, self._actors)
+        block = max(batch_size, min(_LARGEST_BLOCK, len(encoded) // (_BLOCKS_PER_ACTOR * actors)))
+        blocks = ray.data.from_arrow(pa.table({"path": encoded}), override_num_blocks=ceil(len(encoded) / block))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a later Ray may take the retries elsewhere
+            results = blocks.map_batches(
+                _Actor,
+                fn_constructor_args=(self._checkpoint, self._device, os.getcwd(), batch_size, self._cpus),
+                batch_size=None,
+                batch_format="pyarrow",
+                compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors),
+                num_cpus=self._cpus,
+                num_gpus=self._gpus,
+                max_task_retries=_RETRIES,
+            )
+        try:
+            for batch in results.iter_batches(batch_size=None, batch_format="pyarrow"):
+                for result in batch["result"]:
+                    yield pickle.loads(result.as_py())
+        except ray.exceptions.RayError as error:
+            raise RuntimeError(f"the cluster gave up: {_last_line(error)}") from error
+
+
+class _Actor:
+    """A process of the cluster that holds the model."""
+
+    def __init__(self, checkpoint: ray.ObjectRef, device: str, folder: str, batch_size: int, cpus: int):
+        self.predictor = Predictor(ray.get(checkpoint), device)
+        self.batch_size, self.cpus = batch_size, cpus
+        with suppress(OSError):  # a machine without this folder has no use for relative paths
+            os.chdir(folder)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        paths = [os.fsdecode(path) for path in batch["path"].to_pylist()]
+        threads = self.cpus * (_FETCHES if is_url(paths[0]) else 1)
+        results = self.predictor.predict_windows(paths, self.batch_size, threads)
+        return pa.table({"result": [pickle.dumps(result) for result in results]})
+
+
+def _connect(address: str) -> None:
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is reported to anybody
+    os.environ["RAY_BACKEND_LOG_LEVEL"] = "fatal"  # of Ray's own processes, and of its core in this one
+    quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    local = {"include_dashboard": False} if address == "local" else {}
+    package = {"py_modules": [str(Path(__file__).parent)]}  # it travels; torch and the rest are on every machine
+    try:
+        if address not in ("local", "auto"):  # Ray itself would try for minutes
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
+        with _silence():
+            ray.init(address, runtime_env=package, **quiet, **local)
+    except Exception as error:
+        raise ConnectionError(f"cannot use the Ray cluster {address}: {_last_line(error)}") from error
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    context = ray.data.DataContext.get_current()
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = context.print_on_execution_start = False
+
+
+@contextmanager
+def _silence():
+    """Ray's core says on stderr that it heeds its log level, and it does not know sys.stderr."""
+    stderr = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+
+
+def _last_line(error: BaseException) -> str:
+    """What it is about at bottom, without the tracebacks that travel in Ray's messages."""
+    while error.__cause__:
+        error = error.__cause__
+    return (str(error).strip() or type(error).__name__).splitlines()[-1].strip()

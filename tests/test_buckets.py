@@ -1,0 +1,87 @@
+"""Recordings in a bucket, which pyarrow's own S3 client reads from a server of these tests; and Parquet tables."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import read_rows, run_eval
+
+from speech_emotion.ravdess import EMOTIONS
+from speech_emotion.table import Table, read_table
+
+WITHOUT_PYARROW = "requirements-ray.txt is not installed"
+
+
+def write_noise(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.random.default_rng(seed).normal(scale=0.1, size=16_000), 16_000)
+
+
+def test_a_bucket_gives_the_rows_of_its_files(bucket, model, tmp_path):
+    pytest.importorskip("pyarrow", reason=WITHOUT_PYARROW)
+    folder, environment = bucket
+    for seed, name in enumerate(["a.wav", "deep/b c#%20+é.flac", "deep/er/d.ogg", ".hidden/e.wav", "deep/.f.wav"]):
+        write_noise(folder / "rows" / name, seed)
+    (folder / "rows" / "broken.wav").write_text("this is not audio")
+    (folder / "rows" / "notes.txt").write_text("left alone")
+    tables = {}
+    for place in (f"{folder}/rows", f"file://{folder}/rows", "s3://calls/rows"):
+        result = run_eval(place + "/", "--model", model, cwd=tmp_path, env=environment)
+        assert result.returncode == 1 and "4 recordings, 1 without an emotion" in result.stdout, result.stderr
+        rows = read_rows(tmp_path / "out.csv")
+        assert rows[1]["error"].startswith(f"cannot read {place}/broken.wav: libsndfile")
+        tables[place] = [[row["url"].removeprefix(place), *(row[label] for label in EMOTIONS)] for row in rows]
+    local, *others = tables.values()
+    assert others == [local, local]
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("s3://calls/nowhere", "there is no file or folder s3://calls/nowhere"),
+        ("s3://nobody", "there is no file or folder s3://nobody"),
+        ("http://calls/a.wav", "Unrecognized filesystem type"),
+    ],
+)
+def test_a_url_of_nothing_is_one_sentence(bucket, model, tmp_path, path, message):
+    pytest.importorskip("pyarrow", reason=WITHOUT_PYARROW)
+    result = run_eval(path, "--model", model, cwd=tmp_path, env=bucket[1])
+    assert result.returncode == 2 and message in result.stderr and result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["s3://calls/a.wav"], ["a.wav", "--out", "a.parquet"]])
+def test_without_pyarrow_one_sentence_says_what_to_install(model, tmp_path, arguments):
+    write_noise(tmp_path / "a.wav", 0)
+    (tmp_path / "pyarrow.py").write_text("raise ImportError")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    result = run_eval(*arguments, "--model", model, cwd=tmp_path, env=environment)
+    assert result.returncode == 2 and result.stderr.count("\n") == 1
+    assert result.stderr.endswith("needs pyarrow: pip install -r requirements-ray.txt\n")
+
+
+def test_a_parquet_table_holds_what_the_csv_table_holds(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason=WITHOUT_PYARROW)
+    rows = [{"url": "a.wav", "emotion": "sad", "confidence": 0.5, "error": ""}]
+    rows += [{"url": "\udcff.wav", "emotion": "", "confidence": None, "error": "silent"}]
+    path, columns = tmp_path / "t.parquet", list(rows[0])
+    with Table(path, columns) as table:
+        table.write(rows[:1])
+    with Table(path, columns, resume=True) as table:
+        table.write(row for row in rows if row["url"] not in table)
+        table.finish()
+    rows[1]["url"] = "\\xff.wav"
+    assert list(read_table(path)) == parquet.read_table(path).to_pylist() == rows
+    assert [file.name for file in tmp_path.iterdir()] == ["t.parquet"]
+
+
+def test_the_summary_of_a_parquet_table(model, tmp_path):
+    pytest.importorskip("pyarrow", reason=WITHOUT_PYARROW)
+    write_noise(tmp_path / "a.wav", 0)
+    (tmp_path / "b.wav").write_text("this is not audio")
+    csv, parquet = (
+        run_eval(".", "--model", model, "--out", f"out.{kind}", cwd=tmp_path) for kind in ("csv", "parquet")
+    )
+    assert "2 recordings, 1 without an emotion; the table is in out.csv" in csv.stdout
+    assert parquet.stdout == csv.stdout.replace("out.csv", "out.parquet"), parquet.stderr

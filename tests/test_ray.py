@@ -1,0 +1,103 @@
+"""eval.py --ray as its users run it: the processes are real, and so is what kills one of them."""
+
+import os
+import signal
+import subprocess
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import soundfile
+from conftest import eval_command, read_rows, run_eval
+
+from speech_emotion.ravdess import EMOTIONS
+
+needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="requirements-ray.txt is not installed")
+NUMBERS = ("start", "end", "confidence", *EMOTIONS)
+
+
+def write_noise(path: Path, seed: int, seconds: float = 1) -> None:
+    soundfile.write(path, np.random.default_rng(seed).normal(scale=0.1, size=round(seconds * 16_000)), 16_000)
+
+
+def assert_same(table: Path, expected: Path) -> None:
+    """The same rows in the same order, but for the last digit."""
+
+    def values(row: dict) -> dict:
+        return {key: float(cell) if cell and key in NUMBERS else cell for key, cell in row.items()}
+
+    rows = read_rows(table)
+    assert len(rows) > 10
+    for row, other in zip(rows, read_rows(expected), strict=True):
+        assert values(row) == pytest.approx(values(other), abs=1.01e-4)
+
+
+@needs_ray
+def test_the_rows_are_those_of_a_plain_run(bucket, model, tmp_path):
+    (tmp_path / "recordings").mkdir()
+    for seed, seconds in enumerate([0.05] + [1] * 30 + [7] * 5):
+        write_noise(tmp_path / "recordings" / f"{seed}.wav", seed, seconds)
+    (tmp_path / "recordings" / "0.wav").rename(os.fsdecode(bytes(tmp_path) + b"/=odd\xff\n.wav"))
+    (tmp_path / "recordings" / "broken.wav").write_text("this is not audio")
+    write_noise(bucket[0] / "a.wav", 0)
+    paths = ["recordings", os.fsdecode(b"=odd\xff\n.wav"), "s3://calls/a.wav"]
+
+    def run(name: str, *options) -> subprocess.CompletedProcess:
+        tables = ["--out", f"{name}.csv", "--timeline", f"{name}-windows.csv"]
+        return run_eval(*paths, "--model", model, *tables, *options, cwd=tmp_path, env=bucket[1])
+
+    plain, spread = run("plain"), run("ray", "--workers", 2, "--batch-size", 4, "--ray")
+    assert plain.returncode == spread.returncode == 1, spread.stderr
+    assert_same(tmp_path / "ray.csv", tmp_path / "plain.csv")
+    assert_same(tmp_path / "ray-windows.csv", tmp_path / "plain-windows.csv")
+    assert spread.stdout == plain.stdout.replace("plain.csv", "ray.csv")
+    progress = spread.stderr.replace("\r", "\n").splitlines()
+    assert all("file" in line for line in progress if line.strip()), "Ray is silent"
+
+
+@needs_ray
+def test_a_process_that_is_killed_loses_no_recording(model, tmp_path):
+    (tmp_path / "recordings").mkdir()
+    for seed in range(40):
+        write_noise(tmp_path / "recordings" / f"{seed}.wav", seed, seconds=20)
+    arguments = ["recordings", "--model", model, "--batch-size", 1, "--workers", 2]
+    assert run_eval(*arguments, "--out", "plain.csv", cwd=tmp_path).returncode == 0
+    process = subprocess.Popen(eval_command(*arguments, "--ray"), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    part = tmp_path / "out.csv.part"
+    deadline = time.monotonic() + 240
+    while not part.exists() or part.read_bytes().count(b"\n") < 5:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.002)
+    actors = [child for child in psutil.Process(process.pid).children(recursive=True) if "_Actor" in child.name()]
+    os.kill(actors[0].pid, signal.SIGKILL)
+    assert part.read_bytes().count(b"\n") < 40
+    error = process.communicate(timeout=240)[1]
+    assert process.returncode == 0, error
+    assert_same(tmp_path / "out.csv", tmp_path / "plain.csv")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--ray", "recordings"], "'recordings' is not the address of a cluster; a PATH goes before --ray"),
+        pytest.param(["--ray", "auto"], "cannot use the Ray cluster auto: ", marks=needs_ray),
+        pytest.param(["--ray", "127.0.0.1:1"], "cannot use the Ray cluster 127.0.0.1:1: ", marks=needs_ray),
+        pytest.param(["--device", "cuda", "--ray"], "--device cpu always works", marks=needs_ray),
+    ],
+)
+def test_a_cluster_that_is_not_there_is_one_sentence(model, tmp_path, arguments, message):
+    write_noise(tmp_path / "a.wav", 0)
+    environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+    result = run_eval("a.wav", "--model", model, *arguments, cwd=tmp_path, env=environment)
+    assert result.returncode == 2 and "Traceback" not in result.stderr
+    assert message in result.stderr.splitlines()[-1]
+
+
+def test_without_ray_one_sentence_says_what_to_install(model, tmp_path):
+    write_noise(tmp_path / "a.wav", 0)
+    (tmp_path / "ray.py").write_text("raise ImportError")
+    result = run_eval("a.wav", "--ray", cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    assert (result.returncode, result.stderr) == (2, "eval.py: --ray needs Ray: pip install -r requirements-ray.txt\n")
