@@ -81,7 +81,8 @@ def test_the_summary_of_a_parquet_table(model, tmp_path):
     write_noise(tmp_path / "a.wav", 0)
     (tmp_path / "b.wav").write_text("this is not audio")
     csv, parquet = (
-        run_eval(".", "--model", model, "--out", f"out.{kind}", cwd=tmp_path) for kind in ("csv", "parquet")
+        run_eval("a.wav", "b.wav", "--model", model, "--out", f"out.{kind}", cwd=tmp_path)
+        for kind in ("csv", "parquet")
     )
     assert "2 recordings, 1 without an emotion; the table is in out.csv" in csv.stdout
     assert parquet.stdout == csv.stdout.replace("out.csv", "out.parquet"), parquet.stderr
