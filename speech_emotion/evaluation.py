@@ -82,7 +82,8 @@ def wilson_interval(share, n):
     z = 1.96
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     reach = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    return centre - reach, centre + reach
+    # At 0 and 1 an end is the share itself; rounding must not put it on the other side.
+    return np.minimum(centre - reach, share), np.maximum(centre + reach, share)
 
 
 def fit_temperature(logits: torch.Tensor, targets: torch.Tensor) -> float:
