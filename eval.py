@@ -49,7 +49,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         nargs="?",
         const="local",
         metavar="ADDRESS",
-        help="run on a Ray cluster: auto, HOST:PORT, ray://HOST:PORT; without ADDRESS, on this machine alone",
+        help="run on a Ray cluster: auto or HOST:PORT; without ADDRESS, on this machine alone",
     )
     parser.add_argument("--debug", action="store_true", help="show where errors come from")
     options = parser.parse_args(arguments)
@@ -68,7 +68,7 @@ def positive(text: str) -> int:
 
 
 def address(text: str) -> str:
-    if not re.fullmatch(r"local|auto|(ray://)?[^/]+:\d+", text):
+    if not re.fullmatch(r"local|auto|[^/]+:\d+", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not the address of a cluster; a PATH goes before --ray")
     return text
 

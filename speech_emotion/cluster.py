@@ -32,7 +32,7 @@ class ClusterPredictor:
     """A checkpoint ready to classify on a cluster: each of its cores, or GPUs, has a process with a Predictor."""
 
     def __init__(self, model: str | Path, device: str = "auto", address: str = "local"):
-        """`address` is `local` (a cluster of this machine alone), `auto`, `host:port` or `ray://host:port`.
+        """`address` is `local` (a cluster of this machine alone), `auto` or `host:port`.
 
         Raises CheckpointError for an unreadable model, ConnectionError when no cluster answers, ValueError for a
         device that it does not have.
@@ -110,7 +110,7 @@ def _connect(address: str) -> None:
     package = {"py_modules": [str(Path(__file__).parent)]}  # it travels; torch and the rest are on every machine
     try:
         if address not in ("local", "auto"):  # Ray itself would try for minutes
-            host, _, port = address.removeprefix("ray://").rpartition(":")
+            host, _, port = address.rpartition(":")
             socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
         with _silence():
             ray.init(address, runtime_env=package, **quiet, **local)
