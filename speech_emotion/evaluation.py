@@ -46,9 +46,9 @@ def uar(predictions: pd.DataFrame) -> float:
     return float(recall_score(predictions["emotion"], predictions["prediction"], labels=labels, average="macro"))
 
 
-def recalls(predictions: pd.DataFrame) -> pd.Series:
-    """The share of each emotion's clips that were recognised."""
-    return (predictions["emotion"] == predictions["prediction"]).groupby(predictions["emotion"]).mean()
+def recalls(predictions: pd.DataFrame, by: str = "emotion") -> pd.Series:
+    """The share of each emotion's clips that were recognised, or of those of another group."""
+    return (predictions["emotion"] == predictions["prediction"]).groupby(predictions[by]).mean()
 
 
 def bootstrap_interval(predictions: pd.DataFrame, metric, by: str = "clip", n: int = 1000, seed: int = 0):

@@ -12,6 +12,7 @@ from speech_emotion.evaluation import (
     bootstrap_interval,
     expected_calibration_error,
     read_predictions,
+    recalls,
     uar,
 )
 from speech_emotion.plots import (
@@ -80,7 +81,7 @@ def write_figures(runs: dict[str, pd.DataFrame], results: Path, figures: Path) -
         "learning-curves": plot_history(pd.read_csv(results / "histories" / "random8-split0.csv")),
     }
     for name, figure in pictures.items():
-        figure.savefig(figures / f"{name}.png")
+        save_picture(figure, figures / f"{name}.png")
         plt.close(figure)
     for name, predictions in runs.items():
         write_run_picture(results, name, pd.read_csv(results / "histories" / f"{name}.csv"), predictions)
@@ -145,7 +146,7 @@ def groups_table(runs: dict[str, pd.DataFrame]) -> str:
     tables = [pd.concat(_tables(runs, prefix)) for prefix in ("random8-split", "speaker8-fold")]
     rows = []
     for part in ("emotion", "sex", "channel", "intensity"):
-        known, unseen = ((t["emotion"] == t["prediction"]).groupby(t[part]).mean() for t in tables)
+        known, unseen = (recalls(table, part) for table in tables)
         rows += [[group, f"{known[group]:.3f}", f"{unseen[group]:.3f}"] for group in known.index]
     return _markdown(["group", "known speakers", "unseen speakers"], rows)
 

@@ -3,6 +3,7 @@
 import csv
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,19 @@ def run_eval(*arguments, cwd: Path, **options) -> subprocess.CompletedProcess:
 def read_rows(path: Path) -> list[dict]:
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         return list(csv.DictReader(file))
+
+
+def wait_for_rows(process: subprocess.Popen, part: Path, rows: int, seconds: float) -> None:
+    """Until the part file of a running eval.py has `rows` lines; one that ends before, or hangs, fails."""
+    deadline = time.monotonic() + seconds
+    while not part.exists() or part.read_bytes().count(b"\n") < rows:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def write_noise(path: Path, seed: int, seconds: float = 1) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.random.default_rng(seed).normal(scale=0.1, size=round(seconds * 16_000)), 16_000)
 
 
 def tone(stem: str) -> np.ndarray:

@@ -1,22 +1,14 @@
 """Recordings in a bucket, which pyarrow's own S3 client reads from a server of these tests; and Parquet tables."""
 
 import os
-from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
-from conftest import read_rows, run_eval
+from conftest import read_rows, run_eval, write_noise
 
 from speech_emotion.ravdess import EMOTIONS
 from speech_emotion.table import Table, read_table
 
 WITHOUT_PYARROW = "requirements-ray.txt is not installed"
-
-
-def write_noise(path: Path, seed: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, np.random.default_rng(seed).normal(scale=0.1, size=16_000), 16_000)
 
 
 def test_a_bucket_gives_the_rows_of_its_files(bucket, model, tmp_path):

@@ -4,13 +4,12 @@ import os
 import resource
 import signal
 import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from conftest import REPOSITORY, eval_command, read_rows, run_eval
+from conftest import REPOSITORY, eval_command, read_rows, run_eval, wait_for_rows
 
 from speech_emotion.ravdess import NoDataError, clip_table
 from speech_emotion.table import Table, read_table
@@ -35,11 +34,7 @@ def stopped(number: signal.Signals, rows: int, *arguments, cwd: Path) -> subproc
     process = subprocess.Popen(
         eval_command(*arguments), cwd=cwd, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
     )
-    part = cwd / "out.csv.part"
-    deadline = time.monotonic() + 120
-    while not part.exists() or part.read_bytes().count(b"\n") < rows:
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.002)
+    wait_for_rows(process, cwd / "out.csv.part", rows, seconds=120)
     process.send_signal(number)
     process.error = process.communicate(timeout=60)[1]
     return process

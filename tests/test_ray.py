@@ -3,24 +3,17 @@
 import os
 import signal
 import subprocess
-import time
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import psutil
 import pytest
-import soundfile
-from conftest import eval_command, read_rows, run_eval
+from conftest import eval_command, read_rows, run_eval, wait_for_rows, write_noise
 
 from speech_emotion.ravdess import EMOTIONS
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="requirements-ray.txt is not installed")
 NUMBERS = ("start", "end", "confidence", *EMOTIONS)
-
-
-def write_noise(path: Path, seed: int, seconds: float = 1) -> None:
-    soundfile.write(path, np.random.default_rng(seed).normal(scale=0.1, size=round(seconds * 16_000)), 16_000)
 
 
 def assert_same(table: Path, expected: Path) -> None:
@@ -69,10 +62,7 @@ def test_a_process_that_is_killed_loses_no_recording(model, tmp_path):
     assert run_eval(*arguments, "--out", "plain.csv", cwd=tmp_path).returncode == 0
     process = subprocess.Popen(eval_command(*arguments, "--ray"), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     part = tmp_path / "out.csv.part"
-    deadline = time.monotonic() + 240
-    while not part.exists() or part.read_bytes().count(b"\n") < 5:
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.002)
+    wait_for_rows(process, part, 5, seconds=240)
     actors = [child for child in psutil.Process(process.pid).children(recursive=True) if "_Actor" in child.name()]
     os.kill(actors[0].pid, signal.SIGKILL)
     assert part.read_bytes().count(b"\n") < 40
