@@ -28,7 +28,7 @@ SCHEDULES = ("one_cycle", "cosine_warm_restarts", "constant")
 class TrainingSettings:
     """What a run depends on besides its clips; stored in the checkpoint."""
 
-    epochs: int = 100
+    epochs: int = 150
     batch_size: int = 64
     learning_rate: float = 2e-3
     weight_decay: float = 0.02
@@ -46,10 +46,10 @@ def augmentation(features: FeatureSettings, generator: torch.Generator) -> nn.Se
         Warp(generator, features, frequency=0.1, time=0.1, shift_s=0.15),
         Sometimes(
             generator,
-            0.5,
+            0.6,
             Equaliser(generator, gain_db=3.0),
             Reverberation(generator, features, probability=0.2, rt60_s=0.6),
-            Noise(generator, probability=0.3, snr_db=(5.0, 50.0)),
+            Noise(generator, probability=0.5, snr_db=(5.0, 50.0)),
             BandLimit(generator, features, probability=0.1),
         ),
         Gate(generator, probability=0.3),
