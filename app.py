@@ -35,7 +35,7 @@ CSS = """
 .recording li { display: grid; grid-template-columns: 5rem 1fr 3rem; align-items: center; line-height: 1.75; }
 .recording li.first { font-weight: bold; }
 .recording .track { background: var(--border-color-primary); border-radius: 2px; overflow: hidden; }
-.recording .bar { background: #0173b2; height: .75rem; }
+.recording .bar { background: #0173b2; height: .75rem; } /* plots.BLUE */
 .recording .number { text-align: right; }
 @media (max-width: 700px) { .recording .columns { grid-template-columns: 1fr; gap: .75rem; } }
 """

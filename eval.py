@@ -97,14 +97,15 @@ def classify(options: argparse.Namespace) -> int:
     from speech_emotion.listing import find_recordings
     from speech_emotion.table import Table, check_space
 
+    # What cannot be done is said before a long listing.
     if options.ray:
-        from speech_emotion.cluster import ClusterPredictor  # says that Ray is missing before a long listing
+        from speech_emotion.cluster import ClusterPredictor  # says that Ray is missing
 
-    recordings, n_others = find_recordings(options.paths)
     if options.plot:
         from speech_emotion.plots import check_picture
 
         check_picture(options.plot)
+    recordings, n_others = find_recordings(options.paths)
     if options.ray:
         predictor = ClusterPredictor(options.model, options.device, options.ray)
     else:
