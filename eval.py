@@ -97,9 +97,9 @@ def classify(options: argparse.Namespace) -> int:
     from speech_emotion.listing import find_recordings
     from speech_emotion.table import Table, check_space
 
-    # What cannot be done is said before a long listing.
+    # A missing Ray or a picture that cannot be written is said before a long listing.
     if options.ray:
-        from speech_emotion.cluster import ClusterPredictor  # says that Ray is missing
+        from speech_emotion.cluster import ClusterPredictor
 
     if options.plot:
         from speech_emotion.plots import check_picture
