@@ -68,8 +68,9 @@ def train(
 ) -> tuple[Checkpoint, pd.DataFrame]:
     """Train on one table of clips and watch another.
 
-    Returns the checkpoint, with averaged weights and a temperature fitted on `validation`, and the history: epoch,
-    then loss and accuracy of both parts. The last epoch counts, whatever the validation part says of it.
+    Returns the checkpoint, with averaged weights, a temperature fitted on `validation` and every emotion supposed to be
+    equally likely, and the history, without that: epoch, then loss and accuracy of both parts. The last epoch counts,
+    whatever the validation part says of it.
     """
     torch.manual_seed(settings.seed)  # the network's first weights, dropout, mixup
     generator = torch.Generator().manual_seed(settings.seed)
@@ -121,7 +122,19 @@ def train(
             epochs.set_postfix({name: f"{value:.3f}" for name, value in row.items() if name != "epoch"})
 
     temperature = fit_temperature(logits.cpu(), held_out_targets.cpu())
+    _remove_prior(average, targets, temperature)
     return Checkpoint(average.cpu(), labels, features, temperature, training=asdict(settings)), pd.DataFrame(history)
+
+
+@torch.no_grad()
+def _remove_prior(model: EmotionCNN, targets: torch.Tensor, temperature: float) -> None:
+    """Logit adjustment (Menon et al., 2021): divide the probabilities by the shares of the emotions in training.
+
+    RAVDESS has half as many neutral clips as happy ones; a user's recordings need not. It all goes into the last biases.
+    """
+    counts = torch.bincount(targets, minlength=model.settings.n_classes).clamp(min=1)
+    for stream in (model.spectral, model.cepstral):
+        stream.classify.bias -= temperature * (counts / len(targets)).log()
 
 
 @torch.inference_mode()

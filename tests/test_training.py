@@ -7,6 +7,7 @@ import torch.utils.flop_counter
 
 from speech_emotion.cache import log_mels
 from speech_emotion.features import FeatureSettings
+from speech_emotion.inference import Predictor
 from speech_emotion.model import EmotionCNN, ModelSettings
 from speech_emotion.ravdess import EMOTIONS, clip_table
 from speech_emotion.splits import stratified_split
@@ -48,6 +49,14 @@ def test_every_schedule_trains_and_the_same_seed_gives_the_same_network(clips, c
     assert np.isfinite(history.to_numpy()).all()
     for one, other in zip(first.model.parameters(), second.model.parameters(), strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_an_emotion_is_not_more_likely_for_having_had_more_clips(clips, cache_dir):
+    same = clips.iloc[[0] * 16].assign(emotion=["happy"] * 12 + ["sad"] * 4)  # nothing tells the two apart
+    settings = TrainingSettings(epochs=60, batch_size=16, mixup=0.0, augment=False, ema_decay=0.9)
+    checkpoint, _ = train(same, same, ["happy", "sad"], settings, FEATURES, CPU, cache_dir)
+    (row,) = Predictor(checkpoint).predict(clips["path"].head(1))
+    assert row["happy"] == pytest.approx(0.5, abs=0.05)
 
 
 def test_an_unknown_schedule_is_refused(clips, cache_dir):
