@@ -130,7 +130,7 @@ def train(
 def _remove_prior(model: EmotionCNN, targets: torch.Tensor, temperature: float) -> None:
     """Logit adjustment (Menon et al., 2021): divide the probabilities by the shares of the emotions in training.
 
-    RAVDESS has half as many neutral clips as happy ones; a user's recordings need not. It all goes into the last biases.
+    RAVDESS has half as many neutral clips as happy ones; a user's recordings need not. The last biases change, no more.
     """
     counts = torch.bincount(targets, minlength=model.settings.n_classes).clamp(min=1)
     for stream in (model.spectral, model.cepstral):
