@@ -18,7 +18,7 @@ lint: $(VENV)/installed-dev
 	$(VENV)/bin/ruff format --check .
 
 data: $(VENV)/installed  ## download RAVDESS into data/
-	$(RUN) -m speech_emotion.download
+	$(RUN) -m speech_emotion.corpora.download
 
 train: $(VENV)/installed  ## both checkpoints, from data/
 	$(RUN) train.py

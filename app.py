@@ -82,8 +82,8 @@ def serve(options: argparse.Namespace) -> None:
     import uvicorn
     from fastapi import FastAPI
 
-    from speech_emotion.inference import Predictor
-    from speech_emotion.plots import use_style
+    from speech_emotion.evaluation.plots import use_style
+    from speech_emotion.inference.predictor import Predictor
 
     family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
     with socket.create_server((options.host, options.port), family=family) as listening:
@@ -153,7 +153,7 @@ def build_page(predictors: dict, max_mb: int):
 
 def render(predictor, uploads: list[tuple[str, str]], progress) -> str:
     """The HTML of the answer for recordings, each a path and the name that the user knows it by."""
-    from speech_emotion.reading import printable
+    from speech_emotion.audio.reading import printable
 
     rows, cards = [], []
     answers = progress.tqdm(
@@ -210,8 +210,8 @@ def draw(path: str, windows: list[dict], labels: list[str]) -> bytes:
     """The waveform as PNG, above the emotions over time when there is more than one window."""
     from matplotlib.figure import Figure
 
-    from speech_emotion.audio import load_envelope
-    from speech_emotion.plots import ORANGE, plot_envelope, plot_timeline
+    from speech_emotion.audio.resampling import load_envelope
+    from speech_emotion.evaluation.plots import ORANGE, plot_envelope, plot_timeline
 
     is_long = len(windows) > 1
     figure = Figure(figsize=(5, 3.6 if is_long else 2), layout="constrained")
@@ -230,7 +230,7 @@ def draw(path: str, windows: list[dict], labels: list[str]) -> bytes:
 
 def write_table(rows: list[dict], labels: list[str]) -> bytes:
     """out.csv, as eval.py writes it."""
-    from speech_emotion.table import Table
+    from speech_emotion.inference.table import Table
 
     with TemporaryDirectory() as folder:
         with Table(Path(folder) / "out.csv", ["url", "emotion", "confidence", *labels, "error"]) as table:

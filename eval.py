@@ -93,16 +93,16 @@ def classify(options: argparse.Namespace) -> int:
     """Write a row for each recording as soon as it is classified; returns the exit status."""
     from tqdm import tqdm  # --help pays neither for this nor for torch
 
-    from speech_emotion.inference import Predictor
-    from speech_emotion.listing import find_recordings
-    from speech_emotion.table import Table, check_space
+    from speech_emotion.audio.listing import find_recordings
+    from speech_emotion.inference.predictor import Predictor
+    from speech_emotion.inference.table import Table, check_space
 
     # A missing Ray or a picture that cannot be written is said before a long listing.
     if options.ray:
-        from speech_emotion.cluster import ClusterPredictor
+        from speech_emotion.inference.cluster import ClusterPredictor
 
     if options.plot:
-        from speech_emotion.plots import check_picture
+        from speech_emotion.evaluation.plots import check_picture
 
         check_picture(options.plot)
     recordings, n_others = find_recordings(options.paths)
@@ -133,8 +133,8 @@ def classify(options: argparse.Namespace) -> int:
 
 def summarise(options: argparse.Namespace, labels: list[str], n_others: int) -> int:
     """Print, and draw, what a finished table says; returns 1 when a recording has an error, else 0."""
-    from speech_emotion.reading import printable
-    from speech_emotion.table import read_table
+    from speech_emotion.audio.reading import printable
+    from speech_emotion.inference.table import read_table
 
     counts, confidences, pairs, errors = Counter(), Counter(), Counter(), []
     bins = {label: [0] * CONFIDENCE_BINS for label in labels}
@@ -167,7 +167,7 @@ def summarise(options: argparse.Namespace, labels: list[str], n_others: int) -> 
 
 def true_emotion(url: str) -> str | None:
     """What a RAVDESS name says."""
-    from speech_emotion.ravdess import parse_name
+    from speech_emotion.corpora.ravdess import parse_name
 
     try:
         return parse_name(url).emotion
@@ -195,8 +195,8 @@ def print_truth(pairs: Counter, labels: list[str]) -> None:
 
 def draw(options: argparse.Namespace, bins: dict[str, list[int]], n_failed: int, pairs: Counter) -> None:
     """One recording with its timeline over time, else how often each emotion and confidence was given."""
-    from speech_emotion import plots
-    from speech_emotion.table import read_table
+    from speech_emotion.evaluation import plots
+    from speech_emotion.inference.table import read_table
 
     plots.use_style()
     labels = list(bins)

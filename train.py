@@ -6,14 +6,14 @@ from pathlib import Path
 
 import matplotlib
 
-from speech_emotion.checkpoint import load_checkpoint, save_checkpoint
-from speech_emotion.evaluation import accuracy, prediction_table, uar
-from speech_emotion.features import FeatureSettings
-from speech_emotion.inference import Predictor, choose_device
-from speech_emotion.ravdess import EMOTIONS, check_table, clip_table
-from speech_emotion.report import write_report, write_results
-from speech_emotion.splits import ACTOR_FOLDS, actor_split, hold_out_validation, stratified_split
-from speech_emotion.training import SCHEDULES, TrainingSettings, train
+from speech_emotion.corpora.ravdess import EMOTIONS, check_table, clip_table
+from speech_emotion.corpora.splits import ACTOR_FOLDS, actor_split, hold_out_validation, stratified_split
+from speech_emotion.evaluation.metrics import accuracy, prediction_table, uar
+from speech_emotion.evaluation.report import write_report, write_results
+from speech_emotion.inference.predictor import Predictor, choose_device
+from speech_emotion.models.checkpoint import load_checkpoint, save_checkpoint
+from speech_emotion.models.mfcc import FeatureSettings
+from speech_emotion.training.loop import SCHEDULES, TrainingSettings, train
 
 HERE = Path(__file__).parent
 CHECKPOINTS = {(): HERE / "model.pt", ("sad",): HERE / "model_sad_removed.pt"}  # by the emotions left out
@@ -79,7 +79,7 @@ def check(options: argparse.Namespace) -> None:
 
 def robustness(options: argparse.Namespace) -> None:
     """model.pt on its test clips as other people might have recorded them."""
-    from speech_emotion.robustness import measure  # its codecs are loaded for nothing else
+    from speech_emotion.evaluation.robustness import measure  # its codecs are loaded for nothing else
 
     table = clip_table(options.data)
     checkpoint = load_checkpoint(CHECKPOINTS[()])

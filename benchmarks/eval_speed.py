@@ -75,10 +75,10 @@ def timed(command: list, folder: Path) -> float:
 
 
 def save_untrained_model(path: Path) -> None:
-    from speech_emotion.checkpoint import Checkpoint, save_checkpoint
-    from speech_emotion.features import FeatureSettings
-    from speech_emotion.model import EmotionCNN, ModelSettings
-    from speech_emotion.ravdess import EMOTIONS
+    from speech_emotion.corpora.ravdess import EMOTIONS
+    from speech_emotion.models.checkpoint import Checkpoint, save_checkpoint
+    from speech_emotion.models.cnn import EmotionCNN, ModelSettings
+    from speech_emotion.models.mfcc import FeatureSettings
 
     features = FeatureSettings()
     network = EmotionCNN(ModelSettings.for_features(features, len(EMOTIONS)))
@@ -91,8 +91,8 @@ def naive_loop(folder: Path) -> None:
     import librosa
     import torch
 
-    from speech_emotion.features import FeatureSettings
-    from speech_emotion.model import EmotionCNN, ModelSettings
+    from speech_emotion.models.cnn import EmotionCNN, ModelSettings
+    from speech_emotion.models.mfcc import FeatureSettings
 
     settings = FeatureSettings()
     network = EmotionCNN(ModelSettings.for_features(settings, 8)).eval()
@@ -123,8 +123,9 @@ def start_up(recording: Path) -> None:
     import tqdm  # noqa: F401
 
     import eval  # noqa: F401
-    from speech_emotion import listing, table  # noqa: F401
-    from speech_emotion.inference import Predictor
+    from speech_emotion.audio import listing  # noqa: F401
+    from speech_emotion.inference import table  # noqa: F401
+    from speech_emotion.inference.predictor import Predictor
 
     marks.append(("import the rest", process_time()))
     predictor = Predictor(REPOSITORY / "model.pt", "cpu")
@@ -138,10 +139,10 @@ def print_shares(clips: list[Path]) -> None:
     """The time of each step, one after the other in one thread."""
     import torch
 
-    from speech_emotion.audio import stream_audio
-    from speech_emotion.inference import Predictor
-    from speech_emotion.table import Table
-    from speech_emotion.windows import RecordingWindows
+    from speech_emotion.audio.resampling import stream_audio
+    from speech_emotion.audio.windows import RecordingWindows
+    from speech_emotion.inference.predictor import Predictor
+    from speech_emotion.inference.table import Table
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():

@@ -4,7 +4,7 @@
 def __getattr__(name: str):
     """`from speech_emotion import Predictor`, without torch for those who want less."""
     if name == "Predictor":
-        from speech_emotion.inference import Predictor
+        from speech_emotion.inference.predictor import Predictor
 
         return Predictor
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,10 +13,10 @@ import soundfile
 import torch
 from s3_server import serve
 
-from speech_emotion.checkpoint import Checkpoint, save_checkpoint
-from speech_emotion.features import FeatureSettings
-from speech_emotion.model import EmotionCNN, ModelSettings
-from speech_emotion.ravdess import EMOTIONS, expected_clips
+from speech_emotion.corpora.ravdess import EMOTIONS, expected_clips
+from speech_emotion.models.checkpoint import Checkpoint, save_checkpoint
+from speech_emotion.models.cnn import EmotionCNN, ModelSettings
+from speech_emotion.models.mfcc import FeatureSettings
 
 REPOSITORY = Path(__file__).parent.parent
 SAMPLE_RATE = 48_000

@@ -17,9 +17,9 @@ import pytest
 import soundfile
 from conftest import REPOSITORY, read_rows, run_eval
 
-from speech_emotion.audio import load_audio
-from speech_emotion.inference import Predictor
-from speech_emotion.listing import find_recordings
+from speech_emotion.audio.listing import find_recordings
+from speech_emotion.audio.resampling import load_audio
+from speech_emotion.inference.predictor import Predictor
 
 EVAL_DATA = REPOSITORY / "eval_data"
 COMMAND = [sys.executable, str(REPOSITORY / "app.py")]

@@ -3,7 +3,7 @@ import pytest
 import soundfile
 import torch
 
-from speech_emotion.audio import crop_or_pad, find_onset, load_audio, load_envelope, window_start
+from speech_emotion.audio.resampling import crop_or_pad, find_onset, load_audio, load_envelope, window_start
 
 RATE = 48_000
 

@@ -2,9 +2,9 @@ import librosa
 import pytest
 import torch
 
-from speech_emotion.augment import BandLimit, Equaliser, Gate, Mask, Noise, Reverberation, Sometimes, Warp
-from speech_emotion.features import FeatureSettings
-from speech_emotion.training import MARGIN_S
+from speech_emotion.models.mfcc import FeatureSettings
+from speech_emotion.training.augment import BandLimit, Equaliser, Gate, Mask, Noise, Reverberation, Sometimes, Warp
+from speech_emotion.training.loop import MARGIN_S
 
 FEATURES = FeatureSettings()
 MARGIN = round(MARGIN_S * FEATURES.sample_rate / FEATURES.hop_length)

@@ -5,8 +5,8 @@ import os
 import pytest
 from conftest import read_rows, run_eval, write_noise
 
-from speech_emotion.ravdess import EMOTIONS
-from speech_emotion.table import Table, read_table
+from speech_emotion.corpora.ravdess import EMOTIONS
+from speech_emotion.inference.table import Table, read_table
 
 WITHOUT_PYARROW = "requirements-ray.txt is not installed"
 

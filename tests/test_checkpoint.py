@@ -6,9 +6,9 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from speech_emotion.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
-from speech_emotion.features import FeatureSettings
-from speech_emotion.model import EmotionCNN, ModelSettings
+from speech_emotion.models.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
+from speech_emotion.models.cnn import EmotionCNN, ModelSettings
+from speech_emotion.models.mfcc import FeatureSettings
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import sys
 import pytest
 from conftest import REPOSITORY
 
-from speech_emotion.checkpoint import load_checkpoint
-from speech_emotion.evaluation import accuracy, read_predictions
-from speech_emotion.ravdess import EMOTIONS, NoDataError, check_table, clip_table
-from speech_emotion.splits import stratified_split
+from speech_emotion.corpora.ravdess import EMOTIONS, NoDataError, check_table, clip_table
+from speech_emotion.corpora.splits import stratified_split
+from speech_emotion.evaluation.metrics import accuracy, read_predictions
+from speech_emotion.models.checkpoint import load_checkpoint
 
 MODELS = {"model.pt": ("random8-split0", 0.87, 491), "model_sad_removed.pt": ("random7-split0", 0.89, 416)}
 

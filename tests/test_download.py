@@ -9,9 +9,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from speech_emotion import download as module
-from speech_emotion.download import DownloadError, download
-from speech_emotion.ravdess import expected_clips
+from speech_emotion.corpora import download as module
+from speech_emotion.corpora.download import DownloadError, download
+from speech_emotion.corpora.ravdess import expected_clips
 
 
 def archive(channel: str, without: str = "", extra: str = "") -> bytes:

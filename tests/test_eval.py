@@ -15,10 +15,10 @@ import soundfile
 import torch
 from conftest import REPOSITORY, read_rows, run_eval
 
-from speech_emotion.checkpoint import load_checkpoint
-from speech_emotion.inference import Predictor
-from speech_emotion.listing import find_recordings
-from speech_emotion.ravdess import EMOTIONS
+from speech_emotion.audio.listing import find_recordings
+from speech_emotion.corpora.ravdess import EMOTIONS
+from speech_emotion.inference.predictor import Predictor
+from speech_emotion.models.checkpoint import load_checkpoint
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from speech_emotion.features import MFCC, FeatureSettings, recording_window
+from speech_emotion.models.mfcc import MFCC, FeatureSettings, recording_window
 
 SETTINGS = FeatureSettings()
 

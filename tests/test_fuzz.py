@@ -11,10 +11,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from speech_emotion.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
-from speech_emotion.features import FeatureSettings
-from speech_emotion.model import EmotionCNN, ModelSettings
-from speech_emotion.reading import AudioError, read_pieces
+from speech_emotion.audio.reading import AudioError, read_pieces
+from speech_emotion.models.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
+from speech_emotion.models.cnn import EmotionCNN, ModelSettings
+from speech_emotion.models.mfcc import FeatureSettings
 
 pytestmark = pytest.mark.slow
 bounded = settings(

@@ -8,7 +8,7 @@ import sys
 
 from conftest import REPOSITORY
 
-from speech_emotion.checkpoint import load_checkpoint
+from speech_emotion.models.checkpoint import load_checkpoint
 
 NOTEBOOK = REPOSITORY / "audioClassification.ipynb"
 

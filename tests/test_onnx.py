@@ -11,11 +11,11 @@ import pytest
 import torch
 from conftest import REPOSITORY
 
-from speech_emotion.audio import load_audio
-from speech_emotion.checkpoint import WindowClassifier, load_checkpoint
-from speech_emotion.features import recording_window
+from speech_emotion.audio.resampling import load_audio
+from speech_emotion.models.checkpoint import WindowClassifier, load_checkpoint
+from speech_emotion.models.mfcc import recording_window
 
-EXPORT = [sys.executable, "-m", "speech_emotion.checkpoint", "export"]
+EXPORT = [sys.executable, "-m", "speech_emotion.models.checkpoint", "export"]
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from speech_emotion import plots
-from speech_emotion.evaluation import wilson_interval
-from speech_emotion.ravdess import EMOTIONS
-from speech_emotion.report import write_results
+from speech_emotion.corpora.ravdess import EMOTIONS
+from speech_emotion.evaluation import plots
+from speech_emotion.evaluation.metrics import wilson_interval
+from speech_emotion.evaluation.report import write_results
 
 LABELS = ["calm", "happy", "angry"]
 

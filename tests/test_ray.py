@@ -10,7 +10,7 @@ import psutil
 import pytest
 from conftest import eval_command, read_rows, run_eval, wait_for_rows, write_noise
 
-from speech_emotion.ravdess import EMOTIONS
+from speech_emotion.corpora.ravdess import EMOTIONS
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="requirements-ray.txt is not installed")
 NUMBERS = ("start", "end", "confidence", *EMOTIONS)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from speech_emotion.audio import load_audio
-from speech_emotion.reading import AudioError, read_pieces
+from speech_emotion.audio.reading import AudioError, read_pieces
+from speech_emotion.audio.resampling import load_audio
 
 RATE = 48_000
 TIME = np.arange(4 * 16_000) / 16_000

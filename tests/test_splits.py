@@ -1,8 +1,8 @@
 import pandas as pd
 import pytest
 
-from speech_emotion.ravdess import EMOTIONS, expected_clips, parse_name
-from speech_emotion.splits import ACTOR_FOLDS, actor_split, hold_out_validation, stratified_split
+from speech_emotion.corpora.ravdess import EMOTIONS, expected_clips, parse_name
+from speech_emotion.corpora.splits import ACTOR_FOLDS, actor_split, hold_out_validation, stratified_split
 
 TWINS = {"03-01-03-01-02-01-07", "03-01-03-01-02-02-07"}
 

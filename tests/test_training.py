@@ -5,13 +5,13 @@ import pytest
 import torch
 import torch.utils.flop_counter
 
-from speech_emotion.cache import log_mels
-from speech_emotion.features import FeatureSettings
-from speech_emotion.inference import Predictor
-from speech_emotion.model import EmotionCNN, ModelSettings
-from speech_emotion.ravdess import EMOTIONS, clip_table
-from speech_emotion.splits import stratified_split
-from speech_emotion.training import SCHEDULES, TrainingSettings, train
+from speech_emotion.corpora.ravdess import EMOTIONS, clip_table
+from speech_emotion.corpora.splits import stratified_split
+from speech_emotion.inference.predictor import Predictor
+from speech_emotion.models.cnn import EmotionCNN, ModelSettings
+from speech_emotion.models.mfcc import FeatureSettings
+from speech_emotion.training.cache import log_mels
+from speech_emotion.training.loop import SCHEDULES, TrainingSettings, train
 
 CPU = torch.device("cpu")
 FEATURES = FeatureSettings(n_mels=32, n_mfcc=32)
@@ -80,7 +80,7 @@ def test_training_reads_each_clip_once(clips, tmp_path, monkeypatch):
     few = clips.head(16)
     settings = TrainingSettings(epochs=2)
     train(few, few, list(EMOTIONS), settings, FEATURES, CPU, tmp_path)
-    monkeypatch.setattr("speech_emotion.cache.load_audio", None)
+    monkeypatch.setattr("speech_emotion.training.cache.load_audio", None)
     train(few, few, list(EMOTIONS), settings, FEATURES, CPU, tmp_path)
 
 

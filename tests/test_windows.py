@@ -8,11 +8,11 @@ import soundfile
 import torch
 from conftest import REPOSITORY
 
-from speech_emotion.audio import load_audio, stream_audio
-from speech_emotion.features import MFCC, FeatureSettings, recording_window
-from speech_emotion.ravdess import NoDataError, clip_table
-from speech_emotion.reading import AudioError
-from speech_emotion.windows import RecordingWindows
+from speech_emotion.audio.reading import AudioError
+from speech_emotion.audio.resampling import load_audio, stream_audio
+from speech_emotion.audio.windows import RecordingWindows
+from speech_emotion.corpora.ravdess import NoDataError, clip_table
+from speech_emotion.models.mfcc import MFCC, FeatureSettings, recording_window
 
 RATE = 48_000
 SETTINGS = FeatureSettings()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torchaudio.functional import resample
 
-from speech_emotion.reading import average_channels, check_samples, read_pieces
+from speech_emotion.audio.reading import average_channels, check_samples, read_pieces
 
 _FRAME_S = 0.01
 _ONSET_ENERGY = 0.02  # share of the energy above the noise floor that has passed at the onset

@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 from math import ceil
 from pathlib import Path
 
-from speech_emotion.buckets import is_url
-from speech_emotion.checkpoint import load_checkpoint
-from speech_emotion.inference import Predictor
+from speech_emotion.audio.buckets import is_url
+from speech_emotion.inference.predictor import Predictor
+from speech_emotion.models.checkpoint import load_checkpoint
 
 try:
     import pyarrow as pa
@@ -107,7 +107,7 @@ def _connect(address: str) -> None:
     os.environ["RAY_BACKEND_LOG_LEVEL"] = "fatal"  # of Ray's own processes, and of its core in this one
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     local = {"include_dashboard": False} if address == "local" else {}
-    package = {"py_modules": [str(Path(__file__).parent)]}  # it travels; torch and the rest are on every machine
+    package = {"py_modules": [str(Path(__file__).parent.parent)]}  # it travels; torch and the rest are on every machine
     try:
         if address not in ("local", "auto"):  # Ray itself would try for minutes
             host, _, port = address.rpartition(":")

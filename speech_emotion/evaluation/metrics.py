@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from sklearn.metrics import recall_score
 
-from speech_emotion.ravdess import parse_name
+from speech_emotion.corpora.ravdess import parse_name
 
 
 def prediction_table(clips: pd.DataFrame, predictions) -> pd.DataFrame:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import torch
 
-from speech_emotion.audio import crop_or_pad, window_start
-from speech_emotion.features import FeatureSettings
-from speech_emotion.reading import AudioError
+from speech_emotion.audio.reading import AudioError
+from speech_emotion.audio.resampling import crop_or_pad, window_start
+from speech_emotion.models.mfcc import FeatureSettings
 
 _SHORTEST_S = 0.1
 _FRAME_S = 0.01

@@ -12,9 +12,10 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from speech_emotion import audio, features, reading
-from speech_emotion.audio import load_audio
-from speech_emotion.features import MFCC, FeatureSettings, recording_window
+from speech_emotion.audio import reading, resampling, windows
+from speech_emotion.audio.resampling import load_audio
+from speech_emotion.models import mfcc
+from speech_emotion.models.mfcc import MFCC, FeatureSettings, recording_window
 
 
 def log_mels(table: pd.DataFrame, settings: FeatureSettings, margin_s: float, folder: str | Path) -> torch.Tensor:
@@ -34,11 +35,11 @@ def log_mels(table: pd.DataFrame, settings: FeatureSettings, margin_s: float, fo
 
 @torch.inference_mode()
 def _compute(table: pd.DataFrame, settings: FeatureSettings, margin_s: float) -> np.ndarray:
-    mfcc = MFCC(settings)
+    front_end = MFCC(settings)
 
     def spectrogram(path: str) -> np.ndarray:
         window = recording_window(load_audio(path, settings.sample_rate), settings, margin_s)
-        return mfcc.log_mel(window[None])[0].half().numpy()
+        return front_end.log_mel(window[None])[0].half().numpy()
 
     with ThreadPoolExecutor() as readers:
         return np.stack(list(tqdm(readers.map(spectrogram, table["path"]), total=len(table), desc="reading clips")))
@@ -46,5 +47,5 @@ def _compute(table: pd.DataFrame, settings: FeatureSettings, margin_s: float) ->
 
 def _digest(table: pd.DataFrame, settings: FeatureSettings, margin_s: float) -> str:
     files = [(clip, os.stat(path).st_size, os.stat(path).st_mtime_ns) for clip, path in table[["clip", "path"]].values]
-    code = [Path(module.__file__).read_text(encoding="utf-8") for module in (reading, audio, features)]
+    code = [Path(module.__file__).read_text(encoding="utf-8") for module in (reading, resampling, windows, mfcc)]
     return hashlib.sha256(json.dumps([asdict(settings), margin_s, files, code]).encode()).hexdigest()[:16]

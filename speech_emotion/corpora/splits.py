@@ -3,7 +3,7 @@
 import pandas as pd
 from sklearn.model_selection import train_test_split
 
-from speech_emotion.ravdess import copies_of
+from speech_emotion.corpora.ravdess import copies_of
 
 # Test actors of the five folds in Luna-Jiménez et al. (2021), Sensors 21(22): 7665.
 ACTOR_FOLDS = (

@@ -39,7 +39,7 @@ class Table:
         """
         self.path, self.part, self.columns = Path(path), Path(f"{path}.part"), columns
         if _is_parquet(path):
-            import speech_emotion.parquet  # noqa: F401  to know now rather than at the end
+            import speech_emotion.inference.parquet  # noqa: F401  to know now rather than at the end
         if self.path.is_dir():
             raise IsADirectoryError(f"{path} is a folder; name a file for the table")
         if begun and not self.part.exists():
@@ -73,7 +73,7 @@ class Table:
         if not _is_parquet(self.path):
             self.part.replace(self.path)
             return
-        from speech_emotion.parquet import write_parquet
+        from speech_emotion.inference.parquet import write_parquet
 
         whole = Path(f"{self.path}.whole.part")
         write_parquet(whole, self.columns, _read_csv(self.part))
@@ -102,7 +102,7 @@ class Table:
 def read_table(path: str | Path) -> Iterator[dict]:
     """The rows of a finished table, one at a time; the numbers are strings, but floats or None in Parquet."""
     if _is_parquet(path):
-        from speech_emotion.parquet import read_parquet
+        from speech_emotion.inference.parquet import read_parquet
 
         return read_parquet(path)
     return _read_csv(path)

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 import torchaudio.functional as AF
 from torch import nn
 
-from speech_emotion.features import FeatureSettings
+from speech_emotion.models.mfcc import FeatureSettings
 
 
 @dataclass(frozen=True)

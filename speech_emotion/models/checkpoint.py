@@ -1,6 +1,6 @@
 """Save and load a trained model: one file of tensors, strings, numbers and lists, and never any code.
 
-python -m speech_emotion.checkpoint export model.pt model.onnx
+python -m speech_emotion.models.checkpoint export model.pt model.onnx
 """
 
 import argparse
@@ -15,8 +15,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from speech_emotion.features import MFCC, FeatureSettings
-from speech_emotion.model import EmotionCNN, ModelSettings
+from speech_emotion.models.cnn import EmotionCNN, ModelSettings
+from speech_emotion.models.mfcc import MFCC, FeatureSettings
 
 FORMAT = "speech-emotion-cnn"
 FORMAT_VERSION = 2

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from speech_emotion.features import FeatureSettings
+from speech_emotion.models.mfcc import FeatureSettings
 
 _SILENCE_DB = -100.0  # where MFCC.log_mel ends, too
 

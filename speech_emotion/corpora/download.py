@@ -1,4 +1,4 @@
-"""RAVDESS from Zenodo into data/: python -m speech_emotion.download."""
+"""RAVDESS from Zenodo into data/: python -m speech_emotion.corpora.download."""
 
 import argparse
 import shutil
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pooch
 
-from speech_emotion.ravdess import CHANNELS, NoDataError, clip_table, expected_clips
+from speech_emotion.corpora.ravdess import CHANNELS, NoDataError, clip_table, expected_clips
 
 ZENODO = "https://zenodo.org/records/1188976/files/"
 ARCHIVES = {  # by channel: name and MD5 sum

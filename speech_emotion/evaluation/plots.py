@@ -15,8 +15,8 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
-from speech_emotion.evaluation import calibration_bins, label_columns, recalls, wilson_interval
-from speech_emotion.features import FeatureSettings
+from speech_emotion.evaluation.metrics import calibration_bins, label_columns, recalls, wilson_interval
+from speech_emotion.models.mfcc import FeatureSettings
 
 BLUE, ORANGE = sns.color_palette("colorblind").as_hex()[:2]
 

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from speech_emotion.audio import load_audio
-from speech_emotion.evaluation import accuracy, prediction_table
-from speech_emotion.inference import Predictor
+from speech_emotion.audio.resampling import load_audio
+from speech_emotion.evaluation.metrics import accuracy, prediction_table
+from speech_emotion.inference.predictor import Predictor
 
 Condition = Callable[[np.ndarray, int], np.ndarray]
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-from speech_emotion.buckets import is_url, list_files
+from speech_emotion.audio.buckets import is_url, list_files
 
 # fmt: off
 AUDIO_SUFFIXES = {

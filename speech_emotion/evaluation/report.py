@@ -7,7 +7,7 @@ from statistics import mean, stdev
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from speech_emotion.evaluation import (
+from speech_emotion.evaluation.metrics import (
     accuracy,
     bootstrap_interval,
     expected_calibration_error,
@@ -15,7 +15,7 @@ from speech_emotion.evaluation import (
     recalls,
     uar,
 )
-from speech_emotion.plots import (
+from speech_emotion.evaluation.plots import (
     plot_confusion,
     plot_history,
     plot_recalls,

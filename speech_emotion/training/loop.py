@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import nn
 from tqdm import tqdm
 
-from speech_emotion.augment import BandLimit, Equaliser, Gate, Mask, Noise, Reverberation, Sometimes, Warp
-from speech_emotion.cache import log_mels
-from speech_emotion.checkpoint import Checkpoint
-from speech_emotion.evaluation import fit_temperature
-from speech_emotion.features import MFCC, FeatureSettings
-from speech_emotion.model import EmotionCNN, ModelSettings
+from speech_emotion.evaluation.metrics import fit_temperature
+from speech_emotion.models.checkpoint import Checkpoint
+from speech_emotion.models.cnn import EmotionCNN, ModelSettings
+from speech_emotion.models.mfcc import MFCC, FeatureSettings
+from speech_emotion.training.augment import BandLimit, Equaliser, Gate, Mask, Noise, Reverberation, Sometimes, Warp
+from speech_emotion.training.cache import log_mels
 
 MARGIN_S = 0.5  # spectrogram kept on both sides of the window, for the augmentation that moves it
 SCHEDULES = ("one_cycle", "cosine_warm_restarts", "constant")

@@ -6,7 +6,7 @@ import torch
 import torchaudio.functional as AF
 from torch import nn
 
-from speech_emotion.audio import crop_or_pad, window_start
+from speech_emotion.audio.resampling import crop_or_pad, window_start
 
 
 @dataclass(frozen=True)

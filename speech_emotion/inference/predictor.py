@@ -14,11 +14,11 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from speech_emotion.audio import stream_audio, to_mono
-from speech_emotion.checkpoint import Checkpoint, load_checkpoint
-from speech_emotion.features import MFCC
-from speech_emotion.reading import PIECE_S, AudioError, printable
-from speech_emotion.windows import RecordingWindows, Window
+from speech_emotion.audio.reading import PIECE_S, AudioError, printable
+from speech_emotion.audio.resampling import stream_audio, to_mono
+from speech_emotion.audio.windows import RecordingWindows, Window
+from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint
+from speech_emotion.models.mfcc import MFCC
 
 _READ_AT_ONCE = 16  # windows of one recording, so that a long one is not held whole
 
