@@ -2,7 +2,8 @@ import shutil
 
 import pytest
 
-from speech_emotion.corpora.ravdess import NoDataError, check_table, clip_table, copies_of, expected_clips, parse_name
+from speech_emotion.corpora.clips import NoDataError
+from speech_emotion.corpora.ravdess import check_table, clip_table, copies_of, expected_clips, parse_name
 
 
 def test_a_name_is_read_in_words():

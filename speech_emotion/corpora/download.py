@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pooch
 
-from speech_emotion.corpora.ravdess import CHANNELS, NoDataError, clip_table, expected_clips
+from speech_emotion.corpora.clips import NoDataError
+from speech_emotion.corpora.ravdess import CHANNELS, clip_table, expected_clips
 
 ZENODO = "https://zenodo.org/records/1188976/files/"
 ARCHIVES = {  # by channel: name and MD5 sum

@@ -4,12 +4,13 @@ Livingstone SR, Russo FA (2018), The Ryerson Audio-Visual Database of Emotional 
 PLoS ONE 13(5): e0196391. https://doi.org/10.1371/journal.pone.0196391
 """
 
-import os
 import re
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from speech_emotion.corpora.clips import walk_clips
 
 if TYPE_CHECKING:  # eval.py reads names without paying for pandas
     import pandas as pd
@@ -34,8 +35,6 @@ _FIELDS = {
 }
 _NAME = re.compile(r"\d\d(-\d\d){6}")
 
-AUDIO_SUFFIXES = (".wav", ".flac")
-
 # The release holds one recording under two names.
 COPIES = (frozenset({"03-01-03-01-02-01-07", "03-01-03-01-02-02-07"}),)
 
@@ -43,10 +42,6 @@ NO_DATA = (
     "No RAVDESS clips under {folder}: `make data` downloads them, or get the two Audio_*_Actors_01-24.zip from\n"
     "https://zenodo.org/records/1188976 and unzip them into {folder}/speech_actors and {folder}/song_actors."
 )
-
-
-class NoDataError(FileNotFoundError):
-    """There is not one RAVDESS clip where the data should be."""
 
 
 @dataclass(frozen=True)
@@ -95,26 +90,25 @@ def expected_clips(channel: str | None = None) -> set[str]:
     return stems
 
 
+def describe(stem: str) -> dict[str, str | int] | None:
+    """The seven parts of a RAVDESS stem, sex and speaker (the actor); None for a name of another kind.
+
+    Raises ValueError as parse_name does when a part is out of range.
+    """
+    if not _NAME.fullmatch(stem):
+        return None
+    name = parse_name(stem)
+    return {**asdict(name), "sex": name.sex, "speaker": name.actor}
+
+
 def clip_table(data_dir: str | Path) -> "pd.DataFrame":
     """One row per clip below `data_dir`, at any depth, sorted by file stem.
 
     Columns: clip (file stem), path, then the parts of the name: modality, channel, emotion, intensity,
-    statement, repetition, actor, sex. A stem found twice (the Kaggle archive nests a second copy) counts once.
+    statement, repetition, actor, and sex, speaker (the actor).
     Raises NoDataError when there is no clip at all.
     """
-    import pandas as pd
-
-    rows = {}
-    for folder, subfolders, files in os.walk(data_dir, followlinks=True):
-        subfolders.sort()
-        for file in sorted(files):
-            path = Path(folder, file)
-            if path.suffix.lower() in AUDIO_SUFFIXES and _NAME.fullmatch(path.stem) and path.stem not in rows:
-                name = parse_name(path)
-                rows[path.stem] = {"clip": path.stem, "path": str(path), **asdict(name), "sex": name.sex}
-    if not rows:
-        raise NoDataError(NO_DATA.format(folder=data_dir))
-    return pd.DataFrame(rows.values()).sort_values("clip", ignore_index=True)
+    return walk_clips(data_dir, describe, NO_DATA)
 
 
 def check_table(table: "pd.DataFrame") -> list[str]:

@@ -1,0 +1,65 @@
+"""EmoDB, ten German actors: what a file name says, and the table of clips under `data/`.
+
+Burkhardt F, Paeschke A, Rolfes M, Sendlmeier WF, Weiss B (2005), A Database of German Emotional Speech,
+Interspeech 2005, 1517-1520. http://emodb.bilderbar.info/docu/, CC0
+"""
+
+import re
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from speech_emotion.corpora.clips import walk_clips
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EMOTIONS = {  # by the first letter of the German word: Wut, Ekel, Angst, Freude, Trauer
+    "W": "angry",
+    "E": "disgust",
+    "A": "fearful",
+    "F": "happy",
+    "T": "sad",
+    "N": "neutral",
+}
+BOREDOM = {"L": "bored"}  # Langeweile, which RAVDESS has not
+SPEAKERS = {  # with their sex
+    "03": "male",
+    "08": "female",
+    "09": "female",
+    "10": "male",
+    "11": "male",
+    "12": "male",
+    "13": "female",
+    "14": "female",
+    "15": "male",
+    "16": "female",
+}
+N_CLIPS = 535  # boredom included
+_NAME = re.compile(rf"({'|'.join(SPEAKERS)})([ab]\d\d)([A-Z])([a-z])")
+
+NO_DATA = (
+    "No EmoDB clips under {folder}: `python3 -m speech_emotion.corpora.download emodb` downloads them,\n"
+    "or unzip http://emodb.bilderbar.info/download/download.zip into {folder}/emodb."
+)
+
+
+def describe(stem: str, boredom: bool = False) -> dict[str, str] | None:
+    """emotion (in our words), speaker, sex and sentence of a stem such as `03a01Fa`.
+
+    None for a name that is not EmoDB's, and for a bored clip unless `boredom`.
+    """
+    emotions = EMOTIONS | BOREDOM if boredom else EMOTIONS
+    if not (name := _NAME.fullmatch(stem)) or name[3] not in emotions:
+        return None
+    speaker, sentence, letter, _ = name.groups()
+    return {"emotion": emotions[letter], "speaker": speaker, "sex": SPEAKERS[speaker], "sentence": sentence}
+
+
+def clip_table(folder: str | Path, boredom: bool = False) -> "pd.DataFrame":
+    """One row per clip below `folder`: clip (file stem), path, emotion, speaker, sex, sentence.
+
+    The 81 clips of boredom, no emotion of RAVDESS, are left out unless `boredom`.
+    Raises NoDataError when there is no clip at all.
+    """
+    return walk_clips(folder, partial(describe, boredom=boredom), NO_DATA)

@@ -1,0 +1,57 @@
+"""nEMO, nine Polish actors: what a file name says, and the table of clips under `data/`.
+
+Christop I (2024), nEMO: Dataset of Emotional Speech in Polish, LREC-COLING 2024, 12111-12116.
+https://aclanthology.org/2024.lrec-main.1059, CC BY-NC-SA 4.0
+"""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from speech_emotion.corpora.clips import walk_clips
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+EMOTIONS = {  # in a file name: ours
+    "anger": "angry",
+    "fear": "fearful",
+    "happiness": "happy",
+    "neutral": "neutral",
+    "sadness": "sad",
+    "surprised": "surprised",
+}
+SPEAKERS = {  # with their sex, as data.tsv has it
+    "EB0": "female",
+    "IC0": "female",
+    "KD0": "female",
+    "KS0": "male",
+    "MK0": "female",
+    "MP0": "male",
+    "SM0": "male",
+    "TP0": "male",
+    "WR0": "male",
+}
+N_CLIPS = 4481
+_NAME = re.compile(rf"({'|'.join(SPEAKERS)})_({'|'.join(EMOTIONS)})_(\d+)")
+
+NO_DATA = (
+    "No nEMO clips under {folder}: `python3 -m speech_emotion.corpora.download nemo` downloads them,\n"
+    "or clone https://github.com/amu-cai/nEMO into {folder}/nemo."
+)
+
+
+def describe(stem: str) -> dict[str, str] | None:
+    """emotion (in our words), speaker, sex and sentence of a stem such as `WR0_surprised_64`; None for another."""
+    if not (name := _NAME.fullmatch(stem)):
+        return None
+    speaker, emotion, sentence = name.groups()
+    return {"emotion": EMOTIONS[emotion], "speaker": speaker, "sex": SPEAKERS[speaker], "sentence": sentence}
+
+
+def clip_table(folder: str | Path) -> "pd.DataFrame":
+    """One row per clip below `folder`: clip (file stem), path, emotion, speaker, sex, sentence.
+
+    Raises NoDataError when there is no clip at all.
+    """
+    return walk_clips(folder, describe, NO_DATA)

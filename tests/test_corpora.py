@@ -1,0 +1,54 @@
+import pytest
+
+from speech_emotion.corpora import emodb, nemo, ravdess
+from speech_emotion.corpora.clips import NoDataError
+
+
+def write(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    return folder
+
+
+def test_nemo_speaks_our_words_at_any_depth(tmp_path):
+    write(tmp_path, "nemo/samples/WR0_surprised_64.wav", "nemo/samples/EB0_anger_1.wav", "deep/er/KD0_sadness_9.flac")
+    table = nemo.clip_table(tmp_path).set_index("clip")
+    assert table["emotion"].to_dict() == {
+        "EB0_anger_1": "angry",
+        "KD0_sadness_9": "sad",
+        "WR0_surprised_64": "surprised",
+    }
+    assert table.loc["WR0_surprised_64", ["speaker", "sex", "sentence"]].tolist() == ["WR0", "male", "64"]
+    assert table.loc["EB0_anger_1", "path"] == str(tmp_path / "nemo/samples/EB0_anger_1.wav")
+
+
+def test_emodb_leaves_boredom_out_unless_asked(tmp_path):
+    stems = ["03a01Fa", "08b10Wb", "09a02Ea", "10a04Ad", "11a05Td", "12a07Na", "16b03Lx"]
+    write(tmp_path, *[f"emodb/wav/{stem}.wav" for stem in stems])
+    table = emodb.clip_table(tmp_path).set_index("clip")
+    assert table["emotion"].tolist() == ["happy", "angry", "disgust", "fearful", "sad", "neutral"]
+    assert table.loc["08b10Wb", ["speaker", "sex", "sentence"]].tolist() == ["08", "female", "b10"]
+    assert emodb.clip_table(tmp_path, boredom=True)["emotion"].tolist()[-1] == "bored"
+
+
+@pytest.mark.parametrize(
+    "name", ["notes.wav", "XX0_anger_1.wav", "WR0_joy_1.wav", "WR0_anger_1.txt", "04a01Fa.wav", "03a01Xa.wav"]
+)
+@pytest.mark.parametrize("corpus", [nemo, emodb])
+def test_other_files_are_no_clips_and_the_remedy_is_named(corpus, name, tmp_path):
+    write(tmp_path, name)
+    with pytest.raises(NoDataError, match=r"No (nEMO|EmoDB) clips under .*\n?.*corpora.download (nemo|emodb)`"):
+        corpus.clip_table(tmp_path)
+
+
+def test_corpora_side_by_side_are_told_apart_and_share_their_columns(tmp_path, tone_data):
+    write(tmp_path, "nemo/IC0_fear_1.wav", "emodb/13a01Ac.wav")
+    (tmp_path / "speech_actors").symlink_to(tone_data / "speech_actors")
+    tables = [corpus.clip_table(tmp_path) for corpus in (nemo, emodb, ravdess)]
+    assert [len(table) for table in tables] == [1, 1, 120]
+    for table in tables:
+        assert {"clip", "path", "emotion", "speaker", "sex"} <= set(table)
+        assert set(table["emotion"]) <= set(ravdess.EMOTIONS)
+    assert set(tables[2]["speaker"]) == {1, 2} == set(tables[2]["actor"])
