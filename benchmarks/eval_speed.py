@@ -81,8 +81,8 @@ def save_untrained_model(path: Path) -> None:
     from speech_emotion.models.mfcc import FeatureSettings
 
     features = FeatureSettings()
-    network = EmotionCNN(ModelSettings.for_features(features, len(EMOTIONS)))
-    save_checkpoint(path, Checkpoint(network, list(EMOTIONS), features))
+    network = EmotionCNN(ModelSettings.for_features(features, len(EMOTIONS)), features)
+    save_checkpoint(path, Checkpoint(network, list(EMOTIONS)))
 
 
 def naive_loop(folder: Path) -> None:
@@ -95,7 +95,7 @@ def naive_loop(folder: Path) -> None:
     from speech_emotion.models.mfcc import FeatureSettings
 
     settings = FeatureSettings()
-    network = EmotionCNN(ModelSettings.for_features(settings, 8)).eval()
+    network = EmotionCNN(ModelSettings.for_features(settings, 8), settings).eval()
     with open("loop.csv", "w", newline="") as file, torch.inference_mode():
         for path in sorted(folder.iterdir()):
             samples, rate = librosa.load(path)
@@ -158,7 +158,7 @@ def print_shares(clips: list[Path]) -> None:
                 marks.append(perf_counter())
                 windows = [next(iter(RecordingWindows(piece, predictor.features)))[1] for piece in pieces]
                 marks.append(perf_counter())
-                mfcc = torch.cat([predictor.mfcc(window[None]) for window in windows])
+                mfcc = torch.cat([predictor.front_end(window[None]) for window in windows])
                 marks.append(perf_counter())
                 probabilities = predictor.probabilities(mfcc).tolist()
                 marks.append(perf_counter())

@@ -80,9 +80,9 @@ def model(tmp_path_factory) -> Path:
     """A checkpoint that has learned nothing, for the tests that do not ask what it says."""
     torch.manual_seed(0)
     features = FeatureSettings()
-    network = EmotionCNN(ModelSettings.for_features(features, n_classes=8)).eval()
+    network = EmotionCNN(ModelSettings.for_features(features, n_classes=8), features).eval()
     path = tmp_path_factory.mktemp("model") / "model.pt"
-    save_checkpoint(path, Checkpoint(network, list(EMOTIONS), features))
+    save_checkpoint(path, Checkpoint(network, list(EMOTIONS)))
     return path
 
 

@@ -15,9 +15,9 @@ from speech_emotion.models.mfcc import FeatureSettings
 def saved(tmp_path):
     torch.manual_seed(0)
     features = FeatureSettings(n_mfcc=20)
-    model = EmotionCNN(ModelSettings.for_features(features, n_classes=3)).eval()
+    model = EmotionCNN(ModelSettings.for_features(features, n_classes=3), features).eval()
     checkpoint = Checkpoint(
-        model, ["calm", "happy", "sad"], features, temperature=1.5, split={"held_out": ["03-01-01-01-01-01-01"]}
+        model, ["calm", "happy", "sad"], temperature=1.5, split={"held_out": ["03-01-01-01-01-01-01"]}
     )
     save_checkpoint(tmp_path / "model.pt", checkpoint)
     return checkpoint, tmp_path / "model.pt"
@@ -29,9 +29,9 @@ def test_what_was_saved_comes_back(saved):
     assert (after.labels, after.features, after.temperature) == (before.labels, before.features, 1.5)
     assert after.split == before.split and after.versions == before.versions
     assert str(torch.__version__).startswith(after.versions["torch"])
-    assert not after.model.training
+    assert not after.network.training
     inputs = torch.randn(2, 20, before.features.n_frames)
-    torch.testing.assert_close(after.model(inputs), before.model(inputs))
+    torch.testing.assert_close(after.network(inputs), before.network(inputs))
     assert os.listdir(path.parent) == ["model.pt"]
 
 

@@ -284,10 +284,10 @@ def test_a_waveform_and_its_file_get_the_same_row(tmp_path, model):
 def test_predicting_leaves_the_threads_of_torch_and_the_model_alone(tmp_path, model):
     soundfile.write(tmp_path / "a.wav", voice(1), 16_000)
     before, checkpoint = torch.get_num_threads(), load_checkpoint(model)
-    weights = {name: tensor.clone() for name, tensor in checkpoint.model.state_dict().items()}
+    weights = {name: tensor.clone() for name, tensor in checkpoint.network.state_dict().items()}
     list(Predictor(checkpoint, "cpu").predict([tmp_path / "a.wav"]))
     assert torch.get_num_threads() == before
-    for name, tensor in checkpoint.model.state_dict().items():
+    for name, tensor in checkpoint.network.state_dict().items():
         assert torch.equal(tensor, weights[name])
 
 

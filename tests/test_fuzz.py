@@ -76,9 +76,9 @@ def test_any_bytes_give_finite_samples_or_an_audio_error(tmp_path, content):
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory) -> bytes:
     features = FeatureSettings(n_mfcc=13, window_s=0.5)
-    network = EmotionCNN(ModelSettings.for_features(features, 2, channels=(4, 4), n_embedding=4)).eval()
+    network = EmotionCNN(ModelSettings.for_features(features, 2, channels=(4, 4), n_embedding=4), features).eval()
     path = tmp_path_factory.mktemp("model") / "model.pt"
-    save_checkpoint(path, Checkpoint(network, ["calm", "sad"], features))
+    save_checkpoint(path, Checkpoint(network, ["calm", "sad"]))
     return path.read_bytes()
 
 
@@ -89,7 +89,7 @@ def check_loader(path) -> None:
         assert "\n" not in str(error)
     else:
         shape = (1, loaded.features.n_mfcc, loaded.features.n_frames)
-        assert loaded.model(torch.zeros(shape)).isfinite().all()
+        assert loaded.network(torch.zeros(shape)).isfinite().all()
 
 
 @bounded

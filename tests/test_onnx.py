@@ -12,10 +12,11 @@ import torch
 from conftest import REPOSITORY
 
 from speech_emotion.audio.resampling import load_audio
-from speech_emotion.models.checkpoint import WindowClassifier, load_checkpoint
+from speech_emotion.models.checkpoint import load_checkpoint
 from speech_emotion.models.mfcc import recording_window
+from speech_emotion.models.onnx_export import WindowClassifier
 
-EXPORT = [sys.executable, "-m", "speech_emotion.models.checkpoint", "export"]
+EXPORT = [sys.executable, "-m", "speech_emotion.models.onnx_export"]
 
 
 @pytest.fixture(scope="module")
@@ -48,4 +49,4 @@ def test_a_missing_checkpoint_is_one_sentence(tmp_path):
     command = [*EXPORT, "nowhere.pt", tmp_path / "model.onnx"]
     result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     assert result.returncode == 2
-    assert result.stderr == "checkpoint: there is no model file nowhere.pt; python3 train.py makes one\n"
+    assert result.stderr == "onnx_export: there is no model file nowhere.pt; python3 train.py makes one\n"

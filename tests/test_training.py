@@ -34,7 +34,7 @@ def test_the_network_can_learn_eight_clips_by_heart(clips, cache_dir):
     assert len(eight) == 8
     assert history["validation_accuracy"].iloc[-1] == 1.0
     assert history["validation_loss"].iloc[-1] < 0.5 * history["validation_loss"].iloc[0]
-    assert checkpoint.labels == list(EMOTIONS) and not checkpoint.model.training
+    assert checkpoint.labels == list(EMOTIONS) and not checkpoint.network.training
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -47,7 +47,7 @@ def test_every_schedule_trains_and_the_same_seed_gives_the_same_network(clips, c
         "epoch", "training_loss", "training_accuracy", "validation_loss", "validation_accuracy",
     ]  # fmt: skip
     assert np.isfinite(history.to_numpy()).all()
-    for one, other in zip(first.model.parameters(), second.model.parameters(), strict=True):
+    for one, other in zip(first.network.parameters(), second.network.parameters(), strict=True):
         torch.testing.assert_close(one, other)
 
 
@@ -86,7 +86,7 @@ def test_training_reads_each_clip_once(clips, tmp_path, monkeypatch):
 
 def test_the_network_stays_within_its_budget():
     features = FeatureSettings()
-    model = EmotionCNN(ModelSettings.for_features(features, n_classes=8)).eval()
+    model = EmotionCNN(ModelSettings.for_features(features, n_classes=8), features).eval()
     with torch.utils.flop_counter.FlopCounterMode(display=False) as counter:
         assert model(torch.zeros(1, features.n_mfcc, features.n_frames)).shape == (1, 8)
     assert counter.get_total_flops() / 2 < 150e6

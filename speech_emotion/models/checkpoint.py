@@ -1,24 +1,17 @@
-"""Save and load a trained model: one file of tensors, strings, numbers and lists, and never any code.
+"""Save and load a trained model: one file of tensors, strings, numbers and lists, and never any code."""
 
-python -m speech_emotion.models.checkpoint export model.pt model.onnx
-"""
-
-import argparse
-import json
 import platform
-import sys
 import warnings
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from torch import nn
 
-from speech_emotion.models.cnn import EmotionCNN, ModelSettings
-from speech_emotion.models.mfcc import MFCC, FeatureSettings
+from speech_emotion.models.cnn import EmotionCNN
+from speech_emotion.models.mfcc import FeatureSettings
 
-FORMAT = "speech-emotion-cnn"
+NETWORKS = {network.kind: network for network in (EmotionCNN,)}  # by the `format` of the checkpoint
 FORMAT_VERSION = 2
 
 # What a checkpoint may ask for; a damaged one must not take all memory.
@@ -35,14 +28,17 @@ class CheckpointError(ValueError):
 class Checkpoint:
     """Everything needed to classify a recording and to say where the model comes from."""
 
-    model: EmotionCNN
+    network: EmotionCNN  # or another of NETWORKS
     labels: list[str]  # in the order of the logits
-    features: FeatureSettings
     temperature: float = 1.0  # logits are divided by it before the softmax
     training: dict = field(default_factory=dict)  # settings of the run, in plain values
     split: dict = field(default_factory=dict)  # protocol, seed, and the held-out clips by file stem
     metrics: dict = field(default_factory=dict)  # what it reached on those
     versions: dict = field(default_factory=lambda: {"python": platform.python_version()} | library_versions())
+
+    @property
+    def features(self) -> FeatureSettings:
+        return self.network.features
 
 
 def library_versions() -> dict[str, str]:
@@ -53,12 +49,12 @@ def library_versions() -> dict[str, str]:
 def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
     """Write `checkpoint`; the file appears under its name only when it is whole."""
     content = {
-        "format": FORMAT,
+        "format": checkpoint.network.kind,
         "format_version": FORMAT_VERSION,
         "labels": list(checkpoint.labels),
         "features": asdict(checkpoint.features),
-        "model": asdict(checkpoint.model.settings),
-        "state_dict": {name: tensor.cpu() for name, tensor in checkpoint.model.state_dict().items()},
+        "model": asdict(checkpoint.network.settings),
+        "state_dict": {name: tensor.cpu() for name, tensor in checkpoint.network.state_dict().items()},
         "temperature": checkpoint.temperature,
         "training": checkpoint.training,
         "split": checkpoint.split,
@@ -71,7 +67,7 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint on the CPU, its model in evaluation mode.
+    """Read a checkpoint on the CPU, its network in evaluation mode.
 
     Raises CheckpointError when the file is missing, damaged, foreign, of another format version, or holds pickled
     code, which is never run (`weights_only=True`).
@@ -85,7 +81,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises anything from EOFError to UnpicklingError on a foreign file
         raise CheckpointError(f"{path} is not a readable model file: damaged, foreign, or with code in it") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not isinstance(content, dict) or content.get("format") not in list(NETWORKS):
         raise CheckpointError(f"{path} is a PyTorch file, but not a model of this project")
     if content.get("format_version") != FORMAT_VERSION:
         raise CheckpointError(
@@ -99,89 +95,32 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def _checkpoint(content: dict) -> Checkpoint:
-    features, settings = FeatureSettings(**content["features"]), ModelSettings(**content["model"])
     labels, temperature = [str(label) for label in content["labels"]], float(content["temperature"])
-    sizes = (len(labels), features.n_mfcc, features.n_mels, features.n_frames)
-    if (settings.n_classes, settings.n_mfcc, settings.n_mels, settings.n_frames) != sizes:
-        raise ValueError("one label per logit, one input per feature")
     if not 0 < temperature < float("inf") or len(set(labels)) < len(labels):
         raise ValueError("a temperature is positive, a label is there once")
-    if not all(0 < getattr(features, name) <= largest for name, largest in _LARGEST.items()):
+    if not all(0 < content["features"].get(name, 1) <= largest for name, largest in _LARGEST.items()):
         raise ValueError("larger features would take all memory")
+    build, settings = NETWORKS[content["format"]].from_settings, (content["model"], content["features"])
     with torch.device("meta"):  # no memory for sizes that the weights may not have
-        blank = EmotionCNN(settings).state_dict()
+        blank = build(*settings).state_dict()
     expected = {name: (tensor.shape, tensor.dtype) for name, tensor in blank.items()}
     weights = content["state_dict"]
     if {name: (tensor.shape, tensor.dtype) for name, tensor in weights.items()} != expected:
         raise ValueError("every weight has its shape and type")
     if not all(tensor.isfinite().all() for tensor in weights.values()):
         raise ValueError("weights are finite")
-    model = EmotionCNN(settings).eval()
-    model.load_state_dict(weights)
+    network = build(*settings).eval()
+    network.load_state_dict(weights)
     with torch.inference_mode():  # whatever else is wrong with the settings shows on the first window
-        if not model(MFCC(features)(torch.zeros(1, features.window_samples))).isfinite().all():
-            raise ValueError("logits are finite")
+        logits = network(network.front_end(torch.zeros(1, network.features.window_samples)))
+    if logits.shape != (1, len(labels)) or not logits.isfinite().all():
+        raise ValueError("one finite logit per label")
     return Checkpoint(
-        model=model,
+        network=network,
         labels=labels,
-        features=features,
         temperature=temperature,
         training=content["training"],
         split=content["split"],
         metrics=content["metrics"],
         versions=content["versions"],
     )
-
-
-class WindowClassifier(nn.Module):
-    """A checkpoint from samples to probabilities, features inside: (B, window_samples) → (B, classes)."""
-
-    def __init__(self, checkpoint: Checkpoint):
-        super().__init__()
-        self.mfcc = MFCC(checkpoint.features)
-        self.model = checkpoint.model
-        self.temperature = checkpoint.temperature
-
-    def forward(self, windows: torch.Tensor) -> torch.Tensor:
-        return (self.model(self.mfcc(windows)) / self.temperature).softmax(dim=1)
-
-
-def export_onnx(checkpoint: Checkpoint, path: str | Path) -> None:
-    """Write the WindowClassifier as ONNX, labels and feature settings as JSON in its metadata.
-
-    Raises ModuleNotFoundError without requirements-onnx.txt.
-    """
-    program = torch.onnx.export(
-        WindowClassifier(checkpoint).eval(),
-        (torch.zeros(2, checkpoint.features.window_samples),),
-        input_names=["windows"],
-        output_names=["probabilities"],
-        dynamic_shapes={"windows": {0: torch.export.Dim("batch")}},
-        dynamo=True,
-        verbose=False,
-    )
-    program.model.metadata_props.update(
-        labels=json.dumps(checkpoint.labels), features=json.dumps(asdict(checkpoint.features))
-    )
-    program.save(path)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Export a checkpoint to ONNX.")
-    parser.add_argument("command", choices=["export"])
-    parser.add_argument("checkpoint", metavar="MODEL.pt")
-    parser.add_argument("onnx", metavar="MODEL.onnx")
-    options = parser.parse_args(arguments)
-    try:
-        export_onnx(load_checkpoint(options.checkpoint), options.onnx)
-    except ModuleNotFoundError as error:
-        print(f"checkpoint: {error}; pip install -r requirements-onnx.txt", file=sys.stderr)
-        return 2
-    except (OSError, CheckpointError) as error:
-        print(f"checkpoint: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,16 +1,18 @@
 """The network: MFCC in, one logit per emotion out.
 
-B: clips, C: coefficients, M: mel bands, T: frames, K: emotions.
+B: clips, S: samples, C: coefficients, M: mel bands, T: frames, D: activations, K: emotions.
 """
 
+import copy
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-import torchaudio.functional as AF
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from speech_emotion.models.mfcc import FeatureSettings
+from speech_emotion.models.mfcc import MFCC, FeatureSettings
 
 
 @dataclass(frozen=True)
@@ -39,24 +41,66 @@ class EmotionCNN(nn.Module):
     different clips, so that their mean is right more often than either.
     """
 
-    def __init__(self, settings: ModelSettings):
+    kind = "speech-emotion-cnn"  # as the checkpoint calls it
+    n_views = 2  # augmentations of each clip that training shows at once, one to each stream
+    takes_statistics = False
+
+    def __init__(self, settings: ModelSettings, features: FeatureSettings):
+        """Raises ValueError when the network's shape is not that of the features."""
         super().__init__()
+        if (settings.n_mfcc, settings.n_mels, settings.n_frames) != (
+            features.n_mfcc,
+            features.n_mels,
+            features.n_frames,
+        ):
+            raise ValueError("a network has one input per feature")
         self.settings = settings
-        with torch.device("cpu"):  # computed on the meta device, it would make torch import its compiler, for a second
-            dct = AF.create_dct(settings.n_mfcc, settings.n_mels, norm="ortho")
-        self.register_buffer("dct", dct, persistent=False)  # (M, C)
+        self.features = features
+        self.front_end = MFCC(features)  # (B, S) → (B, C, T); it has learned nothing, and is not in the checkpoint
         self.spectral = Stream(settings.n_mels, settings)
         self.cepstral = Stream(settings.n_cepstrum, settings)
 
+    @classmethod
+    def from_settings(cls, settings: dict, features: dict) -> "EmotionCNN":
+        """As a checkpoint stores them."""
+        return cls(ModelSettings(**settings), FeatureSettings(**features))
+
     def forward(self, mfcc: torch.Tensor) -> torch.Tensor:
         """(B, C, T) → logits (B, K)."""
-        return self.streams(mfcc, mfcc).mean(dim=0)
+        return self.classify(self.embed(mfcc))
 
-    def streams(self, for_spectral: torch.Tensor, for_cepstral: torch.Tensor) -> torch.Tensor:
-        """The logits of each stream, (2, B, K); in training each sees its own augmentation of the clips (B, C, T)."""
-        spectrum = torch.einsum("mc,bct->bmt", self.dct, for_spectral)
-        cepstrum = for_cepstral[:, : self.settings.n_cepstrum]
-        return torch.stack([self.spectral(spectrum), self.cepstral(cepstrum)])
+    def embed(self, mfcc: torch.Tensor) -> torch.Tensor:
+        """(B, C, T) → what the last layers of both streams see, side by side: (B, D)."""
+        return torch.cat(self._activations(mfcc, mfcc), dim=1)
+
+    def classify(self, embedding: torch.Tensor, statistics: None = None) -> torch.Tensor:
+        """(B, D) → logits (B, K)."""
+        return self._logits(embedding.chunk(2, dim=1)).mean(dim=0)
+
+    def logits_of_views(self, views: torch.Tensor) -> torch.Tensor:
+        """(2, B, C, T), a clip in two augmentations → the logits of each stream, (2, B, K), to be trained alike."""
+        return self._logits(self._activations(*views))
+
+    @torch.no_grad()
+    def shift_logits(self, by: torch.Tensor) -> None:
+        """Add (K,) to all logits from now on."""
+        for stream in (self.spectral, self.cepstral):
+            stream.classify.bias += by
+
+    def for_inference(self) -> "EmotionCNN":
+        """A copy that gives the same numbers faster, and cannot be trained: its normalisation is in its weights."""
+        network = copy.deepcopy(self).eval()
+        _fuse_batch_norm(network)
+        return network.to(memory_format=torch.channels_last)
+
+    def _activations(self, for_spectral: torch.Tensor, for_cepstral: torch.Tensor) -> list[torch.Tensor]:
+        spectrum = torch.einsum("mc,bct->bmt", self.front_end.dct, for_spectral)
+        return [self.spectral(spectrum), self.cepstral(for_cepstral[:, : self.settings.n_cepstrum])]
+
+    def _logits(self, activations: Iterable[torch.Tensor]) -> torch.Tensor:
+        """Those of each stream, (2, B, K)."""
+        streams = (self.spectral, self.cepstral)
+        return torch.stack([stream.classify(stream.dropout(x)) for stream, x in zip(streams, activations, strict=True)])
 
 
 class Stream(nn.Module):
@@ -78,10 +122,9 @@ class Stream(nn.Module):
         self.classify = nn.Linear(settings.n_embedding * width, settings.n_classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, rows, T) → logits (B, K)."""
+        """(B, rows, T) → what `classify` sees of them: (B, n_embedding * T/16)."""
         x = self.norm(x)[:, None].contiguous(memory_format=torch.channels_last)  # (B, 1, rows, T)
-        x = self.join(self.blocks(x))  # (B, n_embedding, 1, T/16)
-        return self.classify(self.dropout(x.flatten(1)))
+        return self.join(self.blocks(x)).flatten(1)
 
 
 class ResidualBlock(nn.Module):
@@ -101,3 +144,13 @@ class ResidualBlock(nn.Module):
 def _convolution(n_in: int, n_out: int, kernel, stride=1, padding=0) -> nn.Sequential:
     """A convolution and its normalisation."""
     return nn.Sequential(nn.Conv2d(n_in, n_out, kernel, stride, padding, bias=False), nn.BatchNorm2d(n_out))
+
+
+def _fuse_batch_norm(module: nn.Module) -> None:
+    """Fold every normalisation that follows a convolution into its weights: the same numbers, a quarter faster."""
+    for name, child in module.named_children():
+        match list(child.children()):
+            case [nn.Conv2d() as convolution, nn.BatchNorm2d() as norm]:
+                setattr(module, name, fuse_conv_bn_eval(convolution, norm))
+            case _:
+                _fuse_batch_norm(child)

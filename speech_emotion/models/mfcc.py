@@ -41,21 +41,22 @@ class MFCC(nn.Module):
     B: clips, S: samples, F: frequency bins, M: mel bands, C: coefficients, T: frames.
     """
 
-    def __init__(self, settings: FeatureSettings):
+    def __init__(self, features: FeatureSettings):
         super().__init__()
-        self.settings = settings
-        n_bins = settings.n_fft // 2 + 1
-        bounds = (settings.f_min, settings.f_max, settings.n_mels, settings.sample_rate)
-        mel = AF.melscale_fbanks(n_bins, *bounds, norm="slaney", mel_scale="slaney")
+        self.features = features
+        bounds = (features.f_min, features.f_max, features.n_mels, features.sample_rate)
+        with torch.device("cpu"):  # computed on the meta device, it would make torch import its compiler, for a second
+            mel = AF.melscale_fbanks(features.n_fft // 2 + 1, *bounds, norm="slaney", mel_scale="slaney")
+            taper = torch.hann_window(features.n_fft)
+            dct = AF.create_dct(features.n_mfcc, features.n_mels, norm="ortho")
         heard = mel[: int(mel.any(dim=1).nonzero().max()) + 1]  # most bins lie above f_max: a third of the work
         self.register_buffer("mel", heard, persistent=False)  # (F, M)
-        self.register_buffer("taper", torch.hann_window(settings.n_fft), persistent=False)
-        dct = AF.create_dct(settings.n_mfcc, settings.n_mels, norm="ortho")
+        self.register_buffer("taper", taper, persistent=False)
         self.register_buffer("dct", dct, persistent=False)  # (M, C)
 
     def log_mel(self, windows: torch.Tensor) -> torch.Tensor:
         """(B, S) → (B, M, T) in dB, absolute: what training caches and augments."""
-        n_fft, hop_length = self.settings.n_fft, self.settings.hop_length
+        n_fft, hop_length = self.features.n_fft, self.features.hop_length
         spectrum = torch.stft(windows, n_fft, hop_length, window=self.taper, pad_mode="constant", return_complex=True)
         spectrum = spectrum[:, : len(self.mel)].mT  # (B, T, F)
         power = spectrum.real.square() + spectrum.imag.square()  # abs() takes the square root first
@@ -64,7 +65,7 @@ class MFCC(nn.Module):
     def from_log_mel(self, log_mel: torch.Tensor) -> torch.Tensor:
         """(B, M, T) in dB → (B, C, T)."""
         relative = log_mel - log_mel.amax(dim=(1, 2), keepdim=True)
-        relative = relative.clamp(min=-self.settings.top_db)
+        relative = relative.clamp(min=-self.features.top_db)
         return torch.einsum("bmt,mc->bct", relative, self.dct)
 
     def forward(self, windows: torch.Tensor) -> torch.Tensor:

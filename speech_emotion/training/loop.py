@@ -16,7 +16,7 @@ from tqdm import tqdm
 from speech_emotion.evaluation.metrics import fit_temperature
 from speech_emotion.models.checkpoint import Checkpoint
 from speech_emotion.models.cnn import EmotionCNN, ModelSettings
-from speech_emotion.models.mfcc import MFCC, FeatureSettings
+from speech_emotion.models.mfcc import FeatureSettings
 from speech_emotion.training.augment import BandLimit, Equaliser, Gate, Mask, Noise, Reverberation, Sometimes, Warp
 from speech_emotion.training.cache import log_mels
 
@@ -74,11 +74,11 @@ def train(
     """
     torch.manual_seed(settings.seed)  # the network's first weights, dropout, mixup
     generator = torch.Generator().manual_seed(settings.seed)
-    mfcc = MFCC(features).to(device)
     augment = augmentation(features, generator) if settings.augment else Warp(generator, features, 0.0, 0.0, 0.0)
     augment = augment.to(device)
     shape = ModelSettings.for_features(features, n_classes=len(labels))
-    network = EmotionCNN(shape).to(device, memory_format=torch.channels_last)
+    network = EmotionCNN(shape, features).to(device, memory_format=torch.channels_last)
+    front_end = network.front_end
     average = copy.deepcopy(network).eval()
 
     wide = log_mels(training, features, MARGIN_S, cache_dir).to(device)
@@ -97,13 +97,13 @@ def train(
             order = torch.randperm(len(training), generator=generator).to(device)
             for batch in order.tensor_split(n_batches):
                 # Each stream of the network sees the clips in its own augmentation, blended in the same pairs.
-                views = [mfcc.from_log_mel(augment(wide[batch].float())) for _ in range(2)]
+                views = [front_end.from_log_mel(augment(wide[batch].float())) for _ in range(2)]
                 inputs = torch.stack(views)  # (2, B, C, T)
                 soft = F.one_hot(targets[batch], len(labels)).float()  # (B, K)
                 if settings.mixup:
                     inputs, soft = _mix(inputs, soft, settings.mixup, generator)
                 with _autocast(device):
-                    logits = network.streams(*inputs).float()  # (2, B, K)
+                    logits = network.logits_of_views(inputs).float()  # (2, B, K)
                 smoothing = settings.label_smoothing
                 loss = sum(F.cross_entropy(stream, soft, label_smoothing=smoothing) for stream in logits) / 2
                 optimizer.zero_grad()
@@ -115,7 +115,7 @@ def train(
                 losses += loss.item() * len(batch)
                 correct += (logits.mean(0).argmax(1) == soft.argmax(1)).sum().item()
             row = {"epoch": epoch, "training_loss": losses / len(order), "training_accuracy": correct / len(order)}
-            logits = _logits(average, mfcc, held_out)
+            logits = _logits(average, held_out)
             row["validation_loss"] = F.cross_entropy(logits, held_out_targets).item()
             row["validation_accuracy"] = (logits.argmax(1) == held_out_targets).float().mean().item()
             history.append(row)
@@ -123,24 +123,23 @@ def train(
 
     temperature = fit_temperature(logits.cpu(), held_out_targets.cpu())
     _remove_prior(average, targets, temperature)
-    return Checkpoint(average.cpu(), labels, features, temperature, training=asdict(settings)), pd.DataFrame(history)
+    return Checkpoint(average.cpu(), labels, temperature, training=asdict(settings)), pd.DataFrame(history)
 
 
 @torch.no_grad()
-def _remove_prior(model: EmotionCNN, targets: torch.Tensor, temperature: float) -> None:
+def _remove_prior(network: EmotionCNN, targets: torch.Tensor, temperature: float) -> None:
     """Logit adjustment (Menon et al., 2021): divide the probabilities by the shares of the emotions in training.
 
     RAVDESS has half as many neutral clips as happy ones; a user's recordings need not. The last biases change, no more.
     """
-    counts = torch.bincount(targets, minlength=model.settings.n_classes).clamp(min=1)
-    for stream in (model.spectral, model.cepstral):
-        stream.classify.bias -= temperature * (counts / len(targets)).log()
+    counts = torch.bincount(targets, minlength=network.settings.n_classes).clamp(min=1)
+    network.shift_logits(-temperature * (counts / len(targets)).log())
 
 
 @torch.inference_mode()
-def _logits(model: EmotionCNN, mfcc: MFCC, spectrograms: torch.Tensor) -> torch.Tensor:
+def _logits(network: EmotionCNN, spectrograms: torch.Tensor) -> torch.Tensor:
     """Unaugmented clips (N, M, T) through the network: (N, K)."""
-    return torch.cat([model(mfcc.from_log_mel(batch.float())) for batch in spectrograms.split(128)])
+    return torch.cat([network(network.front_end.from_log_mel(batch.float())) for batch in spectrograms.split(128)])
 
 
 def _targets(table: pd.DataFrame, labels: list[str]) -> torch.Tensor:

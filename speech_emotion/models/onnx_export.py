@@ -1,0 +1,64 @@
+"""Export a checkpoint to ONNX: python3 -m speech_emotion.models.onnx_export model.pt model.onnx."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from speech_emotion.models.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+
+
+class WindowClassifier(nn.Module):
+    """A checkpoint from samples to probabilities, features inside: (B, window_samples) → (B, classes)."""
+
+    def __init__(self, checkpoint: Checkpoint):
+        super().__init__()
+        self.network = checkpoint.network
+        self.temperature = checkpoint.temperature
+
+    def forward(self, windows: torch.Tensor) -> torch.Tensor:
+        return (self.network(self.network.front_end(windows)) / self.temperature).softmax(dim=1)
+
+
+def export_onnx(checkpoint: Checkpoint, path: str | Path) -> None:
+    """Write the WindowClassifier as ONNX, labels and feature settings as JSON in its metadata.
+
+    Raises ModuleNotFoundError without requirements-onnx.txt.
+    """
+    program = torch.onnx.export(
+        WindowClassifier(checkpoint).eval(),
+        (torch.zeros(2, checkpoint.features.window_samples),),
+        input_names=["windows"],
+        output_names=["probabilities"],
+        dynamic_shapes={"windows": {0: torch.export.Dim("batch")}},
+        dynamo=True,
+        verbose=False,
+    )
+    program.model.metadata_props.update(
+        labels=json.dumps(checkpoint.labels), features=json.dumps(asdict(checkpoint.features))
+    )
+    program.save(path)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("checkpoint", metavar="MODEL.pt")
+    parser.add_argument("onnx", metavar="MODEL.onnx")
+    options = parser.parse_args(arguments)
+    try:
+        export_onnx(load_checkpoint(options.checkpoint), options.onnx)
+    except ModuleNotFoundError as error:
+        print(f"onnx_export: {error}; pip install -r requirements-onnx.txt", file=sys.stderr)
+        return 2
+    except (OSError, CheckpointError) as error:
+        print(f"onnx_export: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
