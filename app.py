@@ -210,8 +210,8 @@ def draw(path: str, windows: list[dict], labels: list[str]) -> bytes:
     """The waveform as PNG, above the emotions over time when there is more than one window."""
     from matplotlib.figure import Figure
 
-    from speech_emotion.audio.resampling import load_envelope
-    from speech_emotion.evaluation.plots import ORANGE, plot_envelope, plot_timeline
+    from speech_emotion.evaluation.envelope import load_envelope, plot_envelope
+    from speech_emotion.evaluation.plots import ORANGE, plot_timeline
 
     is_long = len(windows) > 1
     figure = Figure(figsize=(5, 3.6 if is_long else 2), layout="constrained")

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from speech_emotion.models.mfcc import MFCC, FeatureSettings, recording_window
+from speech_emotion.audio.windows import recording_window
+from speech_emotion.models.mfcc import MFCC, FeatureSettings
 
 SETTINGS = FeatureSettings()
 

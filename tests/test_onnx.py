@@ -12,8 +12,8 @@ import torch
 from conftest import REPOSITORY
 
 from speech_emotion.audio.resampling import load_audio
+from speech_emotion.audio.windows import recording_window
 from speech_emotion.models.checkpoint import load_checkpoint
-from speech_emotion.models.mfcc import recording_window
 from speech_emotion.models.onnx_export import WindowClassifier
 
 EXPORT = [sys.executable, "-m", "speech_emotion.models.onnx_export"]

@@ -1,4 +1,4 @@
-"""A recording of any length → the windows of it that are classified."""
+"""A recording → the part of it that training sees, and the windows of it that are classified, whatever its length."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -6,13 +6,82 @@ from dataclasses import dataclass
 import torch
 
 from speech_emotion.audio.reading import AudioError
-from speech_emotion.audio.resampling import crop_or_pad, window_start
-from speech_emotion.models.mfcc import FeatureSettings
+
+_FRAME_S = 0.01
+_ONSET_ENERGY = 0.02  # share of the energy above the noise floor that has passed at the onset
+_LEAD_S = 0.10  # median time between the start of the window and the onset in RAVDESS
+_RAVDESS_LEAD_S = (-0.2, 0.5)  # and its range, but for 15 of the 2452 clips
 
 _SHORTEST_S = 0.1
-_FRAME_S = 0.01
 _SILENT = 1e-9  # mean square of a frame, -90 dBFS: what dithered 16-bit silence stays below
 _HEARD = 10**-3.5  # 35 dB below the loudest frame
+
+
+@dataclass(frozen=True)
+class WindowSettings:
+    """Which part of a recording is classified."""
+
+    sample_rate: int = 48_000  # Hz
+    window_start_s: float = 1.0  # RAVDESS clips open with a second of silence
+    window_s: float = 3.0
+
+    @property
+    def window_samples(self) -> int:
+        return round(self.window_s * self.sample_rate)
+
+
+def frame_energy(samples: torch.Tensor, sample_rate: int) -> torch.Tensor:
+    """(samples,) → (frames,), the mean square of each whole frame of 10 ms."""
+    frame = int(_FRAME_S * sample_rate)
+    n = len(samples) // frame
+    return samples[: n * frame].view(n, frame).square().mean(dim=1)
+
+
+def find_onset(waveform: torch.Tensor, sample_rate: int) -> float:
+    """The time in seconds at which 2 % of the energy above the noise floor has passed.
+
+    A share of the energy, unlike a level threshold, is hardly moved by clicks, breaths and steady noise: on
+    RAVDESS with white noise at 5 dB SNR its quartiles move by less than 20 ms. `waveform` is (samples,);
+    silence and anything shorter than one frame start at 0.
+    """
+    energy = frame_energy(waveform, sample_rate)
+    if not len(energy):
+        return 0.0
+    energy = (energy - 2 * energy.quantile(0.10)).clamp(min=0)
+    energy = energy.clamp(max=float(energy.quantile(0.95)))  # one loud syllable must not own the total
+    passed = energy.cumsum(dim=0)
+    if passed[-1] == 0:
+        return 0.0
+    return int(torch.searchsorted(passed, _ONSET_ENERGY * passed[-1])) * _FRAME_S
+
+
+def window_start(waveform: torch.Tensor, sample_rate: int, ravdess_start_s: float) -> float:
+    """Where the classified window begins, in seconds; may be slightly negative (zero-padded in front).
+
+    RAVDESS clips open with a second of silence and get the window at `ravdess_start_s`. A recording that begins
+    elsewhere is aligned to it: its window opens as long before its onset as RAVDESS's does.
+    """
+    onset = find_onset(waveform, sample_rate)
+    earliest, latest = _RAVDESS_LEAD_S
+    if earliest <= onset - ravdess_start_s <= latest:
+        return ravdess_start_s
+    return onset - _LEAD_S
+
+
+def crop_or_pad(waveform: torch.Tensor, start: int, length: int) -> torch.Tensor:
+    """Samples [start, start + length) of (samples,), zeros where the recording has none: (length,)."""
+    window = waveform.new_zeros(length)
+    begin, end = max(start, 0), min(start + length, waveform.numel())
+    if begin < end:
+        window[begin - start : end - start] = waveform[begin:end]
+    return window
+
+
+def recording_window(waveform: torch.Tensor, settings: WindowSettings, margin_s: float = 0.0) -> torch.Tensor:
+    """The classified part of a recording: (samples,) → (window_samples + 2 margins,)."""
+    start_s = window_start(waveform, settings.sample_rate, settings.window_start_s) - margin_s
+    length_s = settings.window_s + 2 * margin_s
+    return crop_or_pad(waveform, round(start_s * settings.sample_rate), round(length_s * settings.sample_rate))
 
 
 @dataclass(frozen=True)
@@ -29,7 +98,7 @@ class RecordingWindows:
     Those that follow are candidates until the whole recording is known; then `counts` tells.
     """
 
-    def __init__(self, pieces: Iterable[torch.Tensor], settings: FeatureSettings):
+    def __init__(self, pieces: Iterable[torch.Tensor], settings: WindowSettings):
         """`pieces` of the recording are (samples,) at the settings' sample rate."""
         self._pieces = pieces
         self._settings = settings
@@ -50,7 +119,8 @@ class RecordingWindows:
             buffer = torch.cat([buffer, piece]) if len(buffer) else piece
             self.n_samples += len(piece)
             measured = len(self._energy) * self._frame
-            self._energy = torch.cat([self._energy, self._frames(buffer[measured - offset :])])
+            energy = frame_energy(buffer[measured - offset :], self._settings.sample_rate)
+            self._energy = torch.cat([self._energy, energy])
             loudest = float(self._energy.max()) if len(self._energy) else 0.0
             if first is None:
                 seconds = window_start(piece, self._settings.sample_rate, self._settings.window_start_s)
@@ -86,9 +156,4 @@ class RecordingWindows:
 
     def _window(self, buffer: torch.Tensor, start: int, offset: int) -> tuple[Window, torch.Tensor]:
         samples = crop_or_pad(buffer, start - offset, self._settings.window_samples)
-        return Window(start, float(self._frames(samples).max())), samples
-
-    def _frames(self, samples: torch.Tensor) -> torch.Tensor:
-        """(samples,) → the mean square of each whole frame."""
-        n = len(samples) // self._frame
-        return samples[: n * self._frame].view(n, self._frame).square().mean(dim=1)
+        return Window(start, float(frame_energy(samples, self._settings.sample_rate).max())), samples

@@ -67,15 +67,6 @@ def plot_waveform(waveform, settings: FeatureSettings, ax: Axes, window_start_s:
     ax.label_outer()
 
 
-def plot_envelope(envelope: np.ndarray, duration_s: float, ax: Axes) -> None:
-    """(2, points), the lowest and highest samples of equal parts of a recording, over its seconds."""
-    edges = np.linspace(0, duration_s, envelope.shape[1] + 1)
-    ax.stairs(envelope[1], edges, baseline=envelope[0], fill=True, color=BLUE)
-    ax.set(xlabel="time (s)", xlim=(0, duration_s), yticks=[])
-    ax.spines["left"].set_visible(False)
-    ax.label_outer()
-
-
 def plot_mfcc(mfcc, settings: FeatureSettings, ax: Axes) -> None:
     """(n_mfcc, frames) as a picture; the first coefficient, the level, is left out to show the others."""
     import librosa.display

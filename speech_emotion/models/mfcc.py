@@ -6,16 +6,13 @@ import torch
 import torchaudio.functional as AF
 from torch import nn
 
-from speech_emotion.audio.resampling import crop_or_pad, window_start
+from speech_emotion.audio.windows import WindowSettings
 
 
 @dataclass(frozen=True)
-class FeatureSettings:
+class FeatureSettings(WindowSettings):
     """How a recording becomes MFCC; stored in every checkpoint, so that eval.py needs no copy."""
 
-    sample_rate: int = 48_000  # Hz
-    window_start_s: float = 1.0  # RAVDESS clips open with a second of silence
-    window_s: float = 3.0
     n_fft: int = 2048  # samples; 43 ms
     hop_length: int = 960  # samples; 20 ms
     n_mels: int = 64
@@ -23,10 +20,6 @@ class FeatureSettings:
     f_min: float = 40.0  # Hz; below it there is hum, not voice
     f_max: float = 8_000.0  # Hz; what a phone or a 16 kHz file still has
     top_db: float = 80.0  # dB below the loudest point, the floor
-
-    @property
-    def window_samples(self) -> int:
-        return round(self.window_s * self.sample_rate)
 
     @property
     def n_frames(self) -> int:
@@ -71,10 +64,3 @@ class MFCC(nn.Module):
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
         """(B, S) → (B, C, T)."""
         return self.from_log_mel(self.log_mel(windows))
-
-
-def recording_window(waveform: torch.Tensor, settings: FeatureSettings, margin_s: float = 0.0) -> torch.Tensor:
-    """The classified part of a recording: (samples,) → (window_samples + 2 margins,)."""
-    start_s = window_start(waveform, settings.sample_rate, settings.window_start_s) - margin_s
-    length_s = settings.window_s + 2 * margin_s
-    return crop_or_pad(waveform, round(start_s * settings.sample_rate), round(length_s * settings.sample_rate))

@@ -14,8 +14,9 @@ from tqdm import tqdm
 
 from speech_emotion.audio import reading, resampling, windows
 from speech_emotion.audio.resampling import load_audio
+from speech_emotion.audio.windows import recording_window
 from speech_emotion.models import mfcc
-from speech_emotion.models.mfcc import MFCC, FeatureSettings, recording_window
+from speech_emotion.models.mfcc import MFCC, FeatureSettings
 
 
 def log_mels(table: pd.DataFrame, settings: FeatureSettings, margin_s: float, folder: str | Path) -> torch.Tensor:

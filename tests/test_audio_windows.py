@@ -1,4 +1,4 @@
-"""Which windows of a recording are classified, and that reading it in pieces changes nothing."""
+"""Which windows of a recording are classified."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,9 +10,9 @@ from conftest import REPOSITORY
 
 from speech_emotion.audio.reading import AudioError
 from speech_emotion.audio.resampling import load_audio, stream_audio
-from speech_emotion.audio.windows import RecordingWindows
+from speech_emotion.audio.windows import RecordingWindows, crop_or_pad, find_onset, recording_window, window_start
 from speech_emotion.corpora.ravdess import NoDataError, clip_table
-from speech_emotion.models.mfcc import MFCC, FeatureSettings, recording_window
+from speech_emotion.models.mfcc import MFCC, FeatureSettings
 
 RATE = 48_000
 SETTINGS = FeatureSettings()
@@ -25,6 +25,14 @@ def sound(*parts: tuple[float, float]) -> torch.Tensor:
     return torch.tensor(levels * rng.normal(size=len(levels)), dtype=torch.float32)
 
 
+def burst(silence_s: float, voice_s: float = 1.5, noise: float = 0.0) -> torch.Tensor:
+    rng = np.random.default_rng(0)
+    time = np.arange(int(voice_s * RATE)) / RATE
+    voice = 0.3 * np.sin(2 * np.pi * 220 * time) * np.minimum(1, time / 0.1)
+    samples = np.concatenate([np.zeros(int(silence_s * RATE)), voice, np.zeros(RATE // 2)])
+    return torch.tensor(samples + rng.normal(scale=noise, size=len(samples)), dtype=torch.float32)
+
+
 def counted(waveform: torch.Tensor, piece_s: float = 30) -> list[tuple[float, float]]:
     """Start and end of the windows that count, in seconds."""
     windows = RecordingWindows(waveform.split(round(piece_s * RATE)), SETTINGS)
@@ -32,15 +40,36 @@ def counted(waveform: torch.Tensor, piece_s: float = 30) -> list[tuple[float, fl
     return [windows.span(window) for window, counts in zip(seen, windows.counts(seen), strict=True) if counts]
 
 
-@pytest.mark.parametrize("rate", [8_000, 11_025, 16_000, 44_100, 47_999, 48_000, 384_000])
-def test_a_long_file_is_the_same_in_pieces(tmp_path, rate):
-    seconds = 75 if rate < 100_000 else 61
-    noise = np.random.default_rng(0).normal(scale=0.1, size=(round(seconds * rate), 2))
-    soundfile.write(tmp_path / "long.wav", noise, rate)
-    pieces = list(stream_audio(tmp_path / "long.wav", RATE))
-    whole = load_audio(tmp_path / "long.wav", RATE)
-    assert len(pieces) > 2 and max(map(len, pieces)) < 32 * RATE
-    torch.testing.assert_close(torch.cat(pieces), whole, atol=1e-5, rtol=0)
+def test_crop_or_pad_is_exact_to_the_sample():
+    waveform = torch.arange(1, 11, dtype=torch.float32)
+    assert crop_or_pad(waveform, 2, 4).tolist() == [3, 4, 5, 6]
+    assert crop_or_pad(waveform, 8, 4).tolist() == [9, 10, 0, 0]
+    assert crop_or_pad(waveform, -2, 4).tolist() == [0, 0, 1, 2]
+    assert crop_or_pad(waveform, 20, 3).tolist() == [0, 0, 0]
+    assert crop_or_pad(waveform, -5, 3).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.02])
+@pytest.mark.parametrize("silence_s", [0.0, 0.4, 1.0, 2.5])
+def test_the_onset_is_found_in_silence_and_in_noise(silence_s, noise):
+    onset = find_onset(burst(silence_s, noise=noise), RATE)
+    assert onset == pytest.approx(find_onset(burst(0.0), RATE) + silence_s, abs=0.06)
+
+
+def test_a_clip_laid_out_like_ravdess_keeps_the_window_of_1_to_4_seconds():
+    assert window_start(burst(1.0), RATE, 1.0) == 1.0
+    assert window_start(burst(1.3), RATE, 1.0) == 1.0
+
+
+def test_any_other_recording_is_aligned_to_its_onset():
+    for silence_s in (0.0, 0.3, 2.0, 5.0):
+        waveform = burst(silence_s)
+        assert window_start(waveform, RATE, 1.0) == pytest.approx(find_onset(waveform, RATE) - 0.1)
+
+
+@pytest.mark.parametrize("n_samples", [0, 1, 479, 480, 48_000])
+def test_silence_of_any_length_starts_at_zero(n_samples):
+    assert find_onset(torch.zeros(n_samples), RATE) == 0.0
 
 
 @pytest.mark.parametrize("rate", [4_000, 22_050, 48_000])

@@ -1,0 +1,36 @@
+"""The outline of a recording, for the page."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from speech_emotion.audio.reading import read_pieces
+from speech_emotion.evaluation.plots import BLUE
+
+_PARTS_HZ = 100  # parts of a second, before they are merged
+
+
+def load_envelope(path: str | Path, n_points: int = 1000) -> tuple[np.ndarray, float]:
+    """The outline of a recording of any length; its memory is a kilobyte for each second.
+
+    Returns the lowest and the highest sample of equal parts, (2, at most `n_points`), and the duration in seconds;
+    raises AudioError as load_audio does.
+    """
+    extremes, duration_s = [], 0.0
+    for samples, rate in read_pieces(path):
+        starts = np.arange(0, len(samples) * _PARTS_HZ, rate) // _PARTS_HZ
+        extremes.append([ufunc.reduceat(samples, starts) for ufunc in (np.minimum, np.maximum)])
+        duration_s += len(samples) / rate
+    low, high = np.concatenate(extremes, axis=1)
+    starts = np.arange(0, len(low), -(-len(low) // n_points))
+    return np.stack([np.minimum.reduceat(low, starts), np.maximum.reduceat(high, starts)]), duration_s
+
+
+def plot_envelope(envelope: np.ndarray, duration_s: float, ax: Axes) -> None:
+    """(2, points), the lowest and highest samples of equal parts of a recording, over its seconds."""
+    edges = np.linspace(0, duration_s, envelope.shape[1] + 1)
+    ax.stairs(envelope[1], edges, baseline=envelope[0], fill=True, color=BLUE)
+    ax.set(xlabel="time (s)", xlim=(0, duration_s), yticks=[])
+    ax.spines["left"].set_visible(False)
+    ax.label_outer()
