@@ -2,15 +2,22 @@
 
 import hashlib
 import io
+import os
+import random
+import shutil
+import subprocess
+import sys
 import threading
+import time
 import zipfile
+from dataclasses import replace
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from speech_emotion.corpora import download as module
-from speech_emotion.corpora.download import DownloadError, download
+from speech_emotion.corpora import emodb
+from speech_emotion.corpora.download import ARCHIVES, CORPORA, DownloadError, download
 from speech_emotion.corpora.ravdess import expected_clips
 
 
@@ -33,9 +40,12 @@ class Server(ThreadingHTTPServer):
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}/"
 
-    def archives(self) -> dict:
-        names = {"speech": "speech.zip", "song": "song.zip"}
-        return {channel: (name, hashlib.md5(self.files[name]).hexdigest()) for channel, name in names.items()}
+    def archives(self) -> list:
+        sums = [hashlib.md5(self.files[name]).hexdigest() for name in ("speech.zip", "song.zip")]
+        return [
+            replace(archive, name=name, md5=md5, base_url=self.url)
+            for archive, name, md5 in zip(CORPORA["ravdess"], ("speech.zip", "song.zip"), sums, strict=True)
+        ]
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -58,6 +68,7 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.setattr("pooch.core.time.sleep", lambda seconds: None)
+    monkeypatch.setattr(os, "fsync", lambda descriptor: None)  # thousands of them take longer than the rest
     with Server({"speech.zip": archive("speech"), "song.zip": archive("song")}) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield server
@@ -66,7 +77,7 @@ def server(monkeypatch):
 
 @pytest.fixture
 def fetch(server, tmp_path):
-    return partial(download, tmp_path / "data", server.url, server.archives())
+    return partial(download, server.archives(), tmp_path / "data")
 
 
 def clips(data) -> set[str]:
@@ -74,7 +85,7 @@ def clips(data) -> set[str]:
 
 
 def test_both_archives_are_fetched_once_and_removed(server, fetch, tmp_path):
-    assert fetch() == ["speech", "song"]
+    assert fetch() == ["speech_actors", "song_actors"]
     data = tmp_path / "data"
     assert clips(data / "speech_actors") == expected_clips("speech")
     assert clips(data / "song_actors") == expected_clips("song")
@@ -85,12 +96,12 @@ def test_both_archives_are_fetched_once_and_removed(server, fetch, tmp_path):
 
 def test_archives_are_kept_when_asked(fetch, tmp_path):
     fetch(keep=True)
-    assert (tmp_path / "data" / "speech.zip").exists()
+    assert (tmp_path / "data" / ARCHIVES / "speech.zip").exists()
 
 
 def test_a_connection_that_breaks_is_tried_again(server, fetch):
     server.broken = 2
-    assert fetch() == ["speech", "song"]
+    assert fetch() == ["speech_actors", "song_actors"]
     assert server.requests == ["speech.zip"] * 3 + ["song.zip"]
 
 
@@ -106,14 +117,14 @@ def test_only_what_is_missing_is_added_and_the_rest_stays(fetch, tmp_path):
 @pytest.mark.parametrize(
     ("speech", "message"),
     [
-        (archive("speech", without="03-01-08-02-02-02-24"), "lacks 1 clips, 03-01-08-02-02-02-24 among them"),
+        (archive("speech", without="03-01-08-02-02-02-24"), "holds 1439 clips of RAVDESS, not 1440"),
         (archive("speech", extra="../../climbed.wav"), "would write outside its folder"),
     ],
 )
 def test_a_wrong_archive_changes_nothing(server, tmp_path, speech, message):
     server.files["speech.zip"] = speech
     with pytest.raises(DownloadError, match=message):
-        download(tmp_path / "data", server.url, server.archives())
+        download(server.archives(), tmp_path / "data")
     assert not clips(tmp_path) and not (tmp_path / "climbed.wav").exists()
 
 
@@ -121,8 +132,8 @@ def test_a_wrong_sum_is_refused(server, tmp_path):
     archives = server.archives()
     server.files["speech.zip"] = archive("speech", extra="tampered.txt")
     with pytest.raises(DownloadError, match="MD5 sum is wrong"):
-        download(tmp_path / "data", server.url, archives)
-    assert not any((tmp_path / "data").iterdir())
+        download(archives, tmp_path / "data")
+    assert not list((tmp_path / "data").rglob("*.*"))
 
 
 def test_a_server_that_is_not_there_is_one_sentence(server, fetch, tmp_path):
@@ -131,8 +142,95 @@ def test_a_server_that_is_not_there_is_one_sentence(server, fetch, tmp_path):
         fetch()
 
 
-def test_a_full_disk_is_said_before_the_work_starts(server, fetch, monkeypatch):
-    monkeypatch.setattr(module, "SPACE", 10**18)
-    with pytest.raises(DownloadError, match="RAVDESS needs"):
-        fetch()
+def test_a_full_disk_is_said_before_the_work_starts(server, tmp_path):
+    with pytest.raises(DownloadError, match="RAVDESS needs 2000000000"):
+        download([replace(archive, space=1e9) for archive in server.archives()], tmp_path / "data")
     assert server.requests == []
+
+
+def test_what_killed_runs_left_is_removed_and_what_is_not_theirs_stays(fetch, tmp_path):
+    data = tmp_path / "data"
+    for leftover in ("tmpab12_xyz/Actor_01/03-01-01-01-01-01-01.wav", "tmpq1w2e3r4", f"{ARCHIVES}/tmp12345678"):
+        (data / leftover).parent.mkdir(parents=True, exist_ok=True)
+        (data / leftover).write_text("cut sh")
+    own = data / "tmp_my_own" / "talk.wav"
+    own.parent.mkdir()
+    own.write_text("mine")
+    assert fetch() == ["speech_actors", "song_actors"]
+    assert {path.name for path in data.iterdir()} == {"speech_actors", "song_actors", "tmp_my_own"} and own.exists()
+    assert (data / "speech_actors/Actor_01/03-01-01-01-01-01-01.wav").read_text() == "sound of 03-01-01-01-01-01-01"
+
+
+STEMS = [
+    f"{speaker}{text}{letter}a"
+    for speaker in emodb.SPEAKERS
+    for text in ("a01", "a02", "a04", "a05", "a07", "b01", "b02", "b03")
+    for letter in "WLEAFTN"
+][: emodb.N_CLIPS]
+
+
+def emodb_archive(folder: str = "wav", content=lambda stem: stem.encode() * 4000) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("erkennung.txt", "numbers")
+        for stem in STEMS:
+            archive.writestr(f"{folder}/{stem}.wav", content(stem))
+    return file.getvalue()
+
+
+def emodb_command(server, data, *options) -> list[str]:
+    module = "speech_emotion.corpora.download"
+    return [sys.executable, "-m", module, "emodb", "--data", str(data), "--base-url", server.url, *options]
+
+
+def test_killed_at_random_no_clip_is_ever_cut_short(server, tmp_path):
+    """KILLS times in the middle of unpacking; each next run continues what the killed one left."""
+    server.files["download.zip"] = emodb_archive()
+    data, rng = tmp_path / "data", random.Random(0)
+    goals = [0, *sorted(rng.sample(range(1, emodb.N_CLIPS), int(os.environ.get("KILLS", "4")) - 1))]
+    for goal in goals:
+        process = subprocess.Popen(emodb_command(server, data), stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 120
+        while len(clips(data)) < goal or not (goal or list(data.glob(f"{ARCHIVES}/*"))):
+            assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(rng.uniform(0, 0.003))
+        process.kill()
+        process.wait()
+        assert {path.read_bytes() == path.stem.encode() * 4000 for path in data.rglob("*.wav")} <= {True}
+    ended = subprocess.run(emodb_command(server, data), capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stdout) == (0, f"EmoDB is complete under {data}\n")
+    files = {path.relative_to(data).as_posix(): path for path in data.rglob("*") if path.is_file()}
+    assert set(files) == {f"emodb/wav/{stem}.wav" for stem in STEMS}
+    assert all(path.read_bytes() == path.stem.encode() * 4000 for path in files.values())
+
+
+@pytest.mark.parametrize("damage", ["bytes", "end"])
+def test_a_damaged_archive_without_a_sum_is_one_sentence_and_fetched_anew(server, tmp_path, damage):
+    whole = emodb_archive()
+    middle = len(whole) // 2
+    broken = {"bytes": whole[:middle] + b"x" * 9 + whole[middle + 9 :], "end": whole[:middle]}[damage]
+    data, archive = tmp_path / "data", replace(CORPORA["emodb"][0], base_url=server.url)
+    server.files["download.zip"] = broken
+    with pytest.raises(DownloadError, match="CRC|not a zip file"):
+        download([archive], data)
+    assert not list(data.glob(f"{ARCHIVES}/*")) and all(path.stat().st_size == 28000 for path in data.rglob("*.wav"))
+    server.files["download.zip"] = whole
+    assert download([archive], data) == ["emodb"] and clips(data) == set(STEMS)
+
+
+def test_nemo_is_known_by_the_git_tree_of_its_clips(server, tmp_path):
+    samples, data = tmp_path / "git" / "samples", tmp_path / "data"
+    samples.mkdir(parents=True)
+    for name in ("WR0_anger_2.wav", "WR0_anger_10.wav", "EB0_fear_1.wav"):
+        (samples / name).write_text(f"sound of {name}")
+    git = partial(subprocess.run, cwd=samples.parent, check=True, capture_output=True, text=True)
+    git(["git", "init", "-q"])
+    git(["git", "add", "."])
+    tree = git(["git", "write-tree", "--prefix=samples/"]).stdout.strip()
+    shutil.make_archive(str(tmp_path / "nemo"), "zip", tmp_path / "git", "samples")
+    server.files["nemo.zip"] = (tmp_path / "nemo.zip").read_bytes()
+    archive = replace(CORPORA["nemo"][0], base_url=server.url, name="nemo.zip", n_clips=3)
+    with pytest.raises(DownloadError, match="does not hold the clips of nEMO that were published"):
+        download([archive], data)
+    assert not clips(data)
+    assert download([replace(archive, tree=tree)], data) == ["nemo"] and len(clips(data / "nemo")) == 3

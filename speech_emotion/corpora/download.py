@@ -1,100 +1,210 @@
-"""RAVDESS from Zenodo into data/: python -m speech_emotion.corpora.download."""
+"""A corpus from its makers into data/: python -m speech_emotion.corpora.download [ravdess|nemo|emodb]."""
 
 import argparse
+import hashlib
+import os
+import re
 import shutil
 import sys
-import tempfile
 import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pooch
 
-from speech_emotion.corpora.clips import NoDataError
-from speech_emotion.corpora.ravdess import CHANNELS, clip_table, expected_clips
+from speech_emotion.corpora import emodb, nemo
+from speech_emotion.corpora.clips import CLIP_SUFFIXES, NoDataError, walk_clips
+from speech_emotion.corpora.ravdess import expected_clips
 
-ZENODO = "https://zenodo.org/records/1188976/files/"
-ARCHIVES = {  # by channel: name and MD5 sum
-    "speech": ("Audio_Speech_Actors_01-24.zip", "bc696df654c87fed845eb13823edef8a"),
-    "song": ("Audio_Song_Actors_01-24.zip", "5411230427d67a21e18aa4d466e6d1b9"),
-}
-SPACE = 1_000_000_000  # bytes for one archive and what is in it
 TRIES = 5
+ARCHIVES = "archives"  # the folder below data/ for what is fetched until it is unpacked
+_TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}")
 
 
 class DownloadError(RuntimeError):
     """The data could not be fetched or is not what it should be; the message is one sentence."""
 
 
-def download(data: Path, base_url: str = ZENODO, archives: dict = ARCHIVES, keep: bool = False) -> list[str]:
-    """Fetch, check and unpack the channels that are incomplete under `data`; returns which those were.
+@dataclass(frozen=True)
+class Archive:
+    """A published zip file, and how one sees that it is whole.
 
-    Clips that are already there stay as they are. Raises DownloadError when there is too little room, when an archive
-    cannot be fetched, has a wrong MD5 sum, would write outside its folder, or lacks a clip.
+    A zip file tells each clip's size and CRC, which are always checked. Beyond that its makers publish `md5`, or its
+    clips are the git tree `tree` of a repository, or there are `n_clips` of them and no more is known.
     """
-    present = _clips_under(data)
-    missing = {channel: expected_clips(channel) - present for channel in CHANNELS}
-    incomplete = [channel for channel in CHANNELS if missing[channel]]
+
+    corpus: str
+    base_url: str
+    name: str
+    folder: str  # below data/
+    is_clip: Callable[[str], object]  # of a file stem
+    n_clips: int
+    space: float  # GB for the archive and what is in it
+    md5: str | None = None
+    tree: str | None = None
+
+
+_RAVDESS = partial(Archive, "RAVDESS", "https://zenodo.org/records/1188976/files/", space=1)
+_NEMO_COMMIT = "66de9999a8f2f605eb5f64841790aa5cb0877782"
+CORPORA = {
+    "ravdess": (
+        _RAVDESS(
+            "Audio_Speech_Actors_01-24.zip",
+            "speech_actors",
+            expected_clips("speech").__contains__,
+            1440,
+            md5="bc696df654c87fed845eb13823edef8a",
+        ),
+        _RAVDESS(
+            "Audio_Song_Actors_01-24.zip",
+            "song_actors",
+            expected_clips("song").__contains__,
+            1012,
+            md5="5411230427d67a21e18aa4d466e6d1b9",
+        ),
+    ),
+    "nemo": (
+        Archive(
+            "nEMO",
+            "https://github.com/amu-cai/nEMO/archive/",
+            f"{_NEMO_COMMIT}.zip",
+            "nemo",
+            nemo.describe,
+            nemo.N_CLIPS,
+            space=1.2,
+            tree="30db65f71057bfbad740503c6cb2fc66e2e8ab16",
+        ),
+    ),
+    "emodb": (
+        Archive(
+            "EmoDB",
+            "http://emodb.bilderbar.info/download/",
+            "download.zip",
+            "emodb",
+            partial(emodb.describe, boredom=True),
+            emodb.N_CLIPS,
+            space=0.2,
+        ),
+    ),
+}
+
+
+def download(archives: tuple[Archive, ...], data: Path, base_url: str | None = None, keep: bool = False) -> list[str]:
+    """Fetch, check and unpack those of `archives` whose clips are incomplete under `data`; returns their folders.
+
+    Clips that are already there stay as they are, a clip appears whole or not at all, and what a killed run left is
+    continued or removed. `base_url` is a mirror. Raises DownloadError when there is too little room, when an archive
+    cannot be fetched, is not the published one, would write outside its folder, or lacks a clip.
+    """
     data.mkdir(parents=True, exist_ok=True)
-    if incomplete and (free := shutil.disk_usage(data).free) < SPACE * len(incomplete):
-        raise DownloadError(
-            f"{data} has {free / 1e9:.1f} GB left, RAVDESS needs {SPACE * len(incomplete) / 1e9:.0f} GB"
-        )
-    for channel in incomplete:
-        name, md5 = archives[channel]
-        archive = _fetch(data, base_url, name, md5)
-        _unpack(archive, data / f"{channel}_actors", missing[channel])
+    for folder in (data, data / ARCHIVES):
+        _remove_leftovers(folder)
+    present = {archive.folder: _clips_under(data, archive) for archive in archives}
+    incomplete = [archive for archive in archives if len(present[archive.folder]) < archive.n_clips]
+    space = sum(archive.space for archive in incomplete)
+    if (free := shutil.disk_usage(data).free / 1e9) < space:
+        raise DownloadError(f"{data} has {free:.1f} GB left, {incomplete[0].corpus} needs {space:.1f} GB")
+    for archive in incomplete:
+        file = _fetch(archive, base_url or archive.base_url, data / ARCHIVES)
+        try:
+            _unpack(archive, file, data / archive.folder, present[archive.folder])
+        except (DownloadError, zipfile.BadZipFile, EOFError) as error:
+            file.unlink()  # the next run fetches it anew
+            raise DownloadError(str(error) or f"{archive.name} is cut short") from error
         if not keep:
-            archive.unlink()
-    return incomplete
+            file.unlink()
+    if incomplete and not keep:
+        (data / ARCHIVES).rmdir()
+    return [archive.folder for archive in incomplete]
 
 
-def _clips_under(data: Path) -> set[str]:
+def _remove_leftovers(folder: Path) -> None:
+    """pooch's unfinished archives, and the scratch folders in which clips were once unpacked."""
+    for path in folder.glob("tmp*"):
+        if _TEMPORARY.fullmatch(path.name):
+            if path.is_file():
+                path.unlink()
+            elif all(child.name.startswith("Actor_") for child in path.iterdir()):
+                shutil.rmtree(path)
+
+
+def _clips_under(data: Path, archive: Archive) -> set[str]:
     try:
-        return set(clip_table(data)["clip"])
+        return set(walk_clips(data, lambda stem: {"clip": stem} if archive.is_clip(stem) else None, "")["clip"])
     except NoDataError:
         return set()
 
 
-def _fetch(folder: Path, base_url: str, name: str, md5: str) -> Path:
+def _fetch(archive: Archive, base_url: str, folder: Path) -> Path:
     """The archive in `folder`, downloaded unless it is already there with the right sum; a broken try is repeated."""
-    source = pooch.create(folder, base_url, registry={name: f"md5:{md5}"}, retry_if_failed=TRIES - 1)
+    known_hash = archive.md5 and f"md5:{archive.md5}"
+    source = pooch.create(folder, base_url, registry={archive.name: known_hash}, retry_if_failed=TRIES - 1)
     try:
-        return Path(source.fetch(name, progressbar=True))
+        return Path(source.fetch(archive.name, progressbar=True))
     except ValueError as error:
-        raise DownloadError(f"{base_url}{name} is not the released archive: its MD5 sum is wrong") from error
+        raise DownloadError(f"{base_url}{archive.name} is not the released archive: its MD5 sum is wrong") from error
     except OSError as error:  # all of requests' errors are
-        raise DownloadError(f"cannot fetch {base_url}{name} after {TRIES} tries: {error}") from error
+        raise DownloadError(f"cannot fetch {base_url}{archive.name} after {TRIES} tries: {error}") from error
 
 
-def _unpack(archive: Path, target: Path, wanted: set[str]) -> None:
-    """Move the `wanted` clips of `archive` to `target`, all of them or none."""
-    with zipfile.ZipFile(archive) as content, tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        root = Path(scratch).resolve()
-        for member in content.namelist():
-            if not (root / member).resolve().is_relative_to(root):
-                raise DownloadError(f"{archive.name} would write outside its folder: {member}")
-        clips = {Path(member).stem: member for member in content.namelist() if Path(member).stem in wanted}
-        if lacking := sorted(wanted - set(clips)):
-            raise DownloadError(f"{archive.name} lacks {len(lacking)} clips, {lacking[0]} among them")
-        unpacked = {stem: Path(content.extract(member, root)) for stem, member in clips.items()}
-        for stem, path in unpacked.items():
-            actor = target / f"Actor_{stem[-2:]}"
-            actor.mkdir(parents=True, exist_ok=True)
-            path.replace(actor / path.name)
+def _unpack(archive: Archive, file: Path, target: Path, present: set[str]) -> None:
+    """Write the clips that are not `present` to `target`, one whole clip after the other, if all are in the archive."""
+    with zipfile.ZipFile(file) as content:
+        clips = {}
+        for member in content.infolist():
+            path = Path(member.filename)
+            if path.is_absolute() or ".." in path.parts:
+                raise DownloadError(f"{archive.name} would write outside its folder: {path}")
+            if path.suffix.lower() in CLIP_SUFFIXES and archive.is_clip(path.stem):
+                clips[path] = member
+        if len({path.stem for path in clips}) < archive.n_clips:
+            raise DownloadError(f"{archive.name} holds {len(clips)} clips of {archive.corpus}, not {archive.n_clips}")
+        if archive.tree and _git_tree(content, clips) != archive.tree:
+            raise DownloadError(f"{archive.name} does not hold the clips of {archive.corpus} that were published")
+        for path, member in clips.items():
+            if path.stem not in present:
+                _write_whole(content, member, target / path.parent.name / path.name)
+
+
+def _write_whole(content: zipfile.ZipFile, member: zipfile.ZipInfo, clip: Path) -> None:
+    clip.parent.mkdir(parents=True, exist_ok=True)
+    part = clip.with_name(f"{clip.name}.part")  # no clip yet by its suffix; a killed run's is overwritten by the next
+    with content.open(member) as packed, part.open("wb") as unpacked:
+        shutil.copyfileobj(packed, unpacked)  # checks the CRC at the end
+        unpacked.flush()
+        os.fsync(unpacked.fileno())
+        size = unpacked.tell()
+    if size != member.file_size:
+        raise DownloadError(f"{member.filename} has {size} bytes, its archive says {member.file_size}")
+    part.replace(clip)
+
+
+def _git_tree(content: zipfile.ZipFile, clips: dict[Path, zipfile.ZipInfo]) -> str:
+    """The name that git gives to a folder of these files: SHA-1 over their names and their contents' SHA-1."""
+    entries = b""
+    for path in sorted(clips, key=lambda path: path.name):
+        blob = content.read(clips[path])
+        digest = hashlib.sha1(b"blob %d\0" % len(blob) + blob).digest()
+        entries += b"100644 %s\0%s" % (path.name.encode(), digest)
+    return hashlib.sha1(b"tree %d\0" % len(entries) + entries).hexdigest()
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Download RAVDESS (speech and song) from Zenodo.")
+    parser = argparse.ArgumentParser(description="Download a corpus from where its makers publish it.")
+    parser.add_argument("corpus", nargs="?", choices=CORPORA, default="ravdess", help="(default: ravdess)")
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="FOLDER", help="(default: data)")
-    parser.add_argument("--base-url", default=ZENODO, metavar="URL", help="a mirror of the two archives")
-    parser.add_argument("--keep-archives", action="store_true", help="do not delete the archives when unpacked")
+    parser.add_argument("--base-url", metavar="URL", help="a mirror of the corpus's archives")
+    parser.add_argument("--keep-archives", action="store_true", help=f"do not empty FOLDER/{ARCHIVES} when unpacked")
     options = parser.parse_args(arguments)
+    archives = CORPORA[options.corpus]
     try:
-        fetched = download(options.data, options.base_url, keep=options.keep_archives)
-    except (DownloadError, OSError, zipfile.BadZipFile) as error:
+        fetched = download(archives, options.data, options.base_url, options.keep_archives)
+    except (DownloadError, OSError) as error:
         print(f"download: {error}", file=sys.stderr)
         return 2
-    print(f"RAVDESS is complete under {options.data}" + ("" if fetched else "; there was nothing to do"))
+    print(f"{archives[0].corpus} is complete under {options.data}" + ("" if fetched else "; there was nothing to do"))
     return 0
 
 
