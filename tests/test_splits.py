@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 
 from speech_emotion.corpora.ravdess import EMOTIONS, expected_clips, parse_name
-from speech_emotion.corpora.splits import ACTOR_FOLDS, actor_split, hold_out_validation, stratified_split
+from speech_emotion.corpora.splits import ACTOR_FOLDS, actor_split, folds, hold_out_validation, stratified_split
 
 TWINS = {"03-01-03-01-02-01-07", "03-01-03-01-02-02-07"}
 
@@ -55,3 +55,27 @@ def test_validation_is_taken_from_the_training_part(table):
     assert not set(validation["clip"]) & (set(training["clip"]) | set(test["clip"]))
     assert len(validation) == pytest.approx(0.1 * len(rest), abs=1)
     assert set(validation["emotion"]) == set(EMOTIONS)
+
+
+def test_folds_keep_speakers_apart_and_hold_every_clip_out_once(table):
+    speakers = table["actor"].where(table["actor"] > 3, table["actor"].astype(str))  # corpora name theirs in two types
+    clips = table.assign(speaker=speakers)
+    held_out = []
+    for rest, test in folds(clips, seed=0):
+        assert not set(rest["speaker"]) & set(test["speaker"]) and len(rest) + len(test) == 2452
+        assert set(test["emotion"]) == set(EMOTIONS)
+        held_out += test["clip"].tolist()
+    assert sorted(held_out) == sorted(clips["clip"])
+    few = clips[clips["actor"].isin([1, 2, 4])]
+    assert sorted(test["actor"].unique().tolist() for _, test in folds(few, seed=0)) == [[1], [2], [4]]
+
+
+@pytest.mark.parametrize("speaker", [{}, {"speaker": 1}])
+def test_without_speakers_files_are_dealt_by_label(table, speaker):
+    clips = table.assign(**speaker)
+    shares = [test["emotion"].value_counts()["neutral"] for _, test in folds(clips, seed=1)]
+    assert sum(shares) == 188 and max(shares) - min(shares) <= 2
+    for rest, test in folds(clips, seed=1):
+        assert not (TWINS & set(rest["clip"]) and TWINS & set(test["clip"]))
+    rare = clips[clips["emotion"] == "sad"].head(2)
+    assert len(list(folds(pd.concat([clips[clips["emotion"] == "calm"], rare]), seed=0))) == 2

@@ -1,7 +1,9 @@
 """Which clips train, which validate, which test. Every split is a pair of tables without a shared recording."""
 
+from collections.abc import Iterator
+
 import pandas as pd
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
 from speech_emotion.corpora.ravdess import copies_of
 
@@ -34,6 +36,28 @@ def actor_split(table: pd.DataFrame, test_actors) -> tuple[pd.DataFrame, pd.Data
 def hold_out_validation(rest: pd.DataFrame, seed: int, size: float = 0.1) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(training, validation) within the part that is not the test: for curves, choices and the temperature."""
     return stratified_split(rest, seed, size)
+
+
+def has_speakers(clips: pd.DataFrame) -> bool:
+    """Whether `folds` can keep speakers apart."""
+    return "speaker" in clips and clips["speaker"].nunique() > 1
+
+
+def folds(clips: pd.DataFrame, seed: int, n_folds: int = 5) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """(rest, held out) `n_folds` times: every clip is held out once, each label in its share as far as that goes.
+
+    Where speakers are given, a speaker is heard on one side only, otherwise files are dealt. There are fewer folds
+    with fewer speakers, or fewer clips of some label. The first pair alone is a validation set inside a training set.
+    """
+    clips = clips.sort_values("clip", ignore_index=True)
+    groups = pd.factorize(clips["speaker"])[0] if has_speakers(clips) else clips.index.to_numpy()
+    n_folds = min(n_folds, len(set(groups)), clips["emotion"].value_counts().min())
+    for _, held_out in StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed).split(
+        clips, clips["emotion"], groups
+    ):
+        test = clips.iloc[held_out]
+        if len(test):
+            yield _without_copies(clips.drop(test.index), test), test
 
 
 def _without_copies(rest: pd.DataFrame, held_out: pd.DataFrame) -> pd.DataFrame:
