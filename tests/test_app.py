@@ -3,18 +3,14 @@
 SCREENSHOT=results/figures/app.png python3 -m pytest tests/test_app.py makes the picture of the README again.
 """
 
-import json
 import os
 import shutil
-import subprocess
-import sys
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from app_server import Server, run_app
 from conftest import REPOSITORY, read_rows, run_eval
 
 from speech_emotion.audio.listing import find_recordings
@@ -22,48 +18,14 @@ from speech_emotion.audio.resampling import load_audio
 from speech_emotion.inference.predictor import Predictor
 
 EVAL_DATA = REPOSITORY / "eval_data"
-COMMAND = [sys.executable, str(REPOSITORY / "app.py")]
 ANSWER = "a[download='out.csv']"
-LOG_SOCKETS = """
-import os, sys
-def note(event, arguments):
-    if event in ("socket.bind", "socket.connect", "socket.getaddrinfo"):
-        address = arguments[0] if event == "socket.getaddrinfo" else arguments[1][0]
-        with open(os.environ["SOCKETS"], "a") as log:
-            print(event, address, file=log)
-sys.addaudithook(note)
-"""
-
-
-class Server:
-    """app.py in a folder of its own, with a note of every address that it listens on, looks up or connects to."""
-
-    def __init__(self, folder: Path):
-        self.folder, self.sockets = folder / "folder", folder / "sockets"
-        self.folder.mkdir()
-        (folder / "sitecustomize.py").write_text(LOG_SOCKETS)
-        environment = {"TMPDIR": str(self.folder), "SOCKETS": str(self.sockets), "PYTHONPATH": str(folder)}
-        self.process = subprocess.Popen(
-            [*COMMAND, "--port", "0", "--max-mb", "100"],
-            cwd=self.folder,
-            env={**os.environ, **environment},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.url = self.process.stdout.readline().split()[1]
-
-    def files(self) -> list[Path]:
-        return [path for path in self.folder.rglob("*") if path.is_file()]
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    pytest.importorskip("gradio")
-    server = Server(tmp_path_factory.mktemp("server"))
-    yield server
-    server.process.terminate()
-    assert server.process.wait(60) == 0
-    assert not list(server.folder.glob("speech-emotion-*"))
+    pytest.importorskip("fastapi")
+    with Server(tmp_path_factory.mktemp("server"), "--max-mb", "1") as server:
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +51,7 @@ def page(server, browser):
     page.on("request", lambda request: requests.append(request.url))
     page.on("pageerror", lambda error: errors.append(error))
     page.goto(server.url)
-    page.get_by_text("Click to Upload").wait_for()
+    page.get_by_text("Drop recordings here").wait_for()
     yield page
     page.close()
     assert not errors
@@ -119,7 +81,7 @@ def test_the_other_model_can_be_chosen_without_a_mouse(page):
     page.get_by_label("without sad").focus()
     page.keyboard.press("Space")
     with page.expect_file_chooser() as chooser:
-        page.get_by_label("Click to upload or drop files").focus()
+        page.get_by_label("Recordings", exact=True).focus()
         page.keyboard.press("Enter")
     chooser.value.set_files(path)
     assert f"{expected['emotion']}, {expected['confidence']:.0%}" in page.locator(".recording summary").inner_text()
@@ -137,7 +99,7 @@ def test_several_files_give_the_table_of_eval_and_a_broken_one_costs_its_own_row
         page.click(ANSWER)
     assert download.value.suggested_filename == "out.csv"
     assert read_rows(Path(download.value.path())) == read_rows(tmp_path / "out.csv")
-    assert "3 recordings, 1 without an emotion" in page.inner_text(".summary")
+    assert "3 recordings, 1 without an emotion" in page.inner_text("#summary")
     assert page.locator(".recording").nth(1).inner_text().startswith("=broken <b>.wav: cannot read =broken <b>.wav: ")
     assert "Traceback" not in page.content() and str(server.folder) not in page.content()
 
@@ -165,62 +127,69 @@ def test_a_recording_from_the_microphone_is_answered_and_deleted(page, server):
     page.get_by_role("button", name="Record", exact=True).click()
     page.wait_for_timeout(2000)
     page.get_by_role("button", name="Stop").click()
-    assert "recording.wav: " in page.locator(".recording summary").inner_text()
-    assert server.files() == []
+    assert "recording.webm: " in page.locator(".recording summary").inner_text()
+    assert server.recordings() == []
 
 
-def test_a_recording_that_is_too_large_is_refused_with_a_sentence(page, server, tmp_path):
+def test_one_recording_that_is_too_large_costs_its_own_row(page, server, tmp_path):
     (tmp_path / "large.wav").touch()
-    os.truncate(tmp_path / "large.wav", 101 * 2**20)
-    drop(page, tmp_path / "large.wav")
-    assert "maximum allowed size of 100.0 Mb" in page.get_by_test_id("toast-body").inner_text()
-    assert server.files() == []
+    os.truncate(tmp_path / "large.wav", 2**20 + 1)
+    drop(page, tmp_path / "large.wav", EVAL_DATA / "bright_french.mp3")
+    page.wait_for_selector(ANSWER)
+    first, second = page.locator(".recording").all_inner_texts()
+    assert first == "large.wav: larger than 1 MB" and second.startswith("bright_french.mp3: ")
+    assert "2 recordings, 1 without an emotion" in page.inner_text("#summary")
+
+
+def test_another_model_is_asked_of_the_same_recordings(page):
+    drop(page, EVAL_DATA / "deep_german.ogg")
+    page.wait_for_selector(ANSWER)
+    page.get_by_label("without sad").check()
+    page.locator(".recording li").nth(7).wait_for(state="detached")
+    page.wait_for_selector(ANSWER)
+    assert page.locator(".recording li").count() == 7
+
+
+def test_the_description_of_the_api_is_shown_without_the_network(page, server):
+    page.goto(f"{server.url}/docs")
+    page.get_by_text("/predict").first.wait_for()
 
 
 def test_nothing_stays_on_the_disk_and_nobody_else_is_told(page, server):
     drop(page, *sorted(EVAL_DATA.glob("*.mp3")))
     page.wait_for_selector(ANSWER)
-    assert server.files() == []
-    assert {line.split()[1] for line in server.sockets.read_text().splitlines()} == {"127.0.0.1"}
+    assert server.recordings() == []
+    assert server.addresses() == {"127.0.0.1"}
 
 
-def test_a_client_cannot_name_a_file_of_the_server(server, tmp_path):
-    shutil.copy(EVAL_DATA / "whisper.ogg", tmp_path)
-    config = json.load(urllib.request.urlopen(f"{server.url}/config"))
-    index = next(event["id"] for event in config["dependencies"] if event["targets"][0][1] == "upload")
-    file = {"path": str(tmp_path / "whisper.ogg"), "orig_name": "whisper.ogg", "meta": {"_type": "gradio.FileData"}}
-    data = {"data": ["without sad", [file]], "fn_index": index, "session_hash": "stranger"}
-    headers = {"Content-Type": "application/json"}
-    request = urllib.request.Request(f"{server.url}/gradio_api/queue/join", json.dumps(data).encode(), headers)
-    urllib.request.urlopen(request)
-    with urllib.request.urlopen(f"{server.url}/gradio_api/queue/data?session_hash=stranger", timeout=60) as answers:
-        assert b"was not uploaded by a user" in answers.read()
-    assert (tmp_path / "whisper.ogg").exists() and server.files() == []
-
-
-def run_app(*arguments, cwd: Path, before: str = "pass") -> subprocess.CompletedProcess:
-    program = f"import sys; {before}; sys.path.insert(0, '.'); import app; sys.exit(app.main(sys.argv[1:]))"
-    command = [sys.executable, "-c", program, *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=300)
-
-
-def test_without_gradio_one_sentence_says_what_to_install():
-    result = run_app(cwd=REPOSITORY, before="sys.modules['gradio'] = None")
+def test_without_its_packages_one_sentence_says_what_to_install():
+    result = run_app(cwd=REPOSITORY, before="sys.modules['uvicorn'] = None")
     assert result.returncode == 2
-    assert result.stderr == "app.py: the page needs Gradio; pip install -r requirements-app.txt\n"
+    assert result.stderr == "app.py: the page needs more: pip install -r requirements-app.txt\n"
 
 
-def test_help_needs_neither_gradio_nor_torch():
-    result = run_app("--help", cwd=REPOSITORY, before="sys.modules.update(gradio=None, torch=None, numpy=None)")
+def test_help_needs_neither_server_nor_torch():
+    result = run_app("--help", cwd=REPOSITORY, before="sys.modules.update(fastapi=None, torch=None, numpy=None)")
     assert result.returncode == 0 and "--max-mb" in result.stdout
 
 
-def test_a_missing_model_or_a_port_that_is_taken_is_one_sentence(server, tmp_path):
-    shutil.copy(REPOSITORY / "app.py", tmp_path)
-    (tmp_path / "speech_emotion").symlink_to(REPOSITORY / "speech_emotion")
-    result = run_app("--port", "0", cwd=tmp_path)
-    assert result.returncode == 2
-    assert result.stderr == f"app.py: there is no model file {tmp_path}/model.pt; python3 train.py makes one\n"
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["--max-mb", "-5"], "argument --max-mb: '-5' is not a positive whole number"),
+        (["--max-minutes", "0"], "argument --max-minutes: '0' is not a positive whole number"),
+        (["--model", "nowhere.pt"], "there is no model file nowhere.pt; python3 train.py makes one"),
+        (["--model", "model.pt", "--model", "./model.pt"], "two models have the same file name; rename one"),
+        (["--port", "99999"], "port must be 0-65535"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(arguments, sentence):
+    result = run_app("--port", "0", *arguments, cwd=REPOSITORY)
+    assert result.returncode == 2 and "Traceback" not in result.stderr
+    assert sentence in result.stderr.splitlines()[-1]
+
+
+def test_a_port_that_is_taken_is_one_sentence(server):
     result = run_app("--port", server.url.split(":")[-1], cwd=REPOSITORY)
     assert result.returncode == 2
     assert result.stderr.startswith("app.py: Address already in use") and result.stderr.count("\n") == 1

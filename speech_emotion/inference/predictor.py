@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import compress, islice
@@ -108,10 +108,26 @@ class Predictor:
         except AudioError as error:
             return self._row("", error=str(error))
         pieces = waveform.split(round(PIECE_S * self.features.sample_rate))
-        recording = _Recording("", RecordingWindows(pieces, self.features))
+        turns = self._in_turns(_Recording("", RecordingWindows(pieces, self.features)))
+        while True:
+            try:
+                next(turns)
+            except StopIteration as end:
+                return end.value[0]
+
+    def predict_in_turns(self, path: str | Path) -> Generator[None, None, tuple[dict, list[dict]]]:
+        """The row and the windows of one recording, in this thread, with a pause after every some windows.
+
+        Who has several recordings to answer may go on with another one there, or close this one.
+        """
+        pieces = stream_audio(path, self.features.sample_rate)
+        return self._in_turns(_Recording(str(path), RecordingWindows(pieces, self.features)))
+
+    def _in_turns(self, recording: _Recording) -> Generator[None, None, tuple[dict, list[dict]]]:
         while items := self._read(recording):
             recording.seen += zip([item.window for item in items], self._classify(items), strict=True)
-        return self._rows(recording)[0]
+            yield
+        return self._rows(recording)
 
     @torch.inference_mode()
     def probabilities(self, inputs: torch.Tensor) -> torch.Tensor:

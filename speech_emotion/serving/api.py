@@ -1,0 +1,210 @@
+"""The answers over HTTP: POST /predict for programs, and what the page asks for, under the same limits."""
+
+import asyncio
+import secrets
+from collections.abc import Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, ConfigDict
+from starlette.requests import ClientDisconnect
+
+from speech_emotion.inference.predictor import Predictor
+from speech_emotion.serving.answers import Answer, answer_all
+from speech_emotion.serving.folder import request_folder
+from speech_emotion.serving.guard import Guard
+from speech_emotion.serving.limits import Limits
+from speech_emotion.serving.page import fill_page, render, write_lines
+from speech_emotion.serving.turns import Turns
+from speech_emotion.serving.uploads import Form
+
+STATIC = files("speech_emotion.serving") / "static"
+_FLAGS = {"true": True, "1": True, "on": True, "yes": True, "false": False, "0": False, "off": False, "no": False}
+
+
+class Window(BaseModel):
+    """A part of a recording: as a row, a probability for each emotion beside these."""
+
+    model_config = ConfigDict(extra="allow")
+    start: float
+    end: float
+    emotion: str
+    confidence: float
+
+
+class Row(BaseModel):
+    """A row of out.csv: a probability for each emotion beside these. One with an error has no numbers."""
+
+    model_config = ConfigDict(extra="allow")
+    url: str
+    emotion: str
+    confidence: float | None
+    error: str
+    timeline: list[Window] | None = None
+
+
+class Refusal(BaseModel):
+    detail: str
+
+
+REFUSALS = {
+    401: "no bearer token, or a wrong one",
+    403: "foreign Host or Origin",
+    408: "the request took too long to arrive",
+    413: "too much in one request",
+    422: "not a form with recordings, or a field that is not known",
+    503: "too many requests at once; come back",
+    507: "no room on the disk",
+}
+
+
+@dataclass
+class Service:
+    """What answers: models by name, threads, a folder, and how many requests there are now."""
+
+    predictors: dict[str, Predictor]
+    turns: Turns
+    folder: Path
+    limits: Limits
+    token: str | None = None
+    n_requests: int = 0
+
+    @contextmanager
+    def place(self):
+        """A place in the line, from before the first byte of a form is stored. Raises 503 when there is none."""
+        if self.n_requests >= self.limits.requests:
+            raise HTTPException(503, "too many requests at once; try again in a moment", {"retry-after": "2"})
+        self.n_requests += 1
+        try:
+            yield
+        finally:
+            self.n_requests -= 1
+
+    async def answer(self, request: Request, draw=None) -> tuple[Form, Predictor, list[Answer]]:
+        """Of all recordings in a request. Raises HTTPException, or ClientDisconnect and then the work has ended."""
+        with self.place(), request_folder(self.folder) as folder:
+            form = Form(folder, self.limits)
+            await form.receive(request)
+            predictor = self._choose(form.fields)
+            work = self.turns.submit(answer_all(predictor, form.uploads, self.limits, draw))
+            answers = asyncio.wrap_future(work)
+            gone = asyncio.ensure_future(_gone(request))
+            try:
+                await asyncio.wait((answers, gone), return_when=asyncio.FIRST_COMPLETED)
+                if not answers.done():
+                    raise ClientDisconnect
+                return form, predictor, answers.result()
+            finally:
+                answers.cancel()
+                gone.cancel()
+
+    def _choose(self, fields: dict[str, str]) -> Predictor:
+        for name in fields:
+            if name not in ("model", "adapt", "timeline"):
+                raise HTTPException(422, f"there is no field {name[:100]!r}; there are model, adapt and timeline")
+        name = fields.get("model", next(iter(self.predictors)))
+        if name not in self.predictors:
+            raise HTTPException(422, f"there is no model {name[:100]!r}; there are {', '.join(self.predictors)}")
+        if flag(fields, "adapt"):
+            raise HTTPException(422, f"{name} does not adapt to recordings; leave out the field `adapt`")
+        flag(fields, "timeline")
+        return self.predictors[name]
+
+
+def flag(fields: dict[str, str], name: str) -> bool:
+    value = fields.get(name, "false").lower()
+    if value not in _FLAGS:
+        raise HTTPException(422, f"`{name}` is true or false, not {value[:100]!r}")
+    return _FLAGS[value]
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def build_app(service: Service, allow_hosts: Iterable[str] = ()) -> Guard:
+    app = FastAPI(
+        title="Speech emotion",
+        description="Which emotion does a voice play? Recordings are deleted with their answer.",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+    )
+    bearer = HTTPBearer(auto_error=False)
+
+    def check_token(credentials: HTTPAuthorizationCredentials | None = Depends(bearer)) -> None:  # noqa: B008
+        given = credentials.credentials if credentials else ""
+        if not secrets.compare_digest(given.encode(), service.token.encode()):
+            headers = {"www-authenticate": "Bearer", "connection": "close"}
+            raise HTTPException(401, "this server asks for its bearer token", headers)
+
+    protected = [Depends(check_token)] if service.token else []
+
+    @app.exception_handler(ClientDisconnect)
+    async def forget(request: Request, error: ClientDisconnect) -> Response:
+        return Response(status_code=499)  # nobody reads it
+
+    @app.post(
+        "/predict",
+        dependencies=protected,
+        response_model=list[Row],
+        response_model_exclude_none=False,
+        responses={status: {"model": Refusal, "description": text} for status, text in REFUSALS.items()},
+        openapi_extra={"requestBody": _form_schema(list(service.predictors))},
+    )
+    async def predict(request: Request) -> JSONResponse:
+        """A row for each recording, in their order; the path and the file name stay with the client."""
+        form, _, answers = await service.answer(request)
+        timeline = flag(form.fields, "timeline")
+        return JSONResponse(
+            [answer.row | ({"timeline": _without_urls(answer.windows)} if timeline else {}) for answer in answers]
+        )
+
+    @app.post("/answers", dependencies=protected, include_in_schema=False)
+    async def answers(request: Request) -> JSONResponse:
+        """For the page: HTML, and lines of out.csv."""
+        _, predictor, found = await service.answer(request, draw=render)
+        header, *lines = write_lines([answer.row for answer in found], predictor.labels)
+        rows = [
+            {"html": answer.html, "csv": line, "error": answer.row["error"]}
+            for answer, line in zip(found, lines, strict=True)
+        ]
+        return JSONResponse({"header": header, "rows": rows})
+
+    @app.get("/health")
+    async def health() -> dict[str, str | int | list[str]]:
+        """`requests` are those that are sent, wait or are answered now."""
+        return {"status": "ok", "models": list(service.predictors), "requests": service.n_requests}
+
+    page = fill_page(Template((STATIC / "page.html").read_text()), service.predictors, service.limits, service.token)
+    docs = Template((STATIC / "docs.html").read_text()).substitute(title=escape(app.title))
+    app.get("/", include_in_schema=False, response_class=HTMLResponse)(lambda: page)
+    app.get("/docs", include_in_schema=False, response_class=HTMLResponse)(lambda: docs)
+    app.mount("/static/docs", StaticFiles(packages=[("fastapi_swagger", "resources")]))
+    app.mount("/static", StaticFiles(directory=str(STATIC)))
+    return Guard(app, allow_hosts, service.limits)
+
+
+def _without_urls(windows: list[dict]) -> list[dict]:
+    return [{key: value for key, value in window.items() if key not in ("url", "error")} for window in windows]
+
+
+def _form_schema(models: list[str]) -> dict:
+    flag = {"type": "boolean", "default": False}
+    properties = {
+        "files": {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}},
+        "model": {"type": "string", "enum": models, "default": models[0]},
+        "timeline": flag | {"description": "give the rows of the windows of 3 s, too"},
+        "adapt": {"type": "boolean", "enum": [False], "description": "no model here adapts"},
+    }
+    schema = {"type": "object", "required": ["files"], "properties": properties, "additionalProperties": False}
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}

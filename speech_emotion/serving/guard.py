@@ -1,0 +1,117 @@
+"""What stands before the answers: whom they are for, and how long a request may take."""
+
+import asyncio
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from fastapi import HTTPException
+from fastapi.responses import JSONResponse
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from speech_emotion.serving.limits import Limits
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+_HEADERS = {
+    "cache-control": "no-store",
+    "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data:; media-src blob:; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    "cross-origin-resource-policy": "same-origin",
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+}
+_RAW_HEADERS = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
+
+
+class Guard:
+    """An ASGI application around another one.
+
+    Refuses foreign Host headers, with which a page that the user visits could read answers (DNS rebinding), and
+    foreign origins, with which it could ask questions. A client that falls silent in its request is hung up on.
+    """
+
+    def __init__(self, app, allow_hosts: Iterable[str], limits: Limits):
+        self.app, self.limits = app, limits
+        self.allow_hosts = {host.lower() for host in allow_hosts}
+
+    async def __call__(self, scope, receive, send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+
+        async def send_on(message: dict) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *_RAW_HEADERS]
+            await asyncio.wait_for(send(message), self.limits.request_s)
+
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        if refusal := self._refusal(headers, scope["server"][0]):
+            response = JSONResponse({"detail": refusal}, 403, {"connection": "close"})
+            return await response(scope, receive, send_on)
+        return await self.app(scope, self._in_time(receive), send_on)
+
+    def _refusal(self, headers: dict[str, str], listening: str) -> str:
+        host = headers.get("host", "")
+        # The address that it listens on is no name, which another site could point here.
+        if _host_name(f"//{host}") not in {*_LOOPBACK, *self.allow_hosts, listening}:
+            return f"this server does not answer as {host[:100]!r}; --allow-host lets it"
+        origin = headers.get("origin")
+        if origin is None or origin.partition("://")[2] == host or _host_name(origin) in self.allow_hosts:
+            return ""
+        return "this server does not answer pages of other sites"
+
+    def _in_time(self, receive):
+        """`receive` that raises 408 where the client takes too long to send its request."""
+        loop = asyncio.get_running_loop()
+        deadline, whole = loop.time() + self.limits.request_s, False
+
+        async def receive_in_time() -> dict:
+            nonlocal whole
+            patience = None if whole else min(self.limits.silence_s, deadline - loop.time())
+            try:
+                message = await asyncio.wait_for(receive(), patience)
+            except (TimeoutError, asyncio.TimeoutError):
+                raise HTTPException(408, "the request took too long to arrive", {"connection": "close"}) from None
+            whole = not message.get("more_body", False)
+            return message
+
+        return receive_in_time
+
+
+def impatient(limits: Limits) -> type[H11Protocol]:
+    """uvicorn's protocol, but one that hangs up on a client that has no request under way for too long.
+
+    uvicorn itself would wait for ever for the headers, and for the rest of a request that is answered already.
+    """
+
+    class Protocol(H11Protocol):
+        _idle = None
+
+        def connection_made(self, transport) -> None:
+            super().connection_made(transport)
+            self._wait()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            self._wait()
+
+        def connection_lost(self, exc) -> None:
+            super().connection_lost(exc)
+            self._idle.cancel()
+
+        def _wait(self) -> None:
+            if self._idle:
+                self._idle.cancel()
+            self._idle = self.loop.call_later(limits.silence_s, self._hang_up)
+
+        def _hang_up(self) -> None:
+            if self.cycle is None or self.cycle.response_complete:
+                self.transport.abort()
+
+    return Protocol
+
+
+def _host_name(url: str) -> str | None:
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None

@@ -1,0 +1,19 @@
+"""What one client may ask of the server, so that the others are answered too."""
+
+from dataclasses import dataclass
+
+MEGABYTE = 2**20
+
+
+@dataclass(frozen=True)
+class Limits:
+    recording_mb: int = 200
+    recording_minutes: int = 10
+    requests: int = 64  # that are sent, wait or are answered at once; the next is told to come back
+    silence_s: int = 20  # of a client in the middle of its request
+    request_s: int = 600  # for a request to arrive
+    request_mb: int = 1000
+    files: int = 100  # in one request
+    fields: int = 10
+    field_bytes: int = 1000
+    connections: int = 500

@@ -1,0 +1,100 @@
+"""What the page shows: the HTML of each answer, with its picture, and the lines of its table."""
+
+import base64
+import io
+import threading
+from html import escape
+from pathlib import Path
+from string import Template
+from tempfile import TemporaryDirectory
+
+from matplotlib.figure import Figure
+
+from speech_emotion.evaluation.envelope import load_envelope, plot_envelope
+from speech_emotion.evaluation.plots import ORANGE, plot_timeline
+from speech_emotion.inference.table import Table
+from speech_emotion.serving.answers import Answer
+from speech_emotion.serving.limits import Limits
+
+_WHAT_FOR = {
+    "model_any_voice.pt": "voices it has never heard",
+    "model.pt": "all eight emotions",
+    "model_sad_removed.pt": "without sad",
+}
+_drawing = threading.Lock()  # matplotlib draws one picture at a time
+
+
+def fill_page(page: Template, models: dict, limits: Limits, token: str | None) -> str:
+    """`models` are the predictors by name, the first the one that is ticked."""
+    choices = "".join(
+        f'<label><input type="radio" name="model" value="{escape(name)}"{"" if number else " checked"}>'
+        f"{escape(_WHAT_FOR.get(name, name))}</label>"
+        for number, name in enumerate(models)
+    )
+    return page.substitute(
+        models=choices,
+        megabytes=limits.recording_mb,
+        minutes=limits.recording_minutes,
+        token="" if token else " hidden",
+    )
+
+
+def render(path: Path, answer: Answer) -> str:
+    """The HTML of one answer; nothing of a client or a checkpoint gets into it unescaped."""
+    row = answer.row
+    if row["error"]:
+        return f"<p>{escape(row['url'])}: {escape(row['error'])}</p>"
+    labels = [column for column in row if column not in ("url", "emotion", "confidence", "error")]
+    bars = "".join(
+        f"""<li{" class=first" if label == row["emotion"] else ""}>
+            <span>{escape(label)}</span>
+            <progress value="{row[label]}" aria-label="{escape(label)}"></progress>
+            <span class="number">{row[label]:.0%}</span>
+        </li>"""
+        for label in labels
+    )
+    picture = base64.b64encode(draw(path, answer.windows, labels)).decode()
+    picture_of, caption = "Waveform", "Shaded: what was classified"
+    if len(answer.windows) > 1:
+        picture_of += " above the emotions over time"
+        caption = (
+            f"The mean over {len(answer.windows)} windows of 3 s. Darker: more probable; orange: the emotion given"
+        )
+    return f"""<details open>
+        <summary>{escape(row["url"])}: <b>{escape(row["emotion"])}, {row["confidence"]:.0%}</b></summary>
+        <div class="columns">
+            <figure>
+                <img alt="{picture_of}" src="data:image/png;base64,{picture}">
+                <figcaption>{caption}</figcaption>
+            </figure>
+            <ul>{bars}</ul>
+        </div>
+    </details>"""
+
+
+def draw(path: Path, windows: list[dict], labels: list[str]) -> bytes:
+    """The waveform as PNG, above the emotions over time when there is more than one window."""
+    envelope = load_envelope(path)
+    is_long = len(windows) > 1
+    picture = io.BytesIO()
+    with _drawing:
+        figure = Figure(figsize=(5, 3.6 if is_long else 2), layout="constrained")
+        if is_long:
+            ax, below = figure.subplots(2, 1, sharex=True, height_ratios=[1, 2])
+            plot_timeline(windows, labels, below)
+            ax.axis("off")
+        else:
+            ax = figure.subplots()
+            ax.axvspan(windows[0]["start"], windows[0]["end"], color=ORANGE, alpha=0.2)
+        plot_envelope(*envelope, ax)
+        figure.savefig(picture, format="png", dpi=150)
+    return picture.getvalue()
+
+
+def write_lines(rows: list[dict], labels: list[str]) -> list[str]:
+    """The header and the lines of out.csv, as eval.py writes them."""
+    with TemporaryDirectory() as folder:
+        with Table(Path(folder) / "out.csv", ["url", "emotion", "confidence", *labels, "error"]) as table:
+            table.write([row | {"url": row["url"].replace("\r", " ").replace("\n", " ")} for row in rows])
+            table.finish()
+        return table.path.read_bytes().decode().splitlines(keepends=True)

@@ -1,0 +1,122 @@
+"use strict";
+const AT_ONCE = 3; // requests of one page
+const [record, files, summary, answers] = ["record", "files", "summary", "answers"].map((id) => document.getElementById(id));
+let dropped = []; // stays in the browser, so that another model can be asked of the same recordings
+let stop = new AbortController();
+
+/** One request; the answer's {header, rows}. Waits where the server has too many. Throws an Error with a sentence. */
+async function ask(some, signal) {
+    const form = new FormData();
+    form.append("model", document.querySelector("[name=model]:checked").value);
+    for (const file of some) form.append("files", file, file.name);
+    const headers = { Authorization: `Bearer ${document.getElementById("token").value}` };
+    for (;;) {
+        const response = await fetch("answers", { method: "POST", body: form, headers, signal });
+        if (response.status === 503) {
+            await new Promise((resolve) => setTimeout(resolve, 2000));
+            continue;
+        }
+        const answer = await response.json();
+        if (!response.ok) throw new Error(answer.detail);
+        return answer;
+    }
+}
+
+/** Answer all that was dropped, each where it stands in the drop; one that is refused costs its own place only. */
+async function listen() {
+    stop.abort();
+    stop = new AbortController();
+    const { signal } = stop;
+    const cards = dropped.map(() => Object.assign(document.createElement("div"), { className: "recording", hidden: true }));
+    const lines = dropped.map(() => "");
+    let [header, done, failed] = ["", 0, 0];
+    answers.replaceChildren(...cards);
+    const show = (i, row) => {
+        lines[i] = row.csv ?? "";
+        failed += Boolean(row.error);
+        if (row.html) cards[i].innerHTML = row.html;
+        else cards[i].append(Object.assign(document.createElement("p"), { textContent: `${dropped[i].name}: ${row.error}` }));
+        if (!row.error) cards[i].firstElementChild.append(player(dropped[i]));
+        cards[i].hidden = false;
+        done += 1;
+        summary.textContent = `${done} of ${dropped.length} answered`;
+    };
+    const waiting = dropped.keys();
+    summary.textContent = "Listening";
+    await Promise.all(Array.from({ length: AT_ONCE }, async () => {
+        for (const i of waiting) {
+            const tooLarge = dropped[i].size > files.dataset.megabytes * 2 ** 20;
+            if (tooLarge) {
+                show(i, { error: `larger than ${files.dataset.megabytes} MB` });
+                continue;
+            }
+            try {
+                const answer = await ask([dropped[i]], signal);
+                header = answer.header;
+                show(i, answer.rows[0]);
+            } catch (error) {
+                if (signal.aborted) return;
+                show(i, { error: error instanceof TypeError ? "the server does not answer" : error.message });
+            }
+        }
+    }));
+    if (signal.aborted) return;
+    const without = failed ? `, ${failed} without an emotion` : "";
+    summary.textContent = `${dropped.length} recording${dropped.length > 1 ? "s" : ""}${without}. `;
+    const table = new Blob([header, ...lines], { type: "text/csv" });
+    const link = { download: "out.csv", href: URL.createObjectURL(table), textContent: "Download the table (out.csv)" };
+    summary.append(Object.assign(document.createElement("a"), link));
+}
+
+function player(file) {
+    return Object.assign(document.createElement("audio"), { controls: true, preload: "none", src: URL.createObjectURL(file) });
+}
+
+function drop(some) {
+    if (!some.length) return;
+    dropped = [...some];
+    listen();
+}
+
+files.addEventListener("change", () => {
+    drop(files.files);
+    files.value = ""; // so that the same file can be chosen again
+});
+for (const name of ["dragover", "dragleave", "drop"]) {
+    document.addEventListener(name, (event) => {
+        event.preventDefault();
+        document.body.classList.toggle("over", name === "dragover");
+        if (name === "drop") drop(event.dataTransfer.files);
+    });
+}
+for (const choice of document.querySelectorAll("[name=model]")) {
+    choice.addEventListener("change", () => dropped.length && listen());
+}
+
+let recorder = null;
+record.addEventListener("click", async () => {
+    if (recorder) {
+        recorder.stop();
+        return;
+    }
+    try { // as it sounds: what browsers do for telephony would change the voice
+        const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+        const stream = await navigator.mediaDevices.getUserMedia({ audio });
+        recorder = new MediaRecorder(stream, { audioBitsPerSecond: 256000 });
+        const parts = [];
+        recorder.addEventListener("dataavailable", (event) => parts.push(event.data));
+        recorder.addEventListener("stop", () => {
+            stream.getTracks().forEach((track) => track.stop());
+            const { mimeType } = recorder;
+            recorder = null;
+            record.textContent = "Record";
+            record.ariaPressed = "false";
+            drop([new File(parts, `recording.${mimeType.match(/\w+\/(\w+)/)[1]}`, { type: mimeType })]);
+        });
+        recorder.start();
+        record.textContent = "Stop";
+        record.ariaPressed = "true";
+    } catch {
+        summary.textContent = "There is no microphone, or this page may not use it: browsers give it to HTTPS pages and to localhost.";
+    }
+});
