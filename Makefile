@@ -2,7 +2,7 @@ VENV ?= .venv
 PYTHON ?= python3
 RUN = $(VENV)/bin/python
 
-.PHONY: eval app test data train crossval report notebook lint clean
+.PHONY: help eval app test data train crossval report notebook lint clean
 
 eval: $(VENV)/installed  ## classify eval_data/ and write out.csv
 	$(RUN) eval.py
@@ -13,9 +13,12 @@ app: $(VENV)/installed-app  ## a web page that listens, on http://127.0.0.1:7860
 test: $(VENV)/installed-dev lint  ## everything that must hold
 	$(RUN) -m pytest
 
-lint: $(VENV)/installed-dev
+lint: $(VENV)/installed-dev  ## ruff: rules and format
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 data: $(VENV)/installed  ## download RAVDESS into data/
 	$(RUN) -m speech_emotion.corpora.download
@@ -24,9 +27,11 @@ train: $(VENV)/installed  ## both checkpoints, from data/
 	$(RUN) train.py
 	$(RUN) train.py --drop sad
 
-crossval: $(VENV)/installed  ## every held-out prediction under results/
-	for n in 0 1 2 3 4; do $(RUN) train.py --split $$n && $(RUN) train.py --split $$n --drop sad && $(RUN) train.py --fold $$n || exit; done
-	$(RUN) train.py --shuffle-labels --epochs 30
+crossval: $(VENV)/installed  ## every other held-out prediction under results/; those of split 0 come from make train
+	for n in 1 2 3 4; do $(RUN) train.py --split $$n && $(RUN) train.py --split $$n --drop sad || exit; done
+	for n in 0 1 2 3 4; do $(RUN) train.py --fold $$n || exit; done
+	$(RUN) train.py --shuffle-labels
+	$(RUN) train.py --drop sad --schedule cosine_warm_restarts
 
 report: $(VENV)/installed  ## the tables and pictures, from results/, without audio
 	$(RUN) train.py report
@@ -50,5 +55,5 @@ $(VENV)/installed-dev: requirements-dev.txt requirements-app.txt requirements-ra
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
-clean:
+clean:  ## remove what the other targets made here
 	rm -rf $(VENV) .cache out.csv out.csv.part

@@ -23,10 +23,10 @@ def each(generator: torch.Generator):
     return {
         "warp": Warp(generator, FEATURES, frequency=0.1, time=0.1, shift_s=0.1),
         "equaliser": Equaliser(generator, gain_db=3.0),
-        "reverberation": Reverberation(generator, FEATURES, probability=1.0, rt60_s=0.6),
-        "noise": Noise(generator, probability=1.0, snr_db=(5.0, 20.0)),
-        "band limit": BandLimit(generator, FEATURES, probability=1.0),
-        "gate": Gate(generator, probability=1.0),
+        "reverberation": Reverberation(generator, FEATURES, rt60_s=0.6),
+        "noise": Noise(generator, snr_db=(5.0, 20.0)),
+        "band limit": BandLimit(generator, FEATURES),
+        "gate": Gate(generator),
         "mask": Mask(generator, bands=10, frames=20),
     }
 
@@ -36,7 +36,7 @@ def test_gate_silences_what_is_faint_at_the_ends_and_only_there():
     clips = background.clone()
     clips[:, :, 40:100] = -10.0
     clips[:, :, pause] = -70.0
-    gated = Gate(torch.Generator().manual_seed(0), probability=1.0)(clips)
+    gated = Gate(torch.Generator().manual_seed(0))(clips)
     torch.testing.assert_close(gated[:, :, 40:100], clips[:, :, 40:100])
     assert (gated[:, :, :40] == -100).all() and (gated[:, :, 100:] == -100).all()
 
@@ -54,7 +54,7 @@ def test_shapes_stay_the_input_stays_and_the_seed_decides(name):
 
 
 def test_repr_prints_the_settings():
-    assert repr(each(torch.Generator())["noise"]) == "Noise(probability=1.0, snr_db=(5.0, 20.0))"
+    assert repr(each(torch.Generator())["noise"]) == "Noise(snr_db=(5.0, 20.0))"
 
 
 def test_warp_with_nothing_to_do_cuts_the_window_out():
@@ -73,7 +73,7 @@ def test_warp_moves_a_line_in_the_spectrum_by_at_most_its_setting():
 
 def test_noise_has_the_asked_ratio():
     speech = spectrograms()
-    noisy = Noise(torch.Generator().manual_seed(0), probability=1.0, snr_db=(10.0, 10.0))(speech)
+    noisy = Noise(torch.Generator().manual_seed(0), snr_db=(10.0, 10.0))(speech)
     added = (10 ** (noisy / 10) - 10 ** (speech / 10)).mean(dim=(1, 2))
     ratio = 10 * ((10 ** (speech / 10)).mean(dim=(1, 2)) / added).log10()
     torch.testing.assert_close(ratio, torch.full((8,), 10.0), atol=0.1, rtol=0)
@@ -82,14 +82,14 @@ def test_noise_has_the_asked_ratio():
 def test_reverberation_fades_after_the_sound_and_leaves_what_was_before():
     clap = torch.full((4, FEATURES.n_mels, FEATURES.n_frames), -100.0)
     clap[:, :, 50] = 0.0
-    wet = Reverberation(torch.Generator().manual_seed(0), FEATURES, probability=1.0, rt60_s=0.6)(clap)
+    wet = Reverberation(torch.Generator().manual_seed(0), FEATURES, rt60_s=0.6)(clap)
     assert (wet[:, :, :50] < -80).all() and (wet[:, :, 50] >= 0).all()
     assert (wet[:, :, 51:60].diff(dim=2) < 0).all() and (wet[:, :, 51] > -30).all()
 
 
 def test_band_limit_leaves_the_low_bands_alone():
     speech = spectrograms()
-    limited = BandLimit(torch.Generator().manual_seed(0), FEATURES, probability=1.0)(speech)
+    limited = BandLimit(torch.Generator().manual_seed(0), FEATURES)(speech)
     torch.testing.assert_close(limited[:, HZ < 3_000], speech[:, HZ < 3_000])
     assert (limited[:, -1] == -100).all()
 

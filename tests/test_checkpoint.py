@@ -120,6 +120,37 @@ def damage_temperature(path):
     altered(path, temperature=0.0)
 
 
+def damage_minute_temperature(path):
+    """Every probability became NaN."""
+    altered(path, temperature=1e-320)
+
+
+def damage_label_of_a_column(path):
+    altered(path, labels=["calm", "url", "sad"])
+
+
+def damage_label_with_an_escape(path):
+    altered(path, labels=["calm", "\x1b[2J", "sad"])
+
+
+def damage_label_that_is_a_formula(path):
+    altered(path, labels=["calm", "=1+1", "sad"])
+
+
+def damage_blank_label(path):
+    altered(path, labels=["calm", " ", "sad"])
+
+
+def damage_bomb(path):
+    """64 MB of zeros in 64 kB."""
+    with zipfile.ZipFile(path) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+        archive.writestr("archive/data/999", bytes(2**26))
+
+
 def damage_weights(path):
     altered(path, state_dict={})
 

@@ -25,8 +25,8 @@ def test_the_notebook_runs_in_quick_mode(tone_data, tmp_path):
         check=False,
     )
     assert result.returncode == 0, result.stdout[-3000:]
-    assert len(load_checkpoint(tmp_path / "model.pt").labels) == 8
-    assert len(load_checkpoint(tmp_path / "model_sad_removed.pt").labels) == 7
+    assert len(load_checkpoint(tmp_path / "random8-split0-epochs2.pt").labels) == 8
+    assert len(load_checkpoint(tmp_path / "random7-split0-epochs2.pt").labels) == 7
 
 
 def test_the_committed_outputs_come_from_one_clean_run_without_any_sound():

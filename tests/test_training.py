@@ -4,17 +4,22 @@ import numpy as np
 import pytest
 import torch
 import torch.utils.flop_counter
+from torch import nn
 
 from speech_emotion.corpora.ravdess import EMOTIONS, clip_table
 from speech_emotion.corpora.splits import stratified_split
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.cnn import EmotionCNN, ModelSettings
-from speech_emotion.models.mfcc import FeatureSettings
+from speech_emotion.models.mfcc import MFCC, FeatureSettings
+from speech_emotion.training.augment import AugmentationSettings
 from speech_emotion.training.cache import log_mels
 from speech_emotion.training.loop import SCHEDULES, TrainingSettings, train
 
 CPU = torch.device("cpu")
 FEATURES = FeatureSettings(n_mels=32, n_mfcc=32)
+OFF = AugmentationSettings(
+    warp_frequency=0, warp_time=0, shift_s=0, channel_probability=0, gate_probability=0, mask_bands=0, mask_frames=0
+)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +34,7 @@ def cache_dir(tmp_path_factory):
 
 def test_the_network_can_learn_eight_clips_by_heart(clips, cache_dir):
     eight = clips.drop_duplicates("emotion")
-    settings = TrainingSettings(epochs=80, mixup=0.0, label_smoothing=0.0, ema_decay=0.9, augment=False)
+    settings = TrainingSettings(epochs=80, mixup=0.0, label_smoothing=0.0, ema_decay=0.9, augmentation=OFF)
     checkpoint, history = train(eight, eight, list(EMOTIONS), settings, FEATURES, CPU, cache_dir)
     assert len(eight) == 8
     assert history["validation_accuracy"].iloc[-1] == 1.0
@@ -53,15 +58,66 @@ def test_every_schedule_trains_and_the_same_seed_gives_the_same_network(clips, c
 
 def test_an_emotion_is_not_more_likely_for_having_had_more_clips(clips, cache_dir):
     same = clips.iloc[[0] * 16].assign(emotion=["happy"] * 12 + ["sad"] * 4)  # nothing tells the two apart
-    settings = TrainingSettings(epochs=60, batch_size=16, mixup=0.0, augment=False, ema_decay=0.9)
+    settings = TrainingSettings(epochs=60, batch_size=16, mixup=0.0, augmentation=OFF, ema_decay=0.9)
     checkpoint, _ = train(same, same, ["happy", "sad"], settings, FEATURES, CPU, cache_dir)
     (row,) = Predictor(checkpoint).predict(clips["path"].head(1))
     assert row["happy"] == pytest.approx(0.5, abs=0.05)
 
 
-def test_an_unknown_schedule_is_refused(clips, cache_dir):
+def test_an_unknown_schedule_and_no_epoch_are_refused():
     with pytest.raises(ValueError, match="schedule is 'linear', expected one of"):
-        train(clips, clips, list(EMOTIONS), TrainingSettings(schedule="linear"), FEATURES, CPU, cache_dir)
+        TrainingSettings(schedule="linear")
+    with pytest.raises(ValueError, match="one epoch or more, not 0"):
+        TrainingSettings(epochs=0)
+
+
+class Perceptron(nn.Module):
+    """Another network: one view, no convolution, a single layer whose bias is moved."""
+
+    kind, n_views = "perceptron", 1
+
+    def __init__(self, features, n_classes):
+        super().__init__()
+        self.features, self.front_end = features, MFCC(features)
+        self.layer = nn.Linear(features.n_mfcc, n_classes)
+
+    @classmethod
+    def for_features(cls, features, n_classes):
+        return cls(features, n_classes)
+
+    def forward(self, mfcc):
+        return self.layer(mfcc.mean(dim=2) / 100)
+
+    def logits_of_views(self, views):
+        return self(views[0])[None]
+
+    @torch.no_grad()
+    def shift_logits(self, by):
+        self.layer.bias += by
+
+
+def test_another_network_is_trained_by_the_same_loop(clips, cache_dir):
+    two = clips[clips["emotion"].isin(["happy", "sad"])]
+    settings = TrainingSettings(epochs=30, learning_rate=0.1, mixup=0.0, ema_decay=0.9, augmentation=OFF)
+    checkpoint, history = train(two, two, ["happy", "sad"], settings, FEATURES, CPU, cache_dir, Perceptron)
+    assert isinstance(checkpoint.network, Perceptron)
+    assert history["validation_accuracy"].iloc[-1] > 0.9
+    assert checkpoint.training["augmentation"]["mask_bands"] == 0
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_in_its_epoch(clips, cache_dir):
+    settings = TrainingSettings(epochs=50, learning_rate=float("inf"))
+    with pytest.raises(ValueError, match="the loss is nan in epoch [12]; nothing was written"):
+        train(clips.head(16), clips.head(16), list(EMOTIONS), settings, FEATURES, CPU, cache_dir, Perceptron)
+
+
+def test_a_damaged_cache_is_named_and_healed(clips, tmp_path, capfd):
+    first = log_mels(clips.head(3), FEATURES, 0.0, tmp_path)
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-100])
+    for _ in range(2):
+        assert torch.equal(first, log_mels(clips.head(3), FEATURES, 0.0, tmp_path))
+    assert capfd.readouterr().err.count(f"{path} is damaged and made anew") == 1
 
 
 def test_a_cache_of_other_settings_or_clips_is_not_used(clips, tmp_path):

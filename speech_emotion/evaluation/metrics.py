@@ -14,8 +14,14 @@ from speech_emotion.corpora.ravdess import parse_name
 
 
 def prediction_table(clips: pd.DataFrame, predictions) -> pd.DataFrame:
-    """The clips of a table with what a Predictor said of each (its rows, in the same order), sorted by clip."""
+    """The clips with what a Predictor said of each (its rows, in the same order), sorted by clip.
+
+    Raises ValueError when it has an error for one.
+    """
     rows = pd.DataFrame(predictions).rename(columns={"emotion": "prediction"})
+    if (failed := rows["error"] != "").any():
+        url, error = rows.loc[failed, ["url", "error"]].iloc[0]
+        raise ValueError(f"{failed.sum()} of {len(rows)} clips cannot be classified: {url}: {error}")
     rows = rows.drop(columns=["url", "confidence", "error"])
     rows.insert(0, "clip", list(clips["clip"]))
     rows.insert(1, "emotion", list(clips["emotion"]))

@@ -1,6 +1,7 @@
 """The written results of a run, and the tables and pictures of the README that are made from them without audio."""
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -27,71 +28,127 @@ from speech_emotion.evaluation.plots import (
 )
 
 
-def write_results(
-    folder: str | Path, name: str, parts: dict[str, pd.DataFrame], history: pd.DataFrame, predictions: pd.DataFrame
-) -> None:
-    """Keep one run: which clip was in which part, its learning curve, its predictions, each as KIND/NAME.csv.
+@dataclass(frozen=True)
+class Published:
+    """A model in the repository: its file, the run that makes it, and what the README calls it."""
 
-    Its picture is figures/runs/NAME.png.
+    file: str
+    run: str
+    title: str
+
+
+PUBLISHED = (
+    Published("model.pt", "random8-split0", "eight emotions"),
+    Published("model_sad_removed.pt", "random7-split0", "without sad"),
+)
+SCHEDULE_RUNS = {"one cycle": "random7-split0", "cosine, warm restarts": "random7-split0-cosine_warm_restarts"}
+
+
+def result_files(folder: str | Path, name: str) -> dict[str, Path]:
+    """Where a run is kept: splits, histories, predictions, each as KIND/NAME.csv, and its picture."""
+    tables = {kind: Path(folder, kind, f"{name}.csv") for kind in ("splits", "histories", "predictions")}
+    return tables | {"picture": Path(folder, "figures", "runs", f"{name}.png")}
+
+
+def write_results(
+    folder: str | Path,
+    name: str,
+    parts: dict[str, pd.DataFrame],
+    history: pd.DataFrame | None,
+    predictions: pd.DataFrame,
+) -> None:
+    """Keep one run in its `result_files`: which clip was in which part, its learning curve if any, its predictions.
+
+    All is written before the first file gets its name.
     """
     split = pd.concat([clips[["clip"]].assign(part=part) for part, clips in parts.items()]).sort_values("clip")
-    for kind, table in (("splits", split), ("histories", history), ("predictions", predictions)):
-        path = Path(folder, kind, f"{name}.csv")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        table.to_csv(path, index=False, float_format="%.5f")
-    write_run_picture(Path(folder), name, history, predictions)
+    files = result_files(folder, name)
+    tables = {"splits": split, "predictions": predictions}
+    if history is not None:
+        tables["histories"] = history
+    for kind, table in tables.items():
+        files[kind].parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(f"{files[kind]}.part", index=False, float_format="%.5f")
+    if history is not None:
+        write_run_picture(Path(folder), name, history, predictions)
+    for kind in tables:
+        Path(f"{files[kind]}.part").replace(files[kind])
 
 
 def write_run_picture(results: Path, name: str, history: pd.DataFrame, predictions: pd.DataFrame) -> None:
     use_style()
-    path = results / "figures" / "runs" / f"{name}.png"
+    path = result_files(results, name)["picture"]
     path.parent.mkdir(parents=True, exist_ok=True)
     save_picture(plot_run(history, predictions, name), path)
 
 
 def write_report(results: str | Path, repository: str | Path) -> None:
-    """Make `results/figures` anew and replace the tables between the markers of README.md and MODEL_CARD.md."""
+    """Make `results/figures` anew and replace the tables between the markers of README.md and MODEL_CARD.md.
+
+    Raises FileNotFoundError or ValueError, before anything is written, when something is lacking.
+    """
+    results = Path(results)
     runs = {path.stem: read_predictions(path) for path in sorted(Path(results, "predictions").glob("*.csv"))}
-    if not runs:
-        raise FileNotFoundError(f"there are no predictions in {results}/predictions; python3 train.py makes them")
-    figures = Path(results, "figures")
-    figures.mkdir(exist_ok=True)
-    write_figures(runs, Path(results), figures)
-    readme = Path(repository, "README.md")
-    replace_between_markers(readme, "checkpoints", checkpoints_table(runs))
-    replace_between_markers(readme, "results", results_table(runs))
-    robustness = pd.read_csv(Path(results, "robustness.csv"))
-    replace_between_markers(readme, "robustness", robustness_table(robustness))
-    replace_between_markers(Path(repository, "MODEL_CARD.md"), "groups", groups_table(runs))
-
-
-def write_figures(runs: dict[str, pd.DataFrame], results: Path, figures: Path) -> None:
-    use_style()
-    both = {"eight emotions": runs["random8-split0"], "without sad": runs["random7-split0"]}
-    schedules = {
-        name: pd.read_csv(results / "histories" / f"random7-split0{suffix}.csv")
-        for name, suffix in (("one cycle", ""), ("cosine, warm restarts", "-cosine_warm_restarts"))
+    needed = [result_files(results, published.run)["predictions"] for published in PUBLISHED]
+    needed += [result_files(results, name)["histories"] for name in {*SCHEDULE_RUNS.values(), PUBLISHED[0].run}]
+    needed.append(results / "robustness.csv")
+    if lacking := sorted(str(path) for path in needed if not path.exists()):
+        raise FileNotFoundError(f"the report needs {', '.join(lacking)}; train.py --help says what makes them")
+    if not _tables(runs, "speaker8-fold"):
+        raise FileNotFoundError(f"there is no speaker8-fold0.csv in {results}/predictions; train.py --fold 0 makes it")
+    readme, card = (Path(repository, name) for name in ("README.md", "MODEL_CARD.md"))
+    tables = {
+        readme: {
+            "checkpoints": checkpoints_table(runs),
+            "results": results_table(runs),
+            "robustness": robustness_table(pd.read_csv(results / "robustness.csv")),
+        },
+        card: {"groups": groups_table(runs)},
     }
+    documents = {}
+    for path, texts in tables.items():
+        documents[path] = path.read_text(encoding="utf-8")
+        for marker, text in texts.items():
+            try:
+                documents[path] = replace_between_markers(documents[path], marker, text)
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from error
+    write_figures(runs, results)
+    for path, document in documents.items():
+        part = path.with_name(f"{path.name}.part")
+        part.write_text(document, encoding="utf-8")
+        part.replace(path)
+
+
+def write_figures(runs: dict[str, pd.DataFrame], results: Path) -> None:
+    use_style()
+    figures = results / "figures"
+    figures.mkdir(exist_ok=True)
+    histories = {name: result_files(results, name)["histories"] for name in {*runs, *SCHEDULE_RUNS.values()}}
+    histories = {name: pd.read_csv(path) for name, path in histories.items() if path.exists()}
+    both = {published.title: runs[published.run] for published in PUBLISHED}
+    eight, seven = PUBLISHED
     pictures = {
-        "schedules": plot_schedules(schedules),
-        "confusion-eight": plot_confusion(both["eight emotions"], "model.pt"),
-        "confusion-without-sad": plot_confusion(both["without sad"], "model_sad_removed.pt"),
+        "schedules": plot_schedules({title: histories[name] for title, name in SCHEDULE_RUNS.items()}),
+        "confusion-eight": plot_confusion(runs[eight.run], eight.file),
+        "confusion-without-sad": plot_confusion(runs[seven.run], seven.file),
         "recalls": plot_recalls(both),
         "reliability": plot_reliability(both),
-        "learning-curves": plot_history(pd.read_csv(results / "histories" / "random8-split0.csv")),
+        "learning-curves": plot_history(histories[eight.run]),
     }
     for name, figure in pictures.items():
         save_picture(figure, figures / f"{name}.png")
         plt.close(figure)
     for name, predictions in runs.items():
-        write_run_picture(results, name, pd.read_csv(results / "histories" / f"{name}.csv"), predictions)
+        if name in histories:
+            write_run_picture(results, name, histories[name], predictions)
 
 
 def checkpoints_table(runs: dict[str, pd.DataFrame]) -> str:
     """Markdown: the two committed models on their own test clips."""
     rows = [
-        [f"`{file}`", len(runs[name]), f"{accuracy(runs[name]):.4f}", f"{uar(runs[name]):.4f}"]
-        for file, name in (("model.pt", "random8-split0"), ("model_sad_removed.pt", "random7-split0"))
+        [f"`{model.file}`", len(runs[model.run]), f"{accuracy(runs[model.run]):.4f}", f"{uar(runs[model.run]):.4f}"]
+        for model in PUBLISHED
     ]
     return _markdown(["model", "test clips", "accuracy", "UAR"], rows)
 
@@ -156,11 +213,10 @@ def _markdown(header: list[str], rows: list[list]) -> str:
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
-def replace_between_markers(path: Path, marker: str, text: str) -> None:
-    """Put `text` between <!-- marker --> and <!-- /marker -->; raises ValueError when they are not there."""
+def replace_between_markers(document: str, marker: str, text: str) -> str:
+    """`document` with `text` between <!-- marker --> and <!-- /marker -->; raises ValueError without those."""
     begin, end = f"<!-- {marker} -->", f"<!-- /{marker} -->"
-    document = path.read_text(encoding="utf-8")
     replaced, n = re.subn(f"{begin}.*?{end}", lambda _: f"{begin}\n{text}\n{end}", document, flags=re.DOTALL)
     if n != 1:
-        raise ValueError(f"{path} has no {begin} ... {end} to fill")
-    path.write_text(replaced, encoding="utf-8")
+        raise ValueError(f"there is not one {begin} ... {end} to fill")
+    return replaced

@@ -2,6 +2,7 @@
 
 import platform
 import warnings
+import zipfile
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +14,8 @@ from speech_emotion.models.mfcc import FeatureSettings
 
 NETWORKS = {network.kind: network for network in (EmotionCNN,)}  # by the `format` of the checkpoint
 FORMAT_VERSION = 2
+
+_COLUMNS = {"url", "clip", "start", "end", "emotion", "prediction", "confidence", "error"}  # of tables with the labels
 
 # What a checkpoint may ask for; a damaged one must not take all memory.
 _LARGEST = {
@@ -32,7 +35,7 @@ class Checkpoint:
     labels: list[str]  # in the order of the logits
     temperature: float = 1.0  # logits are divided by it before the softmax
     training: dict = field(default_factory=dict)  # settings of the run, in plain values
-    split: dict = field(default_factory=dict)  # protocol, seed, and the held-out clips by file stem
+    split: dict = field(default_factory=dict)  # the name of the run, and its held-out clips by file stem
     metrics: dict = field(default_factory=dict)  # what it reached on those
     versions: dict = field(default_factory=lambda: {"python": platform.python_version()} | library_versions())
 
@@ -76,6 +79,9 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     if not path.is_file():
         raise CheckpointError(f"there is no model file {path}; python3 train.py makes one")
     try:
+        with zipfile.ZipFile(path) as archive:  # torch does not compress: what does not fit in the file is a bomb
+            if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
+                raise ValueError("more content than file")
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's thoughts on how a foreign file was pickled
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -94,10 +100,20 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"{path} is incomplete or altered: its parts do not fit together") from error
 
 
+def _is_label(label: str) -> bool:
+    """Whether it can stand in tables, terminals and pages: printable, no other column's name, no formula."""
+    return (
+        label.isprintable()
+        and label == label.strip() != ""
+        and label[0] not in "=+-@"
+        and label.lower() not in _COLUMNS
+    )
+
+
 def _checkpoint(content: dict) -> Checkpoint:
     labels, temperature = [str(label) for label in content["labels"]], float(content["temperature"])
-    if not 0 < temperature < float("inf") or len(set(labels)) < len(labels):
-        raise ValueError("a temperature is positive, a label is there once")
+    if not 1e-3 < temperature < 1e3 or len(set(labels)) < len(labels) or not all(map(_is_label, labels)):
+        raise ValueError("a temperature is about 1, a label is a word that is there once")
     if not all(0 < content["features"].get(name, 1) <= largest for name, largest in _LARGEST.items()):
         raise ValueError("larger features would take all memory")
     build, settings = NETWORKS[content["format"]].from_settings, (content["model"], content["features"])

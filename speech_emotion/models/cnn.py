@@ -61,6 +61,11 @@ class EmotionCNN(nn.Module):
         self.cepstral = Stream(settings.n_cepstrum, settings)
 
     @classmethod
+    def for_features(cls, features: FeatureSettings, n_classes: int) -> "EmotionCNN":
+        """One that has learned nothing."""
+        return cls(ModelSettings.for_features(features, n_classes), features)
+
+    @classmethod
     def from_settings(cls, settings: dict, features: dict) -> "EmotionCNN":
         """As a checkpoint stores them."""
         return cls(ModelSettings(**settings), FeatureSettings(**features))

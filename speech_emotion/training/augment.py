@@ -5,6 +5,7 @@ B: clips, M: mel bands, T: frames. All randomness comes from the torch.Generator
 """
 
 import math
+from dataclasses import dataclass
 
 import librosa
 import torch
@@ -14,6 +15,47 @@ from torch import nn
 from speech_emotion.models.mfcc import FeatureSettings
 
 _SILENCE_DB = -100.0  # where MFCC.log_mel ends, too
+
+
+@dataclass(frozen=True)
+class AugmentationSettings:
+    """The recipe: how strong each augmentation is, and which share of the clips it reaches; 0 is off."""
+
+    warp_frequency: float = 0.1  # frequencies are multiplied by up to 1 ± this
+    warp_time: float = 0.1  # durations, too
+    shift_s: float = 0.15  # that the window moves, at most
+    channel_probability: float = 0.6  # of the next four, together
+    equaliser_db: float = 3.0  # standard deviation of the gain over frequency
+    reverberation_probability: float = 0.2
+    rt60_s: float = 0.6  # the longest
+    noise_probability: float = 0.5
+    noise_snr_db: tuple[float, float] = (5.0, 50.0)  # least and most
+    band_limit_probability: float = 0.1
+    gate_probability: float = 0.3
+    mask_bands: int = 10  # the widest
+    mask_frames: int = 20
+
+
+def augmentation(
+    settings: AugmentationSettings, features: FeatureSettings, generator: torch.Generator
+) -> nn.Sequential:
+    """What happens to every training clip, anew in every epoch, in the order in which the world does it."""
+
+    def sometimes(probability: float, *modules: nn.Module) -> nn.Module:
+        return Sometimes(generator, probability, *modules)
+
+    return nn.Sequential(
+        Warp(generator, features, settings.warp_frequency, settings.warp_time, settings.shift_s),
+        sometimes(
+            settings.channel_probability,
+            Equaliser(generator, settings.equaliser_db),
+            sometimes(settings.reverberation_probability, Reverberation(generator, features, settings.rt60_s)),
+            sometimes(settings.noise_probability, Noise(generator, settings.noise_snr_db)),
+            sometimes(settings.band_limit_probability, BandLimit(generator, features)),
+        ),
+        sometimes(settings.gate_probability, Gate(generator)),
+        Mask(generator, settings.mask_bands, settings.mask_frames),
+    )
 
 
 class Augmentation(nn.Module):
@@ -33,9 +75,6 @@ class Augmentation(nn.Module):
     def normal(self, like: torch.Tensor, *shape: int) -> torch.Tensor:
         return torch.randn(shape, generator=self.generator).to(like)
 
-    def chosen(self, like: torch.Tensor, probability: float, *shape: int) -> torch.Tensor:
-        return self.uniform(like, 0, 1, *shape) < probability
-
 
 class Sometimes(Augmentation):
     """Other modules, one after the other, for a random share of the clips; the rest pass untouched."""
@@ -45,7 +84,7 @@ class Sometimes(Augmentation):
         self.chain = nn.Sequential(*modules)
 
     def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
-        chosen = self.chosen(log_mel, self.settings["probability"], len(log_mel))
+        chosen = self.uniform(log_mel, 0, 1, len(log_mel)) < self.settings["probability"]
         if not chosen.any():
             return log_mel
         changed = log_mel.clone()
@@ -112,8 +151,8 @@ class Equaliser(Augmentation):
 class Reverberation(Augmentation):
     """A room: the energy in each band decays exponentially, 60 dB in up to `rt60_s`, below the direct sound."""
 
-    def __init__(self, generator, features: FeatureSettings, probability: float, rt60_s: float):
-        super().__init__(generator, probability=probability, rt60_s=rt60_s)
+    def __init__(self, generator, features: FeatureSettings, rt60_s: float):
+        super().__init__(generator, rt60_s=rt60_s)
         self.frame_s = features.hop_length / features.sample_rate
 
     def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
@@ -126,43 +165,39 @@ class Reverberation(Augmentation):
         impulse = torch.cat([torch.ones_like(rt60), tail], dim=1)  # (B, 1 + taps)
         power = F.pad(_power(log_mel), (n_taps, 0)).transpose(0, 1)  # (M, B, taps + T)
         reverberant = F.conv1d(power, impulse.flip(1)[:, None], groups=B).transpose(0, 1)
-        wet = _decibels(reverberant)
-        return torch.where(self.chosen(log_mel, self.settings["probability"], B, 1, 1), wet, log_mel)
+        return _decibels(reverberant)
 
 
 class Noise(Augmentation):
-    """Steady or babbling noise of a random colour, `snr_db` = (least, most) below the clip's mean power."""
+    """Noise of a random colour that swells at the pace of syllables, `snr_db` = (least, most) below the mean power."""
 
-    def __init__(self, generator, probability: float, snr_db: tuple[float, float]):
-        super().__init__(generator, probability=probability, snr_db=snr_db)
+    def __init__(self, generator, snr_db: tuple[float, float]):
+        super().__init__(generator, snr_db=snr_db)
 
     def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
         B, M, T = log_mel.shape
         knots = self.normal(log_mel, B, 1, 5) * 8
         colour = F.interpolate(knots, size=M, mode="linear", align_corners=True).transpose(1, 2)  # (B, M, 1)
-        babble = F.interpolate(self.normal(log_mel, B, 8, T // 6), size=T, mode="linear")  # syllables at 8 Hz
-        babble = F.interpolate(babble.transpose(1, 2), size=M, mode="linear").transpose(1, 2)  # (B, M, T)
-        babble = babble * self.uniform(log_mel, 0, 8, B, 1, 1)
+        swell = F.interpolate(self.normal(log_mel, B, 8, T // 6), size=T, mode="linear")  # syllables at 8 Hz
+        swell = F.interpolate(swell.transpose(1, 2), size=M, mode="linear").transpose(1, 2)  # (B, M, T)
+        swell = swell * self.uniform(log_mel, 0, 8, B, 1, 1)
         grain = self.normal(log_mel, B, M, T) * 3  # a mel band of noise fluctuates by about that much
-        noise = colour + babble + grain
+        noise = colour + swell + grain
         speech, noise = _power(log_mel), _power(noise)
         snr = _power(self.uniform(log_mel, *self.settings["snr_db"], B, 1, 1))
         gain = speech.mean(dim=(1, 2), keepdim=True) / noise.mean(dim=(1, 2), keepdim=True) / snr
-        noisy = _decibels(speech + gain * noise)
-        return torch.where(self.chosen(log_mel, self.settings["probability"], B, 1, 1), noisy, log_mel)
+        return _decibels(speech + gain * noise)
 
 
 class BandLimit(Augmentation):
     """A telephone or a low-rate codec: nothing above a random 3 to 8 kHz."""
 
-    def __init__(self, generator, features: FeatureSettings, probability: float):
-        super().__init__(generator, probability=probability)
+    def __init__(self, generator, features: FeatureSettings):
+        super().__init__(generator)
         self.register_buffer("centres", _mel_centres(features), persistent=False)
 
     def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
-        B = len(log_mel)
-        cutoff = self.uniform(log_mel, 3_000, 8_000, B, 1)
-        cut = (self.centres > cutoff) & self.chosen(log_mel, self.settings["probability"], B, 1)
+        cut = self.centres > self.uniform(log_mel, 3_000, 8_000, len(log_mel), 1)  # (B, M)
         return log_mel.masked_fill(cut[:, :, None], _SILENCE_DB)
 
 
@@ -172,16 +207,11 @@ class Gate(Augmentation):
     Heard is what lies between the first and the last frame within a random 30 to 50 dB of the loudest.
     """
 
-    def __init__(self, generator, probability: float):
-        super().__init__(generator, probability=probability)
-
     def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
-        B = len(log_mel)
         level = _decibels(_power(log_mel).mean(dim=1))  # (B, T)
-        loud = level > level.amax(dim=1, keepdim=True) - self.uniform(log_mel, 30, 50, B, 1)
+        loud = level > level.amax(dim=1, keepdim=True) - self.uniform(log_mel, 30, 50, len(log_mel), 1)
         heard = (loud.cumsum(dim=1) > 0) & (loud.flip(1).cumsum(dim=1).flip(1) > 0)
-        cut = ~heard & self.chosen(log_mel, self.settings["probability"], B, 1)
-        return log_mel.masked_fill(cut[:, None], _SILENCE_DB)
+        return log_mel.masked_fill(~heard[:, None], _SILENCE_DB)
 
 
 class Mask(Augmentation):

@@ -1,10 +1,13 @@
 """The training loop: settings in, trained network and learning curve out.
 
-B: clips, M: mel bands, C: coefficients, T: frames, K: emotions.
+Of a network it knows `for_features`, which makes it, `front_end`, from spectrograms to what goes in, `n_views` and
+`logits_of_views`, what it is shown and answers in training, `shift_logits`, and the call.
+V: views, B: clips, M: mel bands, C: coefficients, T: frames, K: emotions.
 """
 
 import copy
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -15,18 +18,18 @@ from tqdm import tqdm
 
 from speech_emotion.evaluation.metrics import fit_temperature
 from speech_emotion.models.checkpoint import Checkpoint
-from speech_emotion.models.cnn import EmotionCNN, ModelSettings
+from speech_emotion.models.cnn import EmotionCNN
 from speech_emotion.models.mfcc import FeatureSettings
-from speech_emotion.training.augment import BandLimit, Equaliser, Gate, Mask, Noise, Reverberation, Sometimes, Warp
+from speech_emotion.training.augment import AugmentationSettings, augmentation
 from speech_emotion.training.cache import log_mels
 
 MARGIN_S = 0.5  # spectrogram kept on both sides of the window, for the augmentation that moves it
-SCHEDULES = ("one_cycle", "cosine_warm_restarts", "constant")
+SCHEDULES = ("one_cycle", "cosine_warm_restarts")
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """What a run depends on besides its clips; stored in the checkpoint."""
+    """How a network is trained, whatever the clips; stored in the checkpoint."""
 
     epochs: int = 150
     batch_size: int = 64
@@ -36,25 +39,14 @@ class TrainingSettings:
     label_smoothing: float = 0.1
     mixup: float = 0.2  # alpha of the Beta distribution of the weights; 0 is off
     ema_decay: float = 0.995  # per step; the averaged weights are the result
-    augment: bool = True
+    augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     seed: int = 0
 
-
-def augmentation(features: FeatureSettings, generator: torch.Generator) -> nn.Sequential:
-    """What happens to every training clip, anew in every epoch, in the order in which the world does it."""
-    return nn.Sequential(
-        Warp(generator, features, frequency=0.1, time=0.1, shift_s=0.15),
-        Sometimes(
-            generator,
-            0.6,
-            Equaliser(generator, gain_db=3.0),
-            Reverberation(generator, features, probability=0.2, rt60_s=0.6),
-            Noise(generator, probability=0.5, snr_db=(5.0, 50.0)),
-            BandLimit(generator, features, probability=0.1),
-        ),
-        Gate(generator, probability=0.3),
-        Mask(generator, bands=10, frames=20),
-    )
+    def __post_init__(self):
+        if self.schedule not in SCHEDULES:
+            raise ValueError(f"schedule is {self.schedule!r}, expected one of {', '.join(SCHEDULES)}")
+        if self.epochs < 1:
+            raise ValueError(f"a training takes one epoch or more, not {self.epochs}")
 
 
 def train(
@@ -65,20 +57,19 @@ def train(
     features: FeatureSettings,
     device: torch.device,
     cache_dir: str | Path,
+    kind: type[nn.Module] = EmotionCNN,
 ) -> tuple[Checkpoint, pd.DataFrame]:
-    """Train on one table of clips and watch another.
+    """Train a network of a `kind` on one table of clips and watch another.
 
     Returns the checkpoint, with averaged weights, a temperature fitted on `validation` and every emotion supposed to be
     equally likely, and the history, without that: epoch, then loss and accuracy of both parts. The last epoch counts,
-    whatever the validation part says of it.
+    whatever the validation part says of it. Raises ValueError for a clip that cannot be read, before the first epoch,
+    and for a loss that is not finite, at once.
     """
     torch.manual_seed(settings.seed)  # the network's first weights, dropout, mixup
     generator = torch.Generator().manual_seed(settings.seed)
-    augment = augmentation(features, generator) if settings.augment else Warp(generator, features, 0.0, 0.0, 0.0)
-    augment = augment.to(device)
-    shape = ModelSettings.for_features(features, n_classes=len(labels))
-    network = EmotionCNN(shape, features).to(device, memory_format=torch.channels_last)
-    front_end = network.front_end
+    augment = augmentation(settings.augmentation, features, generator).to(device)
+    network = kind.for_features(features, len(labels)).to(device, memory_format=torch.channels_last)
     average = copy.deepcopy(network).eval()
 
     wide = log_mels(training, features, MARGIN_S, cache_dir).to(device)
@@ -96,16 +87,19 @@ def train(
             losses, correct = 0.0, 0.0
             order = torch.randperm(len(training), generator=generator).to(device)
             for batch in order.tensor_split(n_batches):
-                # Each stream of the network sees the clips in its own augmentation, blended in the same pairs.
-                views = [front_end.from_log_mel(augment(wide[batch].float())) for _ in range(2)]
-                inputs = torch.stack(views)  # (2, B, C, T)
+                # Each view is an augmentation of its own; all are blended in the same pairs.
+                views = [network.front_end.from_log_mel(augment(wide[batch].float())) for _ in range(network.n_views)]
+                inputs = torch.stack(views)  # (V, B, C, T)
                 soft = F.one_hot(targets[batch], len(labels)).float()  # (B, K)
                 if settings.mixup:
                     inputs, soft = _mix(inputs, soft, settings.mixup, generator)
                 with _autocast(device):
-                    logits = network.logits_of_views(inputs).float()  # (2, B, K)
-                smoothing = settings.label_smoothing
-                loss = sum(F.cross_entropy(stream, soft, label_smoothing=smoothing) for stream in logits) / 2
+                    logits = network.logits_of_views(inputs).float()  # (V, B, K)
+                loss = F.cross_entropy(
+                    logits.flatten(0, 1), soft.repeat(len(logits), 1), label_smoothing=settings.label_smoothing
+                )
+                if not loss.isfinite():
+                    raise ValueError(f"the loss is {loss.item()} in epoch {epoch}; nothing was written")
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
@@ -118,36 +112,37 @@ def train(
             logits = _logits(average, held_out)
             row["validation_loss"] = F.cross_entropy(logits, held_out_targets).item()
             row["validation_accuracy"] = (logits.argmax(1) == held_out_targets).float().mean().item()
+            if not math.isfinite(row["validation_loss"]):
+                raise ValueError(f"the loss is {row['validation_loss']} in epoch {epoch}; nothing was written")
             history.append(row)
             epochs.set_postfix({name: f"{value:.3f}" for name, value in row.items() if name != "epoch"})
 
     temperature = fit_temperature(logits.cpu(), held_out_targets.cpu())
-    _remove_prior(average, targets, temperature)
+    average.shift_logits(-temperature * _log_shares(targets, len(labels)))
     return Checkpoint(average.cpu(), labels, temperature, training=asdict(settings)), pd.DataFrame(history)
 
 
-@torch.no_grad()
-def _remove_prior(network: EmotionCNN, targets: torch.Tensor, temperature: float) -> None:
-    """Logit adjustment (Menon et al., 2021): divide the probabilities by the shares of the emotions in training.
+def _log_shares(targets: torch.Tensor, n_classes: int) -> torch.Tensor:
+    """Of the emotions among the training clips, (K,): what their log-probabilities lose in the end.
 
-    RAVDESS has half as many neutral clips as happy ones; a user's recordings need not. The last biases change, no more.
+    Logit adjustment (Menon et al., 2021): RAVDESS has half as many neutral clips as happy ones; a user's recordings
+    need not.
     """
-    counts = torch.bincount(targets, minlength=network.settings.n_classes).clamp(min=1)
-    network.shift_logits(-temperature * (counts / len(targets)).log())
+    return (torch.bincount(targets, minlength=n_classes).clamp(min=1) / len(targets)).log()
 
 
 @torch.inference_mode()
-def _logits(network: EmotionCNN, spectrograms: torch.Tensor) -> torch.Tensor:
+def _logits(network: nn.Module, spectrograms: torch.Tensor) -> torch.Tensor:
     """Unaugmented clips (N, M, T) through the network: (N, K)."""
     return torch.cat([network(network.front_end.from_log_mel(batch.float())) for batch in spectrograms.split(128)])
 
 
-def _targets(table: pd.DataFrame, labels: list[str]) -> torch.Tensor:
-    return torch.tensor([labels.index(emotion) for emotion in table["emotion"]])
+def _targets(clips: pd.DataFrame, labels: list[str]) -> torch.Tensor:
+    return torch.tensor([labels.index(emotion) for emotion in clips["emotion"]])
 
 
 def _mix(inputs, targets, alpha: float, generator: torch.Generator):
-    """mixup (Zhang et al., 2018): every clip of (2, B, C, T) blended with another, one weight for the batch."""
+    """mixup (Zhang et al., 2018): every clip of (V, B, C, T) blended with another, one weight for the batch."""
     weight = float(torch.distributions.Beta(alpha, alpha).sample())
     other = torch.randperm(len(targets), generator=generator).to(targets.device)
     return weight * inputs + (1 - weight) * inputs[:, other], weight * targets + (1 - weight) * targets[other]
@@ -172,11 +167,8 @@ def _scheduler(optimizer, settings: TrainingSettings, n_batches: int):
             div_factor=20,
             final_div_factor=1e3,
         )
-    if settings.schedule == "cosine_warm_restarts":  # cycles of 1/7, 2/7 and 4/7 of the run
-        return torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=steps // 7 + 1, T_mult=2)
-    if settings.schedule == "constant":
-        return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
-    raise ValueError(f"schedule is {settings.schedule!r}, expected one of {', '.join(SCHEDULES)}")
+    # Cycles of 1/7, 2/7 and 4/7 of the run.
+    return torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=steps // 7 + 1, T_mult=2)
 
 
 def _autocast(device: torch.device):

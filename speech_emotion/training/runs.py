@@ -1,0 +1,162 @@
+"""A run, from the clips to a checkpoint and its evidence: train.py and the notebook both carry it out."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from speech_emotion.audio.reading import AudioError
+from speech_emotion.audio.resampling import stream_audio
+from speech_emotion.audio.windows import RecordingWindows
+from speech_emotion.corpora.ravdess import EMOTIONS
+from speech_emotion.corpora.splits import ACTOR_FOLDS, actor_split, hold_out_validation, stratified_split
+from speech_emotion.evaluation.metrics import accuracy, prediction_table, uar
+from speech_emotion.evaluation.report import PUBLISHED, result_files, write_results
+from speech_emotion.inference.predictor import Predictor, choose_device
+from speech_emotion.models.checkpoint import Checkpoint, save_checkpoint
+from speech_emotion.models.mfcc import FeatureSettings
+from speech_emotion.training.loop import TrainingSettings, train
+
+Parts = dict[str, pd.DataFrame]  # the clips that are training, validation, test
+
+_NAMES = {"cnn": ("random", "speaker"), "any-voice": ("any", "any")}  # of a split and of a fold, by network
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is trained on, what is held out, and how; its name tells all that is not as published."""
+
+    network: str = "cnn"  # one of TRAININGS
+    drop: tuple[str, ...] = ()  # emotions left out
+    split: int = 0  # random state of the 80/20 split
+    fold: int | None = None  # of ACTOR_FOLDS, held out instead
+    shuffle_labels: bool = False  # the control: train on permuted labels, reach chance
+    settings: TrainingSettings = field(default_factory=TrainingSettings)
+
+    def __post_init__(self):
+        if self.network not in TRAININGS:
+            raise ValueError(f"there is no network {self.network!r}, only {', '.join(TRAININGS)}")
+        if not 0 <= self.split < 2**32:
+            raise ValueError(f"a split is a number from 0 to {2**32 - 1}, not {self.split}")
+        if self.fold is not None and not 0 <= self.fold < len(ACTOR_FOLDS):
+            raise ValueError(f"a fold is a number from 0 to {len(ACTOR_FOLDS) - 1}, not {self.fold}")
+        if len(self.labels) < 2:
+            raise ValueError("a model needs two emotions or more")
+
+    @property
+    def labels(self) -> list[str]:
+        return [emotion for emotion in EMOTIONS if emotion not in self.drop]
+
+    @property
+    def name(self) -> str:
+        """Of its files under results/: that of a published run only if all is as published."""
+        of_split, of_fold = _NAMES[self.network]
+        parts = [f"{of_split}{len(self.labels)}-split{self.split}"]
+        if self.fold is not None:
+            parts = [f"{of_fold}{len(self.labels)}-fold{self.fold}"]
+        if self.drop and self.drop != ("sad",):
+            parts += ["without", *(emotion for emotion in EMOTIONS if emotion in self.drop)]
+        if self.shuffle_labels:
+            parts.append("shuffled")
+        published = published_settings(self.shuffle_labels)
+        for setting in asdict(published):
+            value = getattr(self.settings, setting)
+            if value != getattr(published, setting):
+                parts.append({"schedule": value, "augmentation": "augmented"}.get(setting, f"{setting}{value}"))
+        return "-".join(parts)
+
+    @property
+    def file(self) -> str | None:
+        """The checkpoint in the repository that it makes, if any."""
+        return next((model.file for model in PUBLISHED if model.run == self.name), None)
+
+    def parts(self, clips: pd.DataFrame) -> Parts:
+        """Raises ValueError when one of them would be empty, or an emotion has too few clips to be split."""
+        clips = clips[clips["emotion"].isin(self.labels)]
+        if self.fold is None:
+            rest, test = stratified_split(clips, self.split)
+        else:
+            rest, test = actor_split(clips, ACTOR_FOLDS[self.fold])
+        if rest.empty or test.empty:
+            raise ValueError(f"{self.name} has {len(rest)} clips to train on and {len(test)} to test")
+        training, validation = hold_out_validation(rest, seed=0)
+        if self.shuffle_labels:
+            shuffled = training["emotion"].sample(frac=1, random_state=self.settings.seed).to_numpy()
+            training = training.assign(emotion=shuffled)
+        return {"training": training, "validation": validation, "test": test}
+
+
+def published_settings(shuffle_labels: bool = False) -> TrainingSettings:
+    """The settings of the published runs; those of the control, where there is nothing to learn, are shorter."""
+    return replace(TrainingSettings(), epochs=30) if shuffle_labels else TrainingSettings()
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came out of a run."""
+
+    run: Run
+    parts: Parts
+    checkpoint: Checkpoint  # with its split and its metrics
+    history: pd.DataFrame | None  # None for a network that is trained without epochs
+    predictions: pd.DataFrame  # of the test clips
+
+    def write(self, results: str | Path, out: str | Path | None) -> None:
+        """Its tables and picture under `results`, then its checkpoint; each file is there whole, or as it was."""
+        write_results(results, self.run.name, self.parts, self.history, self.predictions)
+        if out:
+            save_checkpoint(out, self.checkpoint)
+
+
+def check_places(run: Run, results: str | Path, out: str | Path | None) -> None:
+    """Raises OSError when what the run makes could not be written."""
+    for path in [*result_files(results, run.name).values(), *([Path(out)] if out else [])]:
+        if path.is_dir():
+            raise IsADirectoryError(f"{path} is a folder, not a file to write")
+        if path != out:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(f"{path}.part")
+        part.touch()
+        part.unlink()
+
+
+def carry_out(run: Run, clips: pd.DataFrame, device: str = "auto", cache_dir: str | Path = ".cache") -> Outcome:
+    """Train, and classify the held-out clips as eval.py would.
+
+    Raises ValueError, before the first epoch, for a clip that cannot be read and for clips that cannot be split.
+    """
+    parts = run.parts(clips)
+    _check_readable(parts["test"])
+    checkpoint, history = TRAININGS[run.network](run, parts, choose_device(device), cache_dir)
+    test = parts["test"]
+    checkpoint.split = {"name": run.name, "test": sorted(test["clip"])}
+    predictions = prediction_table(test, Predictor(checkpoint, device).predict(test["path"]))
+    checkpoint.metrics = {"accuracy": accuracy(predictions), "uar": uar(predictions)}
+    return Outcome(run, parts, checkpoint, history, predictions)
+
+
+def _check_readable(clips: pd.DataFrame) -> None:
+    features = FeatureSettings()
+
+    def read(path: str) -> None:
+        try:
+            for _ in RecordingWindows(stream_audio(path, features.sample_rate), features):
+                pass
+        except AudioError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    with ThreadPoolExecutor() as readers:
+        list(readers.map(read, clips["path"]))
+
+
+def _train_cnn(run: Run, parts: Parts, device: torch.device, cache_dir: str | Path) -> tuple[Checkpoint, pd.DataFrame]:
+    return train(parts["training"], parts["validation"], run.labels, run.settings, FeatureSettings(), device, cache_dir)
+
+
+# By network, what takes its parts and gives the checkpoint and, where there are epochs, the history.
+TRAININGS: dict[str, Callable[[Run, Parts, torch.device, str | Path], tuple[Checkpoint, pd.DataFrame | None]]] = {
+    "cnn": _train_cnn,
+}

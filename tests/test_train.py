@@ -1,0 +1,195 @@
+"""train.py as its users run it, on the small data set: what it writes, and what it never overwrites."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import REPOSITORY
+
+from speech_emotion.corpora.ravdess import clip_table
+from speech_emotion.evaluation.report import PUBLISHED
+from speech_emotion.models.checkpoint import load_checkpoint
+from speech_emotion.training.loop import TrainingSettings
+from speech_emotion.training.runs import Outcome, Run
+
+RESULTS = ("splits", "predictions", "histories")
+
+
+@pytest.fixture(scope="module")
+def home(tone_data, tmp_path_factory) -> Path:
+    """train.py with the committed models and documents, on the small data set."""
+    home = tmp_path_factory.mktemp("home")
+    for name in ("train.py", "README.md", "MODEL_CARD.md", *(model.file for model in PUBLISHED)):
+        shutil.copy(REPOSITORY / name, home)
+    (home / "data").symlink_to(tone_data)
+    for kind in RESULTS:
+        (home / "results" / kind).mkdir(parents=True)
+    for kind in RESULTS[1:]:
+        for run in ("random8-split0", "random7-split0", "speaker8-fold0"):
+            shutil.copy(REPOSITORY / "results" / kind / f"{run}.csv", home / "results" / kind)
+    shutil.copy(REPOSITORY / "results/histories/random7-split0-cosine_warm_restarts.csv", home / "results/histories")
+    return home
+
+
+def run_train(home: Path, *arguments) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "train.py", *map(str, arguments)],
+        cwd=home,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+def content(home: Path) -> dict[str, bytes]:
+    files = (path for path in home.rglob("*") if path.is_file() and ".cache" not in path.parts)
+    return {str(path.relative_to(home)): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize(
+    "arguments, name",
+    [
+        ((), "random8-split0-epochs1"),
+        (("--drop", "angry"), "random7-split0-without-angry-epochs1"),
+        (("--fold", 0, "--seed", 3), "speaker8-fold0-epochs1-seed3"),
+    ],
+)
+def test_a_run_that_is_not_published_overwrites_nothing(home, tmp_path, arguments, name):
+    before = content(home)
+    result = run_train(home, "--epochs", 1, *arguments, "--out", tmp_path / "model.pt")
+    assert result.returncode == 0, result.stderr
+    after = content(home)
+    assert {path: after.get(path) for path in before} == before
+    written = {f"results/{kind}/{name}.csv" for kind in RESULTS} | {f"results/figures/runs/{name}.png"}
+    assert set(after) - set(before) == written
+    checkpoint = load_checkpoint(tmp_path / "model.pt")
+    predictions = pd.read_csv(home / "results" / "predictions" / f"{name}.csv")
+    assert checkpoint.split == {"name": name, "test": sorted(predictions["clip"])}
+    right = (predictions["emotion"] == predictions["prediction"]).mean()
+    assert f"accuracy {right:.4f}" in result.stdout and checkpoint.metrics["accuracy"] == pytest.approx(right)
+
+
+def test_check_measures_both_models_on_their_own_test_clips(home):
+    result = run_train(home, "check")
+    assert result.returncode == 0, result.stderr
+    for line, model in zip(result.stdout.splitlines(), PUBLISHED, strict=True):
+        there = {path.stem for path in (home / "data").rglob("*.*")} & {
+            *load_checkpoint(home / model.file).split["test"]
+        }
+        assert line.startswith(f"{model.file}: accuracy 0.") and line.endswith(f"on {len(there)} clips")
+
+
+def test_robustness_then_report_fill_results_and_documents(home, tmp_path):
+    incomplete = run_train(home, "report")
+    assert (incomplete.returncode, incomplete.stderr.count("\n")) == (2, 1)
+    assert "robustness.csv" in incomplete.stderr and not (home / "results/figures/recalls.png").exists()
+    few = tmp_path / "data"
+    few.mkdir()
+    test = load_checkpoint(home / "model.pt").split["test"]
+    paths = clip_table(home / "data").set_index("clip")["path"]
+    for path in [*paths[paths.index.isin(test)][:2], *paths[~paths.index.isin(test)].tail(30)]:
+        shutil.copy(path, few)
+    for command in (("robustness", "--data", few), ("report",)):
+        result = run_train(home, *command)
+        assert result.returncode == 0, result.stderr
+    assert len(pd.read_csv(home / "results/robustness.csv")) == 16
+    card = (home / "MODEL_CARD.md").read_text(encoding="utf-8")
+    assert card != (REPOSITORY / "MODEL_CARD.md").read_text(encoding="utf-8") and "| happy |" in card
+    assert (home / "results/figures/runs/random8-split0.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (("--epochs", 0), "a training takes one epoch or more, not 0"),
+        (("--fold", 9), "a fold is a number from 0 to 4, not 9"),
+        (("--split", -1), "a split is a number from 0 to 4294967295, not -1"),
+        (("--out", "data"), "data is a folder, not a file to write"),
+        (("--results", "train.py"), "train.py"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence_before_the_first_epoch(home, arguments, sentence):
+    before = content(home)
+    result = run_train(home, *arguments)
+    assert result.returncode == 2 and result.stdout == ""
+    *warnings, last = result.stderr.splitlines()
+    assert all(line.startswith("warning: ") for line in warnings)
+    assert last.startswith("train.py: ") and sentence in last
+    assert content(home) == before
+
+
+def test_a_damaged_test_clip_is_named_before_the_first_epoch(home, tmp_path):
+    shutil.copytree(home / "data", tmp_path / "data")
+    clips = clip_table(tmp_path / "data")
+    damaged = Path(Run().parts(clips)["test"]["path"].iloc[0])
+    damaged.write_bytes(b"nothing")
+    before = content(home)
+    result = run_train(home, "--data", tmp_path / "data")
+    assert result.returncode == 2 and "epoch" not in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("train.py: ") and damaged.name in result.stderr
+    assert content(home) == before
+
+
+def test_only_what_is_as_published_has_a_published_name():
+    assert [(Run().name, Run().file), (Run(drop=("sad",)).name, Run(drop=("sad",)).file)] == [
+        (model.run, model.file) for model in PUBLISHED
+    ]
+    control = Run(shuffle_labels=True, settings=TrainingSettings(epochs=30))
+    assert control.name == "random8-split0-shuffled" and control.file is None
+    cosine = Run(drop=("sad",), settings=TrainingSettings(schedule="cosine_warm_restarts"))
+    assert cosine.name == "random7-split0-cosine_warm_restarts"
+    changed = [Run(split=1), Run(fold=0), Run(drop=("angry",)), Run(drop=("sad", "calm")), cosine, control]
+    changed += [Run(settings=replace(TrainingSettings(), seed=3)), Run(settings=TrainingSettings(epochs=1))]
+    assert not {run.name for run in changed} & {model.run for model in PUBLISHED}
+    assert len({run.name for run in changed}) == len(changed)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a process is killed in its copy")
+def test_ten_kills_while_a_run_is_written_leave_each_file_as_it_was_or_whole(model, tone_data, tmp_path):
+    clips = clip_table(tone_data)
+    run = Run(settings=TrainingSettings(epochs=1))
+    parts = run.parts(clips)
+    curves = [f"{part}_{measure}" for part in ("training", "validation") for measure in ("loss", "accuracy")]
+    history = pd.DataFrame({curve: [0.5] for curve in curves})
+    predictions = parts["test"][["clip", "emotion"]].assign(prediction="calm", **dict.fromkeys(run.labels, 0.125))
+    checkpoint = load_checkpoint(model)
+    old = Outcome(run, parts, checkpoint, history.assign(epoch=1), predictions)
+    new = Outcome(run, parts, replace(checkpoint, temperature=2.0), history.assign(epoch=2), predictions.head(9))
+    out = tmp_path / "model.pt"
+
+    def wholes(outcome: Outcome) -> dict[str, bytes]:
+        outcome.write(tmp_path / "results", out)
+        return content(tmp_path)
+
+    news, olds = wholes(new), wholes(old)
+    steps = [(Path, "replace"), (pd.DataFrame, "to_csv")]
+    for kill in range(10):
+        owner, name = steps[kill % 2]
+        pid = os.fork()
+        if pid == 0:
+            left, original = [kill // 2], getattr(owner, name)
+
+            def counted(*arguments, **options):
+                if left[0] == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                left[0] -= 1
+                return original(*arguments, **options)
+
+            setattr(owner, name, counted)
+            try:
+                new.write(tmp_path / "results", out)
+            finally:
+                os._exit(0)
+        os.waitpid(pid, 0)
+        after = content(tmp_path)
+        for path in olds:
+            assert after[path] in (olds[path], news[path]), path
+        old.write(tmp_path / "results", out)
