@@ -95,7 +95,7 @@ def test_robustness_then_report_fill_results_and_documents(home, tmp_path):
     few.mkdir()
     test = load_checkpoint(home / "model.pt").split["test"]
     paths = clip_table(home / "data").set_index("clip")["path"]
-    for path in [*paths[paths.index.isin(test)][:2], *paths[~paths.index.isin(test)].tail(30)]:
+    for path in [*paths[paths.index.isin(test)][:2], *paths[~paths.index.isin(test)][:30]]:
         shutil.copy(path, few)
     for command in (("robustness", "--data", few), ("report",)):
         result = run_train(home, *command)
@@ -170,20 +170,10 @@ def test_ten_kills_while_a_run_is_written_leave_each_file_as_it_was_or_whole(mod
         return content(tmp_path)
 
     news, olds = wholes(new), wholes(old)
-    steps = [(Path, "replace"), (pd.DataFrame, "to_csv")]
     for kill in range(10):
-        owner, name = steps[kill % 2]
         pid = os.fork()
         if pid == 0:
-            left, original = [kill // 2], getattr(owner, name)
-
-            def counted(*arguments, **options):
-                if left[0] == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                left[0] -= 1
-                return original(*arguments, **options)
-
-            setattr(owner, name, counted)
+            kill_at(kill // 2, *((Path, "replace") if kill % 2 else (pd.DataFrame, "to_csv")))
             try:
                 new.write(tmp_path / "results", out)
             finally:
@@ -192,4 +182,15 @@ def test_ten_kills_while_a_run_is_written_leave_each_file_as_it_was_or_whole(mod
         after = content(tmp_path)
         for path in olds:
             assert after[path] in (olds[path], news[path]), path
-        old.write(tmp_path / "results", out)
+
+
+def kill_at(call: int, owner, name: str) -> None:
+    """From now on the process dies when `owner.name` is called after that many calls."""
+    original, calls = getattr(owner, name), iter(range(call + 1))
+
+    def counted(*arguments, **options):
+        if next(calls) == call:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*arguments, **options)
+
+    setattr(owner, name, counted)
