@@ -68,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         COMMANDS[options.command](options)
     except KeyboardInterrupt:
-        print("\ntrain.py: stopped; nothing was written", file=sys.stderr)
+        print("\ntrain.py: stopped", file=sys.stderr)
         return 130
     except (OSError, ValueError) as error:
         print(f"train.py: {error}", file=sys.stderr)

@@ -116,8 +116,7 @@ def check_places(run: Run, results: str | Path, out: str | Path | None) -> None:
     for path in [*result_files(results, run.name).values(), *([Path(out)] if out else [])]:
         if path.is_dir():
             raise IsADirectoryError(f"{path} is a folder, not a file to write")
-        if path != out:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         part = Path(f"{path}.part")
         part.touch()
         part.unlink()
