@@ -1,0 +1,124 @@
+"""Sounds in which nobody speaks, made by code: 13 kinds, each in several variants, 3 s at 16 kHz.
+
+They measure how often speech is heard where there is none; no threshold was chosen on them.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy.signal import butter, chirp, sosfilt
+
+RATE = 16_000
+SECONDS = 3
+N_VARIANTS = 9
+_TIME = np.arange(SECONDS * RATE) / RATE
+_TIMBRES = {
+    "flute": [1, 0.1, 0.05],
+    "organ": [1, 0.5, 0.6, 0.2, 0.3],
+    "reed": [1, 0, 0.6, 0, 0.4, 0, 0.3],
+    "string": [1 / k for k in range(1, 12)],
+}
+
+
+def non_speech(seed: int = 2024) -> Iterator[tuple[str, np.ndarray]]:
+    """(name, samples (48000,) float32 with a peak of 0.5), 117 of them."""
+    for kind, make in _KINDS.items():
+        for variant in range(N_VARIANTS):
+            samples = make(np.random.default_rng([seed, *kind.encode(), variant]), variant)
+            yield f"{kind}-{variant}", (samples / np.abs(samples).max() / 2).astype(np.float32)
+
+
+def _note(frequency: float, timbre: list[float], time: np.ndarray) -> np.ndarray:
+    partials = [(k, strength) for k, strength in enumerate(timbre, 1) if k * frequency < RATE / 2]
+    return sum(strength * np.sin(2 * np.pi * k * frequency * time) for k, strength in partials)
+
+
+def _timbre(variant: int) -> list[float]:
+    return list(_TIMBRES.values())[variant % len(_TIMBRES)]
+
+
+def _tone(rng, variant):
+    return _note(rng.uniform(80, 2000), [1], _TIME) + 1e-3 * rng.normal(size=len(_TIME))
+
+
+def _chord(rng, variant):
+    root = 110 * 2 ** (rng.integers(0, 24) / 12)
+    steps = (0, 3, 7) if variant % 2 else (0, 4, 7, 12)
+    return sum(_note(root * 2 ** (step / 12), _timbre(variant), _TIME) for step in steps)
+
+
+def _melody(rng, variant):
+    samples = np.zeros(len(_TIME))
+    length = int(rng.uniform(0.15, 0.5) * RATE)
+    for start in range(0, len(samples) - length, length):
+        frequency = 220 * 2 ** (rng.choice([0, 2, 4, 5, 7, 9, 11, 12, 14]) / 12)
+        time = _TIME[:length]
+        envelope = np.minimum(time / 0.02, 1) * np.exp(-time * rng.uniform(1, 6))
+        samples[start : start + length] = envelope * _note(frequency, _timbre(variant), time)
+    return samples
+
+
+def _coloured(exponent):
+    def noise(rng, variant):
+        spectrum = np.fft.rfft(rng.normal(size=len(_TIME)))
+        frequencies = np.maximum(np.fft.rfftfreq(len(_TIME), 1 / RATE), 20)
+        return np.fft.irfft(spectrum / frequencies**exponent, len(_TIME))
+
+    return noise
+
+
+def _clicks(rng, variant):
+    samples = 1e-4 * rng.normal(size=len(_TIME))
+    for start in rng.integers(0, len(samples) - 200, size=3 * (variant + 1)):
+        samples[start : start + 200] += np.exp(-np.arange(200) / rng.uniform(3, 40)) * rng.choice([-1, 1])
+    return samples
+
+
+def _sweep(rng, variant):
+    low, high = rng.uniform(50, 300), rng.uniform(1000, 7000)
+    start, end = (low, high) if variant % 2 else (high, low)
+    return chirp(_TIME, start, SECONDS, end, method="logarithmic")
+
+
+def _band(samples, low, high):
+    return sosfilt(butter(2, (low, high), "bandpass", fs=RATE, output="sos"), samples)
+
+
+def _rain(rng, variant):
+    drops = rng.normal(size=len(_TIME)) * (rng.random(len(_TIME)) < 0.002 * (variant + 1))
+    return _band(drops, 800, 6000) + 0.02 * rng.normal(size=len(_TIME))
+
+
+def _engine(rng, variant):
+    speed = rng.uniform(25, 90) * (1 + 0.05 * np.sin(2 * np.pi * rng.uniform(0.2, 1) * _TIME))
+    phase = 2 * np.pi * np.cumsum(speed) / RATE
+    return sum(np.sin(k * phase + rng.uniform(0, 6)) / k for k in range(1, 15)) + 0.3 * rng.normal(size=len(_TIME))
+
+
+def _applause(rng, variant):
+    samples = np.zeros(len(_TIME))
+    for start in rng.integers(0, len(samples) - 800, size=40 * (variant + 1)):
+        samples[start : start + 800] += rng.normal(size=800) * np.exp(-np.arange(800) / 120)
+    return _band(samples, 600, 4000)
+
+
+def _hum(rng, variant):
+    mains = 50 if variant % 2 else 60
+    return _note(mains, [1, 0.5, 0.3, 0.1], _TIME) * 10 ** rng.uniform(-3, 0) + 0.02 * rng.normal(size=len(_TIME))
+
+
+_KINDS = {
+    "tone": _tone,
+    "chord": _chord,
+    "melody": _melody,
+    "white": _coloured(0),
+    "pink": _coloured(0.5),
+    "brown": _coloured(1),
+    "clicks": _clicks,
+    "sweep": _sweep,
+    "rain": _rain,
+    "engine": _engine,
+    "applause": _applause,
+    "hum": _hum,
+    "alternating": lambda rng, variant: _tone(rng, variant) * (np.sin(2 * np.pi * (1 + variant) * _TIME) > 0),
+}

@@ -1,0 +1,80 @@
+"""Silero VAD as it is set here: speech of real corpora stays, sounds without speech go."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import REPOSITORY
+from non_speech import RATE, non_speech
+
+from speech_emotion.audio.resampling import load_audio
+from speech_emotion.audio.windows import crop_or_pad, window_start
+from speech_emotion.corpora import emodb, ravdess
+from speech_emotion.corpora.clips import NoDataError
+from speech_emotion.inference import speech
+from speech_emotion.inference.speech import NoDetectorError, SpeechDetector
+
+
+@pytest.fixture(scope="module")
+def detector():
+    return SpeechDetector()
+
+
+@pytest.fixture(scope="module", params=[ravdess, emodb])
+def spoken(request):
+    """(about 60, 48000) windows of every emotion, song among them."""
+    try:
+        clips = request.param.clip_table(REPOSITORY / "data")
+    except NoDataError as error:
+        pytest.skip(str(error))
+    recordings = [load_audio(path, RATE) for path in clips["path"][:: len(clips) // 60]]
+    return torch.stack([crop_or_pad(x, round(window_start(x, RATE, 1.0) * RATE), 3 * RATE) for x in recordings])
+
+
+def test_sounds_without_speech_are_refused(detector):
+    names, sounds = zip(*non_speech(), strict=True)
+    heard = detector(torch.stack([torch.from_numpy(samples) for samples in sounds]), RATE)
+    assert len(names) >= 100 and sum(heard) <= 0.03 * len(names), [n for n, h in zip(names, heard, strict=True) if h]
+
+
+@pytest.mark.parametrize("snr_db", [None, 10])
+def test_speech_stays_in_silence_and_in_noise(detector, spoken, snr_db):
+    if snr_db:
+        noise = torch.randn(spoken.shape, generator=torch.Generator().manual_seed(0))
+        spoken = spoken + noise * (spoken.square().mean(1, keepdim=True) / 10 ** (snr_db / 10)).sqrt()
+    assert sum(detector(spoken, RATE)) >= 0.97 * len(spoken)
+
+
+def test_level_rate_and_neighbours_do_not_matter(detector, spoken):
+    scores = detector.scores(spoken[:4], RATE)
+    assert torch.allclose(detector.scores(spoken[:4] / 100, RATE), scores, atol=1e-3)
+    assert torch.allclose(detector.scores(spoken[2:3], RATE), scores[2:3], atol=1e-3)
+    upsampled = torch.nn.functional.interpolate(spoken[:4, None], scale_factor=3, mode="linear")[:, 0]
+    assert torch.allclose(detector.scores(upsampled, 3 * RATE), scores, atol=0.1)
+
+
+def test_half_a_second_of_speech_in_a_padded_window_is_heard(detector, spoken):
+    short = spoken.clone()
+    short[:, RATE:] = 0
+    short[:, : RATE // 2] = 0
+    assert sum(detector(short, RATE)) > 0.9 * sum(detector(spoken, RATE))
+
+
+def test_nothing_at_all_is_no_speech(detector):
+    assert detector(torch.zeros(2, 3 * RATE), RATE) == [False, False]
+
+
+def test_the_threads_of_torch_stay_and_nothing_is_said():
+    code = (
+        "import torch; torch.set_num_threads(2)\nfrom speech_emotion.inference.speech import SpeechDetector\n"
+        "SpeechDetector()(torch.zeros(1, 48000), 16000); assert torch.get_num_threads() == 2"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_without_silero_the_remedy_is_named(monkeypatch):
+    monkeypatch.setattr(speech, "find_spec", lambda name: None)
+    with pytest.raises(NoDetectorError, match="pip install -r requirements-speech.txt"):
+        SpeechDetector()
