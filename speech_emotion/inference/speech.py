@@ -57,9 +57,7 @@ class SpeechDetector:
         """(B, samples) at `sample_rate` Hz → how much of each is speech, from 0 to 1: (B,)."""
         windows = _resample(windows, sample_rate, RATE)
         windows = self.settings.peak * windows / windows.abs().amax(dim=1, keepdim=True).clamp(min=1e-9)
-        return sum(self._score(_resample(windows, *speed)) for speed in self.settings.speeds) / len(
-            self.settings.speeds
-        )
+        return torch.stack([self._score(_resample(windows, *speed)) for speed in self.settings.speeds]).mean(dim=0)
 
     def _score(self, windows: torch.Tensor) -> torch.Tensor:
         """(B, samples) at 16 kHz → the mean over the frames that hold anything but zeros, which are padding: (B,)."""
