@@ -26,6 +26,7 @@ def server(tmp_path_factory):
     pytest.importorskip("fastapi")
     with Server(tmp_path_factory.mktemp("server"), "--max-mb", "1") as server:
         yield server
+    assert list(server.folder.iterdir()) == []
 
 
 @pytest.fixture(scope="module")

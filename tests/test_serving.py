@@ -1,0 +1,318 @@
+"""The answers to programs, and what hostile clients get: a real server process, real sockets."""
+
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import CancelledError, ThreadPoolExecutor
+from contextlib import suppress
+from itertools import cycle, islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+import soundfile
+from app_server import Server
+from conftest import REPOSITORY, read_rows, run_eval
+
+pytest.importorskip("fastapi")
+
+from speech_emotion.serving.answers import Answer
+from speech_emotion.serving.page import fill_page, render, write_lines
+from speech_emotion.serving.turns import Turns
+
+EVAL_DATA = REPOSITORY / "eval_data"
+NAMES = ["bright_french.mp3", "deep_german.ogg", "even_male.flac", "fast_high_female.wav"]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with Server(tmp_path_factory.mktemp("server"), "--max-mb", 20, "--queue", 16) as server:
+        yield server
+        assert server.recordings() == []
+        assert {line.split()[0] for line in server.sockets.read_text().splitlines()} == {"socket.bind"}
+    assert list(server.folder.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def rows_of_eval(tmp_path_factory) -> dict[str, dict]:
+    """What eval.py writes for NAMES."""
+    folder = tmp_path_factory.mktemp("eval")
+    run_eval(*(EVAL_DATA / name for name in NAMES), cwd=folder)
+    return {Path(row["url"]).name: row | {"url": Path(row["url"]).name} for row in read_rows(folder / "out.csv")}
+
+
+def as_text(row: dict) -> dict[str, str]:
+    return {key: f"{value:.4f}" if isinstance(value, float) else value or "" for key, value in row.items()}
+
+
+def post(server: Server, *uploads, headers: dict | None = None, **fields) -> requests.Response:
+    """`uploads` are paths, or names with their content."""
+    named = [upload if isinstance(upload, tuple) else (upload.name, upload.read_bytes()) for upload in uploads]
+    files = [("files", upload) for upload in named]
+    return requests.post(f"{server.url}/predict", files=files, data=fields, headers=headers, timeout=300)
+
+
+def wait_until(condition) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def n_requests(server: Server) -> int:
+    return requests.get(f"{server.url}/health", timeout=60).json()["requests"]
+
+
+def begin(server: Server, n_bytes: int = 1000, path: str = "/predict") -> socket.socket:
+    """A client that sends the beginning of a form and falls silent."""
+    client = socket.create_connection(("127.0.0.1", server.port), timeout=60)
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
+    part = '--x\r\nContent-Disposition: form-data; name="files"; filename=".half"\r\n\r\n'
+    client.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n{part}".encode() + bytes(n_bytes))
+    return client
+
+
+def test_rows_are_those_of_eval_and_errors_are_rows(server, rows_of_eval):
+    large = ("large.wav", bytes(20 * 2**20 + 1))
+    broken = ("../../.broken\n.wav", b"this is not audio")
+    answer = post(server, large, *(EVAL_DATA / name for name in NAMES), broken)
+    assert answer.status_code == 200
+    first, *rows, last = answer.json()
+    assert [as_text(row) for row in rows] == [rows_of_eval[name] for name in NAMES]
+    assert first["error"] == "larger than 20 MB" and first["confidence"] is None and first["emotion"] == ""
+    assert last["url"].endswith(".wav") and "cannot read" in last["error"] and str(server.folder) not in last["error"]
+
+
+def test_the_timeline_has_the_windows_of_eval(server, tmp_path):
+    rng = np.random.default_rng(0)
+    soundfile.write(tmp_path / "long.wav", rng.normal(scale=0.1, size=10 * 16_000), 16_000)
+    run_eval("long.wav", "--timeline", "timeline.csv", "--model", REPOSITORY / "model_sad_removed.pt", cwd=tmp_path)
+    (row,) = post(server, tmp_path / "long.wav", timeline="true", model="model_sad_removed.pt").json()
+    windows = [as_text({"url": "long.wav", **window}) for window in row["timeline"]]
+    assert windows == read_rows(tmp_path / "timeline.csv") and len(windows) > 1
+
+
+@pytest.mark.parametrize(
+    "fields, sentence",
+    [
+        ({"model": "/etc/passwd"}, "there is no model '/etc/passwd'; there are "),
+        ({"timeline": "perhaps"}, "`timeline` is true or false, not 'perhaps'"),
+        ({"adapt": "true", "model": "model.pt"}, "model.pt does not adapt to recordings"),
+        ({"path": "http://localhost/a.wav"}, "there is no field 'path'"),
+    ],
+)
+def test_a_field_that_is_wrong_is_refused_with_a_sentence(server, fields, sentence):
+    answer = post(server, EVAL_DATA / NAMES[0], **fields)
+    assert answer.status_code == 422 and answer.json()["detail"].startswith(sentence)
+
+
+def test_what_was_not_uploaded_is_neither_opened_nor_fetched(server):
+    for name in (str(EVAL_DATA / NAMES[0]), f"{server.url}/health", "http://example.org/a.wav"):
+        answer = requests.post(f"{server.url}/predict", files={"files": (None, name)}, timeout=60)
+        assert answer.status_code == 422 and "there is no recording in the form" in answer.json()["detail"]
+        (row,) = post(server, (name, f"#EXTM3U\n{name}\n".encode())).json()
+        assert row["error"]
+    for path in ("/static/../page.py", "/static/%2e%2e/page.py", "/static/docs/../../main.py", "//etc/passwd"):
+        assert requests.get(server.url + path, timeout=60).status_code == 404
+
+
+def test_forms_beyond_the_limits_are_refused_with_a_sentence(server):
+    too_many = post(server, *[("a.wav", b"")] * 101)
+    assert too_many.status_code == 413 and "at most 100 recordings" in too_many.json()["detail"]
+    for field, size in (("model", 100 * 2**20), ("x" * 200_000, 1)):
+        answer = requests.post(f"{server.url}/predict", files={field: (None, bytes(size))}, timeout=60)
+        assert answer.status_code in (413, 422) and answer.json()["detail"]
+    fields = {f"field{number}": "x" for number in range(11)}
+    assert post(server, EVAL_DATA / NAMES[0], **fields).status_code == 422
+    for headers, body in (
+        ({"Content-Type": "text/plain"}, b""),
+        ({"Content-Type": "multipart/form-data"}, b""),
+        ({"Content-Type": "multipart/form-data; boundary=x"}, b"--y\r\n\r\n"),
+        (
+            {"Content-Type": "multipart/form-data; boundary=x"},
+            b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n',
+        ),
+    ):
+        answer = requests.post(f"{server.url}/predict", body, headers=headers, timeout=60)
+        assert answer.status_code == 422 and answer.json()["detail"]
+    assert server.recordings() == []
+
+
+@pytest.mark.parametrize(
+    "headers, status",
+    [
+        ({}, 200),
+        ({"Host": "127.0.0.1:1"}, 200),
+        ({"Host": "[::1]"}, 200),
+        ({"Host": "evil.example"}, 403),
+        ({"Host": "localhost.evil.example"}, 403),
+        ({"Host": "[::1"}, 403),
+        ({"Host": ""}, 403),
+        ({"Origin": "http://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://localhost:1"}, 403),
+        ({"Host": "localhost:1", "Origin": "http://localhost:1"}, 200),
+    ],
+)
+def test_foreign_hosts_and_origins_are_refused(server, headers, status):
+    answer = requests.get(f"{server.url}/health", headers=headers, timeout=60)
+    assert answer.status_code == status
+    assert "access-control-allow-origin" not in answer.headers
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_a_small_file_of_many_hours_is_refused(server, tmp_path):
+    soundfile.write(tmp_path / "hours.flac", np.zeros(4 * 3600 * 4000, np.int16), 4000)
+    (row,) = post(server, tmp_path / "hours.flac").json()
+    assert row["error"] == "longer than 10 min"
+
+
+def test_nobody_waits_behind_a_long_recording_and_it_ends_when_its_client_leaves(server, tmp_path):
+    noise = np.random.default_rng(0).normal(scale=0.1, size=9 * 60 * 8000)
+    soundfile.write(tmp_path / "long.wav", noise, 8000)
+    with ThreadPoolExecutor() as pool:
+        long = [pool.submit(post, server, tmp_path / "long.wav") for _ in range(3)]
+        wait_until(lambda: n_requests(server) == 3)
+        (row,) = post(server, EVAL_DATA / NAMES[0]).json()
+        assert row["emotion"] and not all(answer.done() for answer in long)
+        assert [answer.result().json()[0]["error"] for answer in long] == [""] * 3
+    leaving = subprocess.Popen(
+        ["curl", "-s", "-F", f"files=@{tmp_path / 'long.wav'}", f"{server.url}/predict"], stdout=subprocess.DEVNULL
+    )
+    wait_until(lambda: n_requests(server) == 1)
+    leaving.kill()
+    leaving.wait()
+    wait_until(lambda: n_requests(server) == 0)
+    assert server.recordings() == []
+
+
+def test_turns_go_round_and_cancelled_work_ends_where_it_pauses():
+    order = []
+
+    def work(name: str, n: int):
+        try:
+            for _ in range(n):
+                order.append(name)
+                yield
+            return name
+        finally:
+            order.append(f"end of {name}")
+
+    turns = Turns(workers=1)
+    started = threading.Event()
+    turns.submit(started.wait(60) and None for _ in "1")  # until all are in line
+    futures = [turns.submit(work(name, n)) for name, n in (("long", 3), ("short", 1), ("other", 1))]
+    endless = turns.submit(work("endless", 10**9))
+    started.set()
+    assert [future.result(60) for future in futures] == ["long", "short", "other"]
+    endless.cancel()
+    wait_until(lambda: "end of endless" in order)
+    with pytest.raises(CancelledError):
+        endless.result(60)
+    turns.stop()
+    without = [name for name in order if "endless" not in name]
+    assert without == ["long", "short", "other", "long", "end of short", "end of other", "long", "end of long"]
+
+
+def test_many_clients_with_equal_and_other_recordings(server, rows_of_eval):
+    """300 requests from eight clients, with broken-off ones between them: all right, flat memory, an empty folder."""
+
+    def client(number: int) -> int:
+        memory = 0
+        for i, name in enumerate(islice(cycle(NAMES), number % 2, number % 2 + 38)):
+            if i % 10 == 3:
+                begin(server).close()
+            (row,) = post(server, EVAL_DATA / name).json()
+            assert as_text(row) == rows_of_eval[name]
+            if i == 10:
+                memory = server.memory()
+        return memory
+
+    with ThreadPoolExecutor(8) as pool:
+        before = max(pool.map(client, range(8)))
+    assert server.memory() < before + 50e6
+    wait_until(lambda: n_requests(server) == 0)
+    assert server.recordings() == []
+
+
+def test_the_description_is_true(server):
+    """Schemathesis asks whatever the server's own OpenAPI description allows, and some of what it does not."""
+    command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json"]
+    options = ["--max-examples=25", "--phases=examples,coverage,fuzzing", "--seed=1", "--no-color", "--checks=all"]
+    cwd = server.folder.parent
+    result = subprocess.run([*command, *options], cwd=cwd, capture_output=True, text=True, check=False, timeout=300)
+    assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-2000:]
+
+
+def test_a_full_queue_says_so_and_silent_clients_are_hung_up_on(tmp_path):
+    with Server(tmp_path, "--queue", 1, "--timeout", 3) as server:
+        half = begin(server)
+        wait_until(lambda: n_requests(server) == 1)
+        answer = post(server, EVAL_DATA / NAMES[0])
+        assert answer.status_code == 503 and answer.json()["detail"].startswith("too many requests at once")
+        assert int(answer.headers["retry-after"]) > 0
+        assert b"408" in half.recv(1000)
+        silent = [socket.create_connection(("127.0.0.1", server.port), timeout=60) for _ in range(200)]
+        for client in silent[::2]:
+            client.sendall(b"POST /predict HTTP/1.1\r\nHost: loc")
+        for client in silent:
+            with client, suppress(ConnectionResetError):
+                assert client.recv(1000) == b""
+        assert post(server, EVAL_DATA / NAMES[0]).status_code == 200
+        assert server.recordings() == []
+
+
+def test_what_a_killed_run_leaves_goes_at_the_next_start(tmp_path):
+    with Server(tmp_path, "--model", REPOSITORY / "model.pt") as killed:
+        client = begin(killed, 500_000)
+        wait_until(killed.recordings)
+        with Server(tmp_path, "--model", REPOSITORY / "model.pt") as beside:
+            assert killed.recordings()  # who lives keeps what is its own
+            killed.process.send_signal(signal.SIGKILL)
+            killed.process.wait()
+            client.close()
+            assert beside.recordings()
+        (tmp_path / "folder" / "speech-emotion-link").symlink_to(EVAL_DATA)
+        with Server(tmp_path, "--model", REPOSITORY / "model.pt") as after:
+            (tmp_path / "folder" / "speech-emotion-link").unlink()
+            assert after.recordings() == [] and len(list(after.folder.iterdir())) == 1
+    assert list(after.folder.iterdir()) == [] and list(EVAL_DATA.iterdir())
+
+
+def test_a_token_is_asked_for_and_another_name_is_allowed(tmp_path):
+    arguments = ("--token", "s3cret-é", "--allow-host", "Speech.example", "--model", REPOSITORY / "model.pt")
+    with Server(tmp_path, *arguments) as server:
+        for given, status in ((None, 401), ("Bearer wrong", 401), ("Basic s3cret", 401)):
+            answer = post(server, EVAL_DATA / NAMES[0], headers={"Authorization": given} if given else {})
+            assert answer.status_code == status and answer.headers["www-authenticate"] == "Bearer"
+        right = {"Authorization": "Bearer s3cret-é".encode(), "Host": "speech.example"}
+        answer = post(server, EVAL_DATA / NAMES[0], headers=right | {"Origin": "https://speech.example"})
+        assert answer.status_code == 200 and answer.json()[0]["emotion"]
+        page = requests.get(server.url, timeout=60).text
+        assert '<label>Token <input id="token"' in page
+
+
+def test_nothing_of_a_checkpoint_or_a_client_is_html():
+    from string import Template
+
+    from speech_emotion.serving.limits import Limits
+
+    name = "<script>alert(1)</script>"
+    row = {"url": name, "emotion": name, "confidence": 1.0, name: 1.0, "error": ""}
+    window = {"start": 0.0, "end": 1.0, "emotion": name, "confidence": 1.0, name: 1.0}
+    assert "<script" not in render(EVAL_DATA / NAMES[0], Answer(row, [window]))
+    assert "<script" not in render(EVAL_DATA / NAMES[0], Answer(row | {"error": name}))
+    assert "<script" not in fill_page(Template("$models $token"), {name: None}, Limits(), None)
+    lines = write_lines([row | {"url": '=1\r\n"', "emotion": "sad", name: 1.0}], [name])
+    assert len(lines) == 2 and lines[1].startswith('"\'=1  """')
+
+
+def test_the_picture_of_the_description_names_no_other_server(server):
+    description = requests.get(f"{server.url}/openapi.json", timeout=60).json()
+    assert set(description["paths"]) == {"/predict", "/health"}
+    page = requests.get(f"{server.url}/docs", timeout=60).text
+    assert "http:" not in page and "https:" not in page and "//" not in page
