@@ -1,13 +1,18 @@
 """app.py as a real process, for the tests of the page and of its answers to programs."""
 
 import os
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import psutil
+import requests
 from conftest import REPOSITORY
 
+EVAL_DATA = REPOSITORY / "eval_data"
+NAMES = ["bright_french.mp3", "deep_german.ogg", "even_male.flac", "fast_high_female.wav"]
 COMMAND = [sys.executable, str(REPOSITORY / "app.py")]
 LOG_SOCKETS = """
 import os, sys
@@ -65,3 +70,34 @@ def run_app(*arguments, cwd: Path, before: str = "pass") -> subprocess.Completed
     program = f"import sys; {before}; sys.path.insert(0, '.'); import app; sys.exit(app.main(sys.argv[1:]))"
     command = [sys.executable, "-c", program, *arguments]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=300)
+
+
+def as_text(row: dict) -> dict[str, str]:
+    return {key: f"{value:.4f}" if isinstance(value, float) else value or "" for key, value in row.items()}
+
+
+def post(server: Server, *uploads, headers: dict | None = None, **fields) -> requests.Response:
+    """`uploads` are paths, or names with their content."""
+    named = [upload if isinstance(upload, tuple) else (upload.name, upload.read_bytes()) for upload in uploads]
+    files = [("files", upload) for upload in named]
+    return requests.post(f"{server.url}/predict", files=files, data=fields, headers=headers, timeout=300)
+
+
+def wait_until(condition) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def n_requests(server: Server) -> int:
+    return requests.get(f"{server.url}/health", timeout=60).json()["requests"]
+
+
+def begin(server: Server, n_bytes: int = 1000, path: str = "/predict") -> socket.socket:
+    """A client that sends the beginning of a form and falls silent."""
+    client = socket.create_connection(("127.0.0.1", server.port), timeout=60)
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
+    part = '--x\r\nContent-Disposition: form-data; name="files"; filename=".half"\r\n\r\n'
+    client.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n{part}".encode() + bytes(n_bytes))
+    return client

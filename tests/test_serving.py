@@ -1,13 +1,8 @@
 """The answers to programs, and what hostile clients get: a real server process, real sockets."""
 
-import signal
-import socket
 import subprocess
 import sys
-import threading
-import time
-from concurrent.futures import CancelledError, ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -15,17 +10,10 @@ import numpy as np
 import pytest
 import requests
 import soundfile
-from app_server import Server
+from app_server import EVAL_DATA, NAMES, Server, as_text, begin, n_requests, post, wait_until
 from conftest import REPOSITORY, read_rows, run_eval
 
 pytest.importorskip("fastapi")
-
-from speech_emotion.serving.answers import Answer
-from speech_emotion.serving.page import fill_page, render, write_lines
-from speech_emotion.serving.turns import Turns
-
-EVAL_DATA = REPOSITORY / "eval_data"
-NAMES = ["bright_french.mp3", "deep_german.ogg", "even_male.flac", "fast_high_female.wav"]
 
 
 @pytest.fixture(scope="module")
@@ -43,37 +31,6 @@ def rows_of_eval(tmp_path_factory) -> dict[str, dict]:
     folder = tmp_path_factory.mktemp("eval")
     run_eval(*(EVAL_DATA / name for name in NAMES), cwd=folder)
     return {Path(row["url"]).name: row | {"url": Path(row["url"]).name} for row in read_rows(folder / "out.csv")}
-
-
-def as_text(row: dict) -> dict[str, str]:
-    return {key: f"{value:.4f}" if isinstance(value, float) else value or "" for key, value in row.items()}
-
-
-def post(server: Server, *uploads, headers: dict | None = None, **fields) -> requests.Response:
-    """`uploads` are paths, or names with their content."""
-    named = [upload if isinstance(upload, tuple) else (upload.name, upload.read_bytes()) for upload in uploads]
-    files = [("files", upload) for upload in named]
-    return requests.post(f"{server.url}/predict", files=files, data=fields, headers=headers, timeout=300)
-
-
-def wait_until(condition) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def n_requests(server: Server) -> int:
-    return requests.get(f"{server.url}/health", timeout=60).json()["requests"]
-
-
-def begin(server: Server, n_bytes: int = 1000, path: str = "/predict") -> socket.socket:
-    """A client that sends the beginning of a form and falls silent."""
-    client = socket.create_connection(("127.0.0.1", server.port), timeout=60)
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
-    part = '--x\r\nContent-Disposition: form-data; name="files"; filename=".half"\r\n\r\n'
-    client.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n{part}".encode() + bytes(n_bytes))
-    return client
 
 
 def test_rows_are_those_of_eval_and_errors_are_rows(server, rows_of_eval):
@@ -190,34 +147,6 @@ def test_nobody_waits_behind_a_long_recording_and_it_ends_when_its_client_leaves
     assert server.recordings() == []
 
 
-def test_turns_go_round_and_cancelled_work_ends_where_it_pauses():
-    order = []
-
-    def work(name: str, n: int):
-        try:
-            for _ in range(n):
-                order.append(name)
-                yield
-            return name
-        finally:
-            order.append(f"end of {name}")
-
-    turns = Turns(workers=1)
-    started = threading.Event()
-    turns.submit(started.wait(60) and None for _ in "1")  # until all are in line
-    futures = [turns.submit(work(name, n)) for name, n in (("long", 3), ("short", 1), ("other", 1))]
-    endless = turns.submit(work("endless", 10**9))
-    started.set()
-    assert [future.result(60) for future in futures] == ["long", "short", "other"]
-    endless.cancel()
-    wait_until(lambda: "end of endless" in order)
-    with pytest.raises(CancelledError):
-        endless.result(60)
-    turns.stop()
-    without = [name for name in order if "endless" not in name]
-    assert without == ["long", "short", "other", "long", "end of short", "end of other", "long", "end of long"]
-
-
 def test_many_clients_with_equal_and_other_recordings(server, rows_of_eval):
     """300 requests from eight clients, with broken-off ones between them: all right, flat memory, an empty folder."""
 
@@ -246,69 +175,6 @@ def test_the_description_is_true(server):
     cwd = server.folder.parent
     result = subprocess.run([*command, *options], cwd=cwd, capture_output=True, text=True, check=False, timeout=300)
     assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-2000:]
-
-
-def test_a_full_queue_says_so_and_silent_clients_are_hung_up_on(tmp_path):
-    with Server(tmp_path, "--queue", 1, "--timeout", 3) as server:
-        half = begin(server)
-        wait_until(lambda: n_requests(server) == 1)
-        answer = post(server, EVAL_DATA / NAMES[0])
-        assert answer.status_code == 503 and answer.json()["detail"].startswith("too many requests at once")
-        assert int(answer.headers["retry-after"]) > 0
-        assert b"408" in half.recv(1000)
-        silent = [socket.create_connection(("127.0.0.1", server.port), timeout=60) for _ in range(200)]
-        for client in silent[::2]:
-            client.sendall(b"POST /predict HTTP/1.1\r\nHost: loc")
-        for client in silent:
-            with client, suppress(ConnectionResetError):
-                assert client.recv(1000) == b""
-        assert post(server, EVAL_DATA / NAMES[0]).status_code == 200
-        assert server.recordings() == []
-
-
-def test_what_a_killed_run_leaves_goes_at_the_next_start(tmp_path):
-    with Server(tmp_path, "--model", REPOSITORY / "model.pt") as killed:
-        client = begin(killed, 500_000)
-        wait_until(killed.recordings)
-        with Server(tmp_path, "--model", REPOSITORY / "model.pt") as beside:
-            assert killed.recordings()  # who lives keeps what is its own
-            killed.process.send_signal(signal.SIGKILL)
-            killed.process.wait()
-            client.close()
-            assert beside.recordings()
-        (tmp_path / "folder" / "speech-emotion-link").symlink_to(EVAL_DATA)
-        with Server(tmp_path, "--model", REPOSITORY / "model.pt") as after:
-            (tmp_path / "folder" / "speech-emotion-link").unlink()
-            assert after.recordings() == [] and len(list(after.folder.iterdir())) == 1
-    assert list(after.folder.iterdir()) == [] and list(EVAL_DATA.iterdir())
-
-
-def test_a_token_is_asked_for_and_another_name_is_allowed(tmp_path):
-    arguments = ("--token", "s3cret-é", "--allow-host", "Speech.example", "--model", REPOSITORY / "model.pt")
-    with Server(tmp_path, *arguments) as server:
-        for given, status in ((None, 401), ("Bearer wrong", 401), ("Basic s3cret", 401)):
-            answer = post(server, EVAL_DATA / NAMES[0], headers={"Authorization": given} if given else {})
-            assert answer.status_code == status and answer.headers["www-authenticate"] == "Bearer"
-        right = {"Authorization": "Bearer s3cret-é".encode(), "Host": "speech.example"}
-        answer = post(server, EVAL_DATA / NAMES[0], headers=right | {"Origin": "https://speech.example"})
-        assert answer.status_code == 200 and answer.json()[0]["emotion"]
-        page = requests.get(server.url, timeout=60).text
-        assert '<label>Token <input id="token"' in page
-
-
-def test_nothing_of_a_checkpoint_or_a_client_is_html():
-    from string import Template
-
-    from speech_emotion.serving.limits import Limits
-
-    name = "<script>alert(1)</script>"
-    row = {"url": name, "emotion": name, "confidence": 1.0, name: 1.0, "error": ""}
-    window = {"start": 0.0, "end": 1.0, "emotion": name, "confidence": 1.0, name: 1.0}
-    assert "<script" not in render(EVAL_DATA / NAMES[0], Answer(row, [window]))
-    assert "<script" not in render(EVAL_DATA / NAMES[0], Answer(row | {"error": name}))
-    assert "<script" not in fill_page(Template("$models $token"), {name: None}, Limits(), None)
-    lines = write_lines([row | {"url": '=1\r\n"', "emotion": "sad", name: 1.0}], [name])
-    assert len(lines) == 2 and lines[1].startswith('"\'=1  """')
 
 
 def test_the_picture_of_the_description_names_no_other_server(server):
