@@ -95,6 +95,7 @@ def classify(options: argparse.Namespace) -> int:
 
     from speech_emotion.audio.listing import find_recordings
     from speech_emotion.inference.predictor import Predictor
+    from speech_emotion.inference.rows import columns, window_columns
     from speech_emotion.inference.table import Table, check_space
 
     # A missing Ray or a picture that cannot be written is said before a long listing.
@@ -110,14 +111,15 @@ def classify(options: argparse.Namespace) -> int:
         predictor = ClusterPredictor(options.model, options.device, options.ray)
     else:
         predictor = Predictor(options.model, options.device)
-    numbers = ["emotion", "confidence", *predictor.labels]
     with ExitStack() as stack:
-        table = stack.enter_context(Table(options.out, ["url", *numbers, "error"], options.resume))
+        table = stack.enter_context(Table(options.out, columns(predictor.labels), options.resume))
         left = [path for path in recordings if path not in table]
         tables = [table]
         if options.timeline:
-            columns = ["url", "start", "end", *numbers]
-            timeline = Table(options.timeline, columns, options.resume, only=table, begun=len(left) < len(recordings))
+            of_windows = window_columns(predictor.labels)
+            timeline = Table(
+                options.timeline, of_windows, options.resume, only=table, begun=len(left) < len(recordings)
+            )
             tables.append(stack.enter_context(timeline))
         check_space(options.out, len(left))
         progress = stack.enter_context(tqdm(total=len(recordings), initial=len(recordings) - len(left), unit="file"))
@@ -133,21 +135,21 @@ def classify(options: argparse.Namespace) -> int:
 
 def summarise(options: argparse.Namespace, labels: list[str], n_others: int) -> int:
     """Print, and draw, what a finished table says; returns 1 when a recording has an error, else 0."""
-    from speech_emotion.audio.reading import printable
+    from speech_emotion.inference.rows import error_sentence
     from speech_emotion.inference.table import read_table
 
     counts, confidences, pairs, errors = Counter(), Counter(), Counter(), []
     bins = {label: [0] * CONFIDENCE_BINS for label in labels}
     for row in read_table(options.out):
-        emotion, error = row["emotion"], row["error"]
+        emotion = row["emotion"]
         counts[emotion] += 1
-        if not error:
+        if not row["error"]:
             confidence = float(row["confidence"])
             confidences[emotion] += confidence
             bins[emotion][min(int(confidence * CONFIDENCE_BINS), CONFIDENCE_BINS - 1)] += 1
             pairs[true_emotion(row["url"]), emotion] += 1
         elif len(errors) < ERRORS_SHOWN:
-            errors.append(error if error.startswith("cannot read") else f"{printable(row['url'])}: {error}")
+            errors.append(error_sentence(row))
     n_failed = counts.pop("", 0)
     print(f"{counts.total() + n_failed} recordings, {n_failed} without an emotion; the table is in {options.out}")
     if n_others:

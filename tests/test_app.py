@@ -101,7 +101,7 @@ def test_several_files_give_the_table_of_eval_and_a_broken_one_costs_its_own_row
     assert download.value.suggested_filename == "out.csv"
     assert read_rows(Path(download.value.path())) == read_rows(tmp_path / "out.csv")
     assert "3 recordings, 1 without an emotion" in page.inner_text("#summary")
-    assert page.locator(".recording").nth(1).inner_text().startswith("=broken <b>.wav: cannot read =broken <b>.wav: ")
+    assert page.locator(".recording").nth(1).inner_text().startswith("=broken <b>.wav: cannot read: ")
     assert "Traceback" not in page.content() and str(server.folder) not in page.content()
 
 

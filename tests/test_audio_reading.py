@@ -209,7 +209,7 @@ def damage_no_permission(path):
 def test_what_cannot_be_read_is_one_sentence(tmp_path, monkeypatch, damage):
     monkeypatch.chdir(tmp_path)
     damage(tmp_path / "a.wav")
-    with pytest.raises(AudioError, match="^cannot read .*a.wav: ") as error:
+    with pytest.raises(AudioError, match="^cannot read: ") as error:
         list(read_pieces(tmp_path / "a.wav"))
     assert "\n" not in str(error.value) and len(str(error.value)) < 300
 
@@ -219,6 +219,6 @@ def test_a_file_without_readable_name_is_read_and_its_error_can_be_printed(tmp_p
     Path(name).write_bytes(written("WAV"))
     assert len(load_audio(name, RATE)) == 4 * RATE
     Path(name).write_text("no longer")
-    with pytest.raises(AudioError, match="cannot read .*udcff") as error:
+    with pytest.raises(AudioError, match="^cannot read: ") as error:
         load_audio(name, RATE)
     str(error.value).encode("utf-8")

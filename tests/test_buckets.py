@@ -23,7 +23,7 @@ def test_a_bucket_gives_the_rows_of_its_files(bucket, model, tmp_path):
         result = run_eval(place + "/", "--model", model, cwd=tmp_path, env=environment)
         assert result.returncode == 1 and "4 recordings, 1 without an emotion" in result.stdout, result.stderr
         rows = read_rows(tmp_path / "out.csv")
-        assert rows[1]["error"].startswith(f"cannot read {place}/broken.wav: libsndfile")
+        assert rows[1]["error"].startswith("cannot read: libsndfile")
         tables[place] = [[row["url"].removeprefix(place), *(row[label] for label in EMOTIONS)] for row in rows]
     local, *others = tables.values()
     assert others == [local, local]

@@ -21,7 +21,7 @@ _log = logging.getLogger(__name__)
 
 
 class AudioError(ValueError):
-    """A recording that cannot be read or has nothing to classify; the message is one sentence."""
+    """A recording that cannot be read or has nothing to classify; the message says why, without its name."""
 
 
 def read_pieces(path: str | Path) -> Iterator[tuple[np.ndarray, int]]:
@@ -40,7 +40,7 @@ def read_pieces(path: str | Path) -> Iterator[tuple[np.ndarray, int]]:
                 yield samples, rate
     except (OSError, AudioError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise AudioError(f"cannot read {printable(path)}: {printable(reason).rstrip('.')}") from error
+        raise AudioError(f"cannot read: {printable(reason).rstrip('.')}") from error
 
 
 def check_samples(samples: np.ndarray, rate: int) -> None:

@@ -11,6 +11,7 @@ import torch
 from sklearn.metrics import recall_score
 
 from speech_emotion.corpora.ravdess import parse_name
+from speech_emotion.inference.rows import error_sentence, prediction_row
 
 
 def prediction_table(clips: pd.DataFrame, predictions) -> pd.DataFrame:
@@ -18,14 +19,11 @@ def prediction_table(clips: pd.DataFrame, predictions) -> pd.DataFrame:
 
     Raises ValueError when it has an error for one.
     """
-    rows = pd.DataFrame(predictions).rename(columns={"emotion": "prediction"})
-    if (failed := rows["error"] != "").any():
-        url, error = rows.loc[failed, ["url", "error"]].iloc[0]
-        raise ValueError(f"{failed.sum()} of {len(rows)} clips cannot be classified: {url}: {error}")
-    rows = rows.drop(columns=["url", "confidence", "error"])
-    rows.insert(0, "clip", list(clips["clip"]))
-    rows.insert(1, "emotion", list(clips["emotion"]))
-    return rows.sort_values("clip", ignore_index=True).round(5)
+    rows = list(predictions)
+    if failed := [row for row in rows if row["error"]]:
+        raise ValueError(f"{len(failed)} of {len(rows)} clips cannot be classified: {error_sentence(failed[0])}")
+    table = pd.DataFrame(map(prediction_row, clips["clip"], clips["emotion"], rows))
+    return table.sort_values("clip", ignore_index=True).round(5)
 
 
 def read_predictions(path: str | Path) -> pd.DataFrame:

@@ -14,6 +14,7 @@ import torch
 from speech_emotion.audio.reading import PIECE_S, AudioError, printable
 from speech_emotion.audio.resampling import stream_audio, to_mono
 from speech_emotion.audio.windows import RecordingWindows, Window
+from speech_emotion.inference.rows import Row, error_row, recording_row, window_row
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint
 
 _READ_AT_ONCE = 16  # windows of one recording, so that a long one is not held whole
@@ -71,9 +72,7 @@ class Predictor:
         self.front_end = checkpoint.network.front_end
         self.network = checkpoint.network.for_inference().to(self.device)
 
-    def predict(
-        self, paths: Iterable[str | Path], batch_size: int = 16, workers: int | None = None
-    ) -> Iterator[dict[str, str | float | None]]:
+    def predict(self, paths: Iterable[str | Path], batch_size: int = 16, workers: int | None = None) -> Iterator[Row]:
         """One row per path, in order, with the columns of out.csv: url, emotion, confidence, each label, error.
 
         A file that cannot be classified has its `error`, an empty emotion and None for the numbers. A recording
@@ -84,8 +83,8 @@ class Predictor:
 
     def predict_windows(
         self, paths: Iterable[str | Path], batch_size: int = 16, workers: int | None = None
-    ) -> Iterator[tuple[dict, list[dict]]]:
-        """As predict, with a row for each window that counts: the columns are url, start, end (s), and as above."""
+    ) -> Iterator[tuple[Row, list[Row]]]:
+        """As predict, with the rows of the windows that count, as in the timeline."""
         workers = workers or torch.get_num_threads()
         # One torch thread in each: recordings and batches run side by side, and more would only wait for each other.
         pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
@@ -101,12 +100,12 @@ class Predictor:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def predict_waveform(self, samples: np.ndarray, sample_rate: int) -> dict[str, str | float | None]:
+    def predict_waveform(self, samples: np.ndarray, sample_rate: int) -> Row:
         """The row of a recording in memory: (samples,) or (samples, channels), float, full scale at 1."""
         try:
             waveform = to_mono(samples, sample_rate, self.features.sample_rate)
         except AudioError as error:
-            return self._row("", error=str(error))
+            return error_row("", self.labels, str(error))
         pieces = waveform.split(round(PIECE_S * self.features.sample_rate))
         turns = self._in_turns(_Recording("", RecordingWindows(pieces, self.features)))
         while True:
@@ -165,7 +164,7 @@ class Predictor:
         except AudioError as error:
             recording.error = str(error)
         except Exception as error:  # whatever a file does to a library costs its own row only
-            recording.error = f"cannot read {printable(recording.path)}: {type(error).__name__}: {printable(error)}"
+            recording.error = f"cannot read: {type(error).__name__}: {printable(error)}"
         _log.debug("%s", printable(recording.path), exc_info=True)
         return []
 
@@ -174,7 +173,7 @@ class Predictor:
         inputs = [item.inputs for item in items if item.inputs is not None]
         return self.probabilities(torch.stack(inputs)).tolist() if inputs else []
 
-    def _finished(self, items: list[_Item], classified: Future) -> Iterator[tuple[dict, list[dict]]]:
+    def _finished(self, items: list[_Item], classified: Future) -> Iterator[tuple[Row, list[Row]]]:
         """The rows of the recordings that end in this batch."""
         probabilities = iter(classified.result())
         for item in items:
@@ -183,21 +182,13 @@ class Predictor:
             if item.is_last:
                 yield self._rows(item.recording)
 
-    def _rows(self, recording: _Recording) -> tuple[dict, list[dict]]:
+    def _rows(self, recording: _Recording) -> tuple[Row, list[Row]]:
+        url, labels = recording.path, self.labels
         if recording.error:
-            return self._row(recording.path, error=recording.error), []
-        seen = list(compress(recording.seen, recording.windows.counts([window for window, _ in recording.seen])))
-        timeline = []
-        for window, probabilities in seen:
-            start, end = recording.windows.span(window)
-            timeline.append(self._row(recording.path, probabilities) | {"start": start, "end": end})
-        return self._row(
-            recording.path, np.mean([probabilities for _, probabilities in seen], axis=0).tolist()
-        ), timeline
-
-    def _row(self, url: str, probabilities: list[float] | None = None, error: str = "") -> dict:
-        if probabilities is None:
-            return {"url": url, "emotion": "", "confidence": None, **dict.fromkeys(self.labels), "error": error}
-        by_label = dict(zip(self.labels, probabilities, strict=True))
-        emotion = max(by_label, key=by_label.get)
-        return {"url": url, "emotion": emotion, "confidence": by_label[emotion], **by_label, "error": error}
+            return error_row(url, labels, recording.error), []
+        counts = recording.windows.counts([window for window, _ in recording.seen])
+        timeline = [
+            window_row(url, labels, probabilities, recording.windows.span(window))
+            for window, probabilities in compress(recording.seen, counts)
+        ]
+        return recording_row(url, labels, timeline), timeline

@@ -11,7 +11,8 @@ from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what makes a spreadsheet execute a cell
+from speech_emotion.inference.rows import cell
+
 _ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}  # a name that is not UTF-8 comes back byte for byte
 _BYTES_PER_ROW = 200
 
@@ -55,7 +56,7 @@ class Table:
 
     def __contains__(self, url: str) -> bool:
         """Whether there is a row for `url` from before."""
-        return _cell(url) in self._urls
+        return cell("url", url) in self._urls
 
     def __enter__(self) -> "Table":
         return self
@@ -64,8 +65,8 @@ class Table:
         self._file.close()
 
     def write(self, rows: Iterable[dict]) -> None:
-        """Add rows: numbers with four decimals, text so that no spreadsheet executes it. OSError on a full disk."""
-        self._write([_cell(row[column]) for column in self.columns] for row in rows)
+        """Add rows. Raises OSError on a full disk."""
+        self._write([cell(column, row[column]) for column in self.columns] for row in rows)
 
     def finish(self) -> None:
         """Give the whole table its name."""
@@ -132,11 +133,3 @@ def _whole_rows(file: BinaryIO) -> Iterator[tuple[list[str], int]]:
             yield row, file.tell()
     except csv.Error:
         return
-
-
-def _cell(value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.4f}"
-    return f"'{value}" if value.startswith(_FORMULA) else value

@@ -4,8 +4,9 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from speech_emotion.audio.reading import AudioError, printable, read_pieces
+from speech_emotion.audio.reading import AudioError, read_pieces
 from speech_emotion.inference.predictor import Predictor
+from speech_emotion.inference.rows import error_row
 from speech_emotion.serving.limits import Limits
 from speech_emotion.serving.uploads import Upload
 
@@ -36,15 +37,13 @@ def answer_all(
 
 def _answer(predictor: Predictor, upload: Upload, limits: Limits) -> Generator[None, None, Answer]:
     name = upload.name or "recording"
-    nothing = {"url": name, "emotion": "", "confidence": None, **dict.fromkeys(predictor.labels)}
     if upload.is_too_large:
-        return Answer(nothing | {"error": f"larger than {limits.recording_mb} MB"})
+        return Answer(error_row(name, predictor.labels, f"larger than {limits.recording_mb} MB"))
     try:
         yield from _check_duration(upload.path, limits)
     except AudioError as error:
-        return Answer(nothing | {"error": _without_path(str(error), upload.path, name)})
+        return Answer(error_row(name, predictor.labels, str(error)))
     row, windows = yield from predictor.predict_in_turns(upload.path)
-    row["error"] = _without_path(row["error"], upload.path, name)
     return Answer(_rounded(row | {"url": name}), [_rounded(window | {"url": name}) for window in windows])
 
 
@@ -56,10 +55,6 @@ def _check_duration(path: Path, limits: Limits) -> Generator[None, None, None]:
         if seconds > 60 * limits.recording_minutes:
             raise AudioError(f"longer than {limits.recording_minutes} min")
         yield
-
-
-def _without_path(error: str, path: Path, name: str) -> str:
-    return error.replace(printable(path), printable(name))
 
 
 def _rounded(row: dict) -> dict:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from speech_emotion.evaluation.envelope import load_envelope, plot_envelope
 from speech_emotion.evaluation.plots import ORANGE, plot_timeline
+from speech_emotion.inference.rows import FIXED, columns
 from speech_emotion.inference.table import Table
 from speech_emotion.serving.answers import Answer
 from speech_emotion.serving.limits import Limits
@@ -44,7 +45,7 @@ def render(path: Path, answer: Answer) -> str:
     row = answer.row
     if row["error"]:
         return f"<p>{escape(row['url'])}: {escape(row['error'])}</p>"
-    labels = [column for column in row if column not in ("url", "emotion", "confidence", "error")]
+    labels = [column for column in row if column not in FIXED]
     bars = "".join(
         f"""<li{" class=first" if label == row["emotion"] else ""}>
             <span>{escape(label)}</span>
@@ -94,7 +95,7 @@ def draw(path: Path, windows: list[dict], labels: list[str]) -> bytes:
 def write_lines(rows: list[dict], labels: list[str]) -> list[str]:
     """The header and the lines of out.csv, as eval.py writes them."""
     with TemporaryDirectory() as folder:
-        with Table(Path(folder) / "out.csv", ["url", "emotion", "confidence", *labels, "error"]) as table:
+        with Table(Path(folder) / "out.csv", columns(labels)) as table:
             table.write([row | {"url": row["url"].replace("\r", " ").replace("\n", " ")} for row in rows])
             table.finish()
         return table.path.read_bytes().decode().splitlines(keepends=True)

@@ -1,0 +1,53 @@
+"""The one place that knows what a row is, against rows worked out by hand."""
+
+import pytest
+
+from speech_emotion.inference.rows import (
+    cell,
+    columns,
+    error_row,
+    error_sentence,
+    prediction_row,
+    recording_row,
+    value,
+    window_columns,
+    window_row,
+)
+
+LABELS = ["calm", "sad"]
+
+
+def test_a_recording_is_the_mean_of_its_windows():
+    windows = [window_row("a.wav", LABELS, [0.9, 0.1], (0.0, 3.0)), window_row("a.wav", LABELS, [0.0, 1.0], (1.5, 4.5))]
+    assert windows[0] == {
+        "url": "a.wav", "start": 0.0, "end": 3.0, "emotion": "calm", "confidence": 0.9, "calm": 0.9, "sad": 0.1,
+    }  # fmt: skip
+    row = recording_row("a.wav", LABELS, windows)
+    assert row == {"url": "a.wav", "emotion": "sad", "confidence": 0.55, "calm": 0.45, "sad": 0.55, "error": ""}
+    assert list(windows[0]) == window_columns(LABELS) and list(row) == columns(LABELS)
+    assert prediction_row("a", "calm", row) == {
+        "clip": "a", "emotion": "calm", "prediction": "sad", "calm": 0.45, "sad": 0.55,
+    }  # fmt: skip
+
+
+def test_an_error_names_its_recording_only_when_it_is_printed():
+    row = error_row("\x1b.wav", LABELS, "too short")
+    assert list(row) == columns(LABELS) and row["error"] == "too short" and row["calm"] is row["confidence"] is None
+    assert error_sentence(row) == "\\x1b.wav: too short"
+
+
+@pytest.mark.parametrize(
+    ("column", "given", "text", "back"),
+    [
+        ("url", "a,b.wav", "a,b.wav", "a,b.wav"),
+        ("url", "=1+1", "'=1+1", "'=1+1"),
+        ("url", "\udcff", "\udcff", "\\xff"),
+        ("error", "-90 dB", "'-90 dB", "'-90 dB"),
+        ("calm", 0.123456, "0.1235", 0.1235),
+        ("start", -0.5, "-0.5000", -0.5),
+        ("confidence", None, "", None),
+        ("confidence", 1, "1.0000", 1.0),
+    ],
+)
+def test_a_cell_and_what_it_says(column, given, text, back):
+    assert cell(column, given) == text and value(column, text) == back
