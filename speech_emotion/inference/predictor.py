@@ -2,9 +2,10 @@
 
 import logging
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import compress, islice
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from speech_emotion.inference.rows import Row, error_row, recording_row, window_
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint
 
 _READ_AT_ONCE = 16  # windows of one recording, so that a long one is not held whole
+
+Statistics = Callable[[str], torch.Tensor]  # a path → mean and deviation, (2, D)
 
 _log = logging.getLogger(__name__)
 
@@ -38,11 +41,15 @@ class _Recording:
 
     path: str
     windows: RecordingWindows
-    seen: list[tuple[Window, list[float]]] = field(default_factory=list)  # with the probabilities
+    seen: list[tuple[Window, list[float] | torch.Tensor]] = field(default_factory=list)  # with what was found there
     error: str = ""
 
     def __post_init__(self):
         self.unread = iter(self.windows)
+
+    def heard(self) -> list[tuple[Window, list[float] | torch.Tensor]]:
+        """Of all that were seen, those that count."""
+        return list(compress(self.seen, self.windows.counts([window for window, _ in self.seen])))
 
 
 @dataclass(frozen=True)
@@ -51,7 +58,7 @@ class _Item:
 
     recording: _Recording
     window: Window | None = None
-    inputs: torch.Tensor | None = None  # (C, T)
+    inputs: torch.Tensor | None = None  # one of the network's
     is_last: bool = False
 
 
@@ -82,23 +89,30 @@ class Predictor:
         return (row for row, _ in self.predict_windows(paths, batch_size, workers))
 
     def predict_windows(
-        self, paths: Iterable[str | Path], batch_size: int = 16, workers: int | None = None
+        self,
+        paths: Iterable[str | Path],
+        batch_size: int = 16,
+        workers: int | None = None,
+        statistics: Statistics | None = None,
     ) -> Iterator[tuple[Row, list[Row]]]:
-        """As predict, with the rows of the windows that count, as in the timeline."""
-        workers = workers or torch.get_num_threads()
-        # One torch thread in each: recordings and batches run side by side, and more would only wait for each other.
-        pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
-        running: deque[tuple[list[_Item], Future]] = deque()
-        items = self._read_ahead(paths, pool, ahead=2 * (batch_size + workers))
-        try:
-            while batch := list(islice(items, batch_size)):
-                running.append((batch, pool.submit(self._classify, batch)))
-                while running and (len(running) > workers or running[0][1].done()):
-                    yield from self._finished(*running.popleft())
-            while running:
-                yield from self._finished(*running.popleft())
-        finally:
-            pool.shutdown(cancel_futures=True)
+        """As predict, with the rows of the windows that count, as in the timeline.
+
+        `statistics` takes a path and gives what its windows are compared with. Raises ValueError for a network that
+        takes none.
+        """
+        if statistics and not self.network.takes_statistics:
+            raise ValueError("this model takes no statistics of recordings")
+        return map(self._rows, self._schedule(paths, batch_size, workers, partial(self._classify, statistics)))
+
+    def embeddings(
+        self, paths: Iterable[str | Path], batch_size: int = 16, workers: int | None = None
+    ) -> Iterator[tuple[str, torch.Tensor | AudioError]]:
+        """Each path with the embeddings of the windows that count, (windows, D), or with what is wrong with it."""
+        for recording in self._schedule(paths, batch_size, workers, self._embed):
+            if recording.error:
+                yield recording.path, AudioError(recording.error)
+            else:
+                yield recording.path, torch.stack([embedding for _, embedding in recording.heard()]).cpu()
 
     def predict_waveform(self, samples: np.ndarray, sample_rate: int) -> Row:
         """The row of a recording in memory: (samples,) or (samples, channels), float, full scale at 1."""
@@ -114,7 +128,7 @@ class Predictor:
             except StopIteration as end:
                 return end.value[0]
 
-    def predict_in_turns(self, path: str | Path) -> Generator[None, None, tuple[dict, list[dict]]]:
+    def predict_in_turns(self, path: str | Path) -> Generator[None, None, tuple[Row, list[Row]]]:
         """The row and the windows of one recording, in this thread, with a pause after every some windows.
 
         Who has several recordings to answer may go on with another one there, or close this one.
@@ -122,17 +136,39 @@ class Predictor:
         pieces = stream_audio(path, self.features.sample_rate)
         return self._in_turns(_Recording(str(path), RecordingWindows(pieces, self.features)))
 
-    def _in_turns(self, recording: _Recording) -> Generator[None, None, tuple[dict, list[dict]]]:
+    def _in_turns(self, recording: _Recording) -> Generator[None, None, tuple[Row, list[Row]]]:
         while items := self._read(recording):
-            recording.seen += zip([item.window for item in items], self._classify(items), strict=True)
+            recording.seen += zip([item.window for item in items], self._classify(None, items), strict=True)
             yield
         return self._rows(recording)
 
     @torch.inference_mode()
     def probabilities(self, inputs: torch.Tensor) -> torch.Tensor:
-        """(B, C, T) → (B, classes)."""
-        logits = self.network(inputs.to(self.device))
-        return (logits / self.temperature).softmax(dim=1).cpu()
+        """What the front end made, (B, ...) → (B, classes)."""
+        return self._probabilities(self.network.embed(inputs.to(self.device)))
+
+    def _probabilities(self, embedding: torch.Tensor, statistics: torch.Tensor | None = None) -> torch.Tensor:
+        """(B, D), and (B, 2, D) for networks that take them → (B, classes)."""
+        return (self.network.classify(embedding, statistics) / self.temperature).softmax(dim=1).cpu()
+
+    def _schedule(
+        self, paths: Iterable[str | Path], batch_size: int, workers: int | None, work: Callable[[list[_Item]], list]
+    ) -> Iterator[_Recording]:
+        """Each recording, in order, when `work` has done all its windows; it does those of a batch at once."""
+        workers = workers or torch.get_num_threads()
+        # One torch thread in each: recordings and batches run side by side, and more would only wait for each other.
+        pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+        running: deque[tuple[list[_Item], Future]] = deque()
+        items = self._read_ahead(paths, pool, ahead=2 * (batch_size + workers))
+        try:
+            while batch := list(islice(items, batch_size)):
+                running.append((batch, pool.submit(work, batch)))
+                while running and (len(running) > workers or running[0][1].done()):
+                    yield from self._finished(*running.popleft())
+            while running:
+                yield from self._finished(*running.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def _read_ahead(self, paths: Iterable[str | Path], pool: ThreadPoolExecutor, ahead: int) -> Iterator[_Item]:
         """The windows of all recordings in order, while the pool reads `ahead` recordings further on."""
@@ -168,27 +204,35 @@ class Predictor:
         _log.debug("%s", printable(recording.path), exc_info=True)
         return []
 
-    def _classify(self, items: list[_Item]) -> list[list[float]]:
-        """The probabilities of each item that has a window."""
-        inputs = [item.inputs for item in items if item.inputs is not None]
-        return self.probabilities(torch.stack(inputs)).tolist() if inputs else []
+    @torch.inference_mode()
+    def _embed(self, items: list[_Item]) -> list[torch.Tensor]:
+        """The embedding of each item that has a window: (D,)."""
+        inputs = [item.inputs for item in items if item.window]
+        return list(self.network.embed(torch.stack(inputs).to(self.device))) if inputs else []
 
-    def _finished(self, items: list[_Item], classified: Future) -> Iterator[tuple[Row, list[Row]]]:
-        """The rows of the recordings that end in this batch."""
-        probabilities = iter(classified.result())
+    @torch.inference_mode()
+    def _classify(self, statistics: Statistics | None, items: list[_Item]) -> list[list[float]]:
+        """The probabilities of each item that has a window."""
+        if not (embeddings := self._embed(items)):
+            return []
+        given = [statistics(item.recording.path) for item in items if item.window] if statistics else None
+        return self._probabilities(torch.stack(embeddings), given and torch.stack(given).to(self.device)).tolist()
+
+    def _finished(self, items: list[_Item], done: Future) -> Iterator[_Recording]:
+        """The recordings that end in this batch."""
+        results = iter(done.result())
         for item in items:
-            if item.window is not None:
-                item.recording.seen.append((item.window, next(probabilities)))
+            if item.window:
+                item.recording.seen.append((item.window, next(results)))
             if item.is_last:
-                yield self._rows(item.recording)
+                yield item.recording
 
     def _rows(self, recording: _Recording) -> tuple[Row, list[Row]]:
         url, labels = recording.path, self.labels
         if recording.error:
             return error_row(url, labels, recording.error), []
-        counts = recording.windows.counts([window for window, _ in recording.seen])
         timeline = [
             window_row(url, labels, probabilities, recording.windows.span(window))
-            for window, probabilities in compress(recording.seen, counts)
+            for window, probabilities in recording.heard()
         ]
         return recording_row(url, labels, timeline), timeline

@@ -1,0 +1,71 @@
+"""What Predictor asks of a network, with one so small that its answers can be worked out by hand."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from torch import nn
+
+from speech_emotion.audio.reading import AudioError
+from speech_emotion.audio.windows import WindowSettings
+from speech_emotion.inference.predictor import Predictor
+from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint
+
+
+class Loudness(nn.Module):
+    """Embeds a window as (its loudest sample, 1); calls it loud by how far that lies above the mean."""
+
+    features = WindowSettings(sample_rate=16_000, window_start_s=0.0, window_s=1.0)
+    takes_statistics = True
+
+    def front_end(self, samples: torch.Tensor) -> torch.Tensor:
+        return samples.abs().amax(dim=1, keepdim=True)
+
+    def embed(self, inputs: torch.Tensor) -> torch.Tensor:
+        return torch.cat([inputs, torch.ones_like(inputs)], dim=1)
+
+    def classify(self, embedding: torch.Tensor, statistics: torch.Tensor | None = None) -> torch.Tensor:
+        if statistics is not None:
+            embedding = (embedding - statistics[:, 0]) / statistics[:, 1]
+        return torch.stack([embedding[:, 0], torch.zeros(len(embedding))], dim=1)
+
+    def for_inference(self) -> "Loudness":
+        return self
+
+
+@pytest.fixture
+def paths(tmp_path) -> list[str]:
+    """A second at a peak of 0.5, three at 0.25, and what is no recording."""
+    for name, seconds, peak in (("a", 1, 0.5), ("b", 3, 0.25)):
+        tone = peak * np.sin(np.pi / 2 * np.arange(seconds * 16_000))
+        soundfile.write(tmp_path / f"{name}.wav", tone, 16_000, subtype="FLOAT")
+    (tmp_path / "c.wav").write_text("this is not audio")
+    return [str(tmp_path / f"{name}.wav") for name in "abc"]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 16])
+def test_any_network_with_the_methods_is_classified_with_its_statistics(paths, batch_size):
+    predictor = Predictor(Checkpoint(Loudness(), ["loud", "soft"]), "cpu")
+    asked = {paths[0]: torch.tensor([[0.5, 1.0], [1.0, 1.0]]), paths[1]: torch.tensor([[0.0, 1.0], [0.25, 1.0]])}
+    plain = [row["loud"] for row in predictor.predict(paths, batch_size)]
+    adapted = [row["loud"] for row, _ in predictor.predict_windows(paths, batch_size, statistics=asked.__getitem__)]
+    # The logits are (peak, 0), and with statistics ((peak - mean) / deviation, 0): 0.5 and 0.25, then 0 and 1.
+    assert plain[:2] == pytest.approx([1 / (1 + np.exp(-0.5)), 1 / (1 + np.exp(-0.25))], abs=1e-3)
+    assert adapted[:2] == pytest.approx([0.5, 1 / (1 + np.exp(-1))], abs=1e-3)
+    assert plain[2] is adapted[2] is None
+
+
+def test_embeddings_come_in_order_a_row_for_each_window(paths):
+    predictor = Predictor(Checkpoint(Loudness(), ["loud", "soft"]), "cpu")
+    found = dict(predictor.embeddings([*paths, paths[0]], batch_size=2))
+    assert list(found) == paths
+    assert found[paths[0]].numpy() == pytest.approx(np.array([[0.5, 1]]), abs=1e-3)
+    (_, windows) = next(predictor.predict_windows(paths[1:2]))
+    assert len(windows) > 1 and found[paths[1]].shape == (len(windows), 2)
+    assert isinstance(found[paths[2]], AudioError) and str(found[paths[2]]).startswith("cannot read: ")
+
+
+def test_a_network_without_statistics_refuses_them_at_once(model):
+    predictor = Predictor(load_checkpoint(model), "cpu")
+    with pytest.raises(ValueError, match="takes no statistics"):
+        predictor.predict_windows([], statistics=lambda path: None)
