@@ -11,7 +11,8 @@ from conftest import REPOSITORY
 from speech_emotion.audio.reading import AudioError
 from speech_emotion.audio.resampling import load_audio, stream_audio
 from speech_emotion.audio.windows import RecordingWindows, crop_or_pad, find_onset, recording_window, window_start
-from speech_emotion.corpora.ravdess import NoDataError, clip_table
+from speech_emotion.corpora.clips import NoDataError
+from speech_emotion.corpora.ravdess import clip_table
 from speech_emotion.models.mfcc import MFCC, FeatureSettings
 
 RATE = 48_000

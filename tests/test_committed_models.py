@@ -7,7 +7,8 @@ import sys
 import pytest
 from conftest import REPOSITORY
 
-from speech_emotion.corpora.ravdess import EMOTIONS, NoDataError, check_table, clip_table
+from speech_emotion.corpora.clips import NoDataError
+from speech_emotion.corpora.ravdess import EMOTIONS, check_table, clip_table
 from speech_emotion.corpora.splits import stratified_split
 from speech_emotion.evaluation.metrics import accuracy, read_predictions
 from speech_emotion.models.checkpoint import load_checkpoint

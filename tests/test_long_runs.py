@@ -11,7 +11,8 @@ import pytest
 import soundfile
 from conftest import REPOSITORY, eval_command, read_rows, run_eval, wait_for_rows
 
-from speech_emotion.corpora.ravdess import NoDataError, clip_table
+from speech_emotion.corpora.clips import NoDataError
+from speech_emotion.corpora.ravdess import clip_table
 from speech_emotion.inference.table import Table, read_table
 
 ONE_BY_ONE = ("--batch-size", 1, "--workers", 1, "--timeline", "timeline.csv")
