@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import soundfile
 
 from speech_emotion.audio.buckets import fetched, is_url
+from speech_emotion.audio.decoders import DECODERS, Unreadable, reason
+from speech_emotion.audio.isolation import DecoderLost, isolated
 
 PIECE_S = 30.0
 SAMPLE_RATES = (4_000, 384_000)  # Hz; a header that says anything else is damaged
-_BLOCK = 2**18  # values decoded at once, all channels together
 _LOUDEST = 1e9  # of full scale; the square of anything beyond it leaves float32
 
 _log = logging.getLogger(__name__)
@@ -72,48 +72,31 @@ def _open_without_waiting(path: str, flags: int) -> int:
 def _decode(file: BinaryIO) -> Iterator[tuple[np.ndarray, int]]:
     """Blocks (samples, channels) with their rate, by the first reader that gets any out of `file`."""
     reasons = []
-    for name, blocks in (("libsndfile", _soundfile_blocks), ("FFmpeg", _ffmpeg_blocks)):
+    for name in DECODERS:
         decoded = False
         try:
-            file.seek(0)
-            for samples, rate in blocks(file):
+            for samples, rate in _blocks(name, file):
                 decoded = decoded or len(samples) > 0
                 yield samples, rate
+        except DecoderLost as error:
+            raise AudioError(str(error)) from error
         except Exception as error:  # on damaged files the decoders and their bindings raise anything
             _log.debug("%s on %s", name, printable(file.name), exc_info=True)
-            reasons.append(f"{name}: {_reason(error)}")
+            reasons.append(f"{name}: {reason(error)}")
         if decoded:
             return
     raise AudioError("; ".join(reasons) or "it holds no samples")
 
 
-def _soundfile_blocks(file: BinaryIO) -> Iterator[tuple[np.ndarray, int]]:
-    # By its descriptor: libsndfile then needs no name, which might not be UTF-8.
-    with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
-        frames = max(1, _BLOCK // sound.channels)
-        while len(samples := sound.read(frames, dtype="float32", always_2d=True)):
-            yield samples, sound.samplerate
-
-
-def _ffmpeg_blocks(file: BinaryIO) -> Iterator[tuple[np.ndarray, int]]:
-    import av  # not paid for by those who have WAV or FLAC
-
-    # A playlist under an audio name must not make FFmpeg open other files, or the network.
-    no_protocols = {"protocol_whitelist": "none"}
-    with av.open(file, metadata_errors="ignore", container_options=no_protocols) as container:
-        if not container.streams.audio:
-            raise AudioError("it has no sound track")
-        if container.streams.audio[0].codec_context is None:  # PyAV crashes the process when it decodes without one
-            raise AudioError("the codec of its sound track is unknown")
-        to_float = av.AudioResampler("fltp")
-        for packet in container.demux(audio=0):
-            try:
-                frames = packet.decode()
-            except av.InvalidDataError:
-                continue  # one damaged packet does not end the recording
-            for frame in frames:
-                for part in to_float.resample(frame):
-                    yield part.to_ndarray().T, part.sample_rate
+def _blocks(name: str, file: BinaryIO) -> Iterator[tuple[np.ndarray, int]]:
+    """FFmpeg has a process of its own. So has libsndfile where it may be MP3, as libmpg123 writes to stderr."""
+    file.seek(0)
+    start = os.read(file.fileno(), 3)
+    os.lseek(file.fileno(), 0, os.SEEK_SET)
+    if name == "libsndfile" and start[:2] == b"\xf0\x7e":
+        raise Unreadable("MIDI sample dumps are left to FFmpeg")  # it prints thousands of lines on damaged ones
+    is_mpeg = start == b"ID3" or (start[:1] == b"\xff" and start[1:2] >= b"\xe0")
+    return isolated(name, file) if name == "FFmpeg" or is_mpeg else DECODERS[name](file)
 
 
 def _pieces(blocks: Iterator[tuple[np.ndarray, int]]) -> Iterator[tuple[np.ndarray, int]]:
@@ -131,8 +114,3 @@ def _pieces(blocks: Iterator[tuple[np.ndarray, int]]) -> Iterator[tuple[np.ndarr
             waiting, n_waiting = [joined[whole:]], n_waiting - whole
     if n_waiting:
         yield np.concatenate(waiting) if len(waiting) > 1 else waiting[0], rate
-
-
-def _reason(error: Exception) -> str:
-    text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)
-    return text.rstrip(".") or type(error).__name__

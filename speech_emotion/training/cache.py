@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from speech_emotion.audio import reading, resampling, windows
+from speech_emotion.audio import decoders, reading, resampling, windows
 from speech_emotion.audio.reading import AudioError
 from speech_emotion.audio.resampling import load_audio
 from speech_emotion.audio.windows import recording_window
@@ -60,5 +60,7 @@ def _compute(clips: pd.DataFrame, features: FeatureSettings, margin_s: float) ->
 
 def _digest(clips: pd.DataFrame, features: FeatureSettings, margin_s: float) -> str:
     files = [(clip, os.stat(path).st_size, os.stat(path).st_mtime_ns) for clip, path in clips[["clip", "path"]].values]
-    code = [Path(module.__file__).read_text(encoding="utf-8") for module in (reading, resampling, windows, mfcc)]
+    code = [
+        Path(module.__file__).read_text(encoding="utf-8") for module in (decoders, reading, resampling, windows, mfcc)
+    ]
     return hashlib.sha256(json.dumps([asdict(features), margin_s, files, code]).encode()).hexdigest()[:16]

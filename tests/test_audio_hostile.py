@@ -1,0 +1,173 @@
+"""What a file does to a decoder stays in the decoder's process, and that ends with ours."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import hostile
+import numpy as np
+import pytest
+from conftest import REPOSITORY
+from test_audio_reading import encode
+
+from speech_emotion.audio import decoders, isolation
+from speech_emotion.audio.reading import AudioError, read_pieces
+
+READ = """
+import resource, sys
+from speech_emotion.audio import isolation
+from speech_emotion.audio.reading import AudioError, read_pieces
+try:
+    print(sum(len(samples) for samples, _ in read_pieces(sys.argv[1])))
+except AudioError as error:
+    print(error)
+for process in isolation._idle["FFmpeg"]:
+    process.end()
+print(max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+"""
+
+
+def run_python(code: str, *arguments) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.fixture
+def fresh():
+    """No process from another test, with other limits."""
+
+    def end_all():
+        for processes in isolation._idle.values():
+            while processes:
+                processes.pop().end()
+
+    end_all()
+    yield
+    end_all()
+
+
+@pytest.fixture(scope="module")
+def m4a(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("sound") / "a.m4a"
+    encode(path, "ipod", "aac", 16_000)
+    return path
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_the_process_gives_the_samples_that_the_library_gives(m4a):
+    with m4a.open("rb") as file:
+        expected = np.concatenate([samples[:, 0] for samples, _ in decoders.ffmpeg(file)])
+    assert np.array_equal(np.concatenate([samples for samples, _ in read_pieces(m4a)]), expected)
+
+
+def test_a_file_that_asks_for_gigabytes_costs_less_than_two(tmp_path):
+    hostile.many_samples(tmp_path / "a.m4a")
+    assert (tmp_path / "a.m4a").stat().st_size < 600
+    *said, peak = run_python(READ, tmp_path / "a.m4a").stdout.splitlines()
+    assert said[0].startswith(f"cannot read {tmp_path}/a.m4a: ") and int(peak) * 1024 < 2e9
+
+
+def test_a_hang_is_one_error_and_the_next_file_is_read(tmp_path, m4a, fresh, monkeypatch):
+    monkeypatch.setattr(isolation, "PATIENCE_S", 2)
+    encode(tmp_path / "sound.mkv", "matroska", "aac", 16_000)
+    hostile.endless(tmp_path / "a.mkv", (tmp_path / "sound.mkv").read_bytes())
+    with pytest.raises(AudioError, match="a.mkv: FFmpeg found no sound in 2 s"):
+        list(read_pieces(tmp_path / "a.mkv"))
+    assert list(read_pieces(m4a))
+
+
+def test_a_crash_is_one_error_and_the_next_file_is_read(m4a, fresh, monkeypatch):
+    real = isolation._Process.receive
+
+    def killed(process):
+        message = real(process)
+        os.kill(process.process.pid, signal.SIGSEGV)
+        process.process.wait()
+        process.answers.read()  # what it had sent
+        return message
+
+    monkeypatch.setattr(isolation._Process, "receive", killed)
+    with pytest.raises(AudioError, match=r"a.m4a: FFmpeg crashed$"):
+        list(read_pieces(m4a))
+    monkeypatch.undo()
+    assert list(read_pieces(m4a))
+
+
+def test_a_process_that_was_killed_while_it_waited_is_replaced(m4a, fresh):
+    list(read_pieces(m4a))
+    (process,) = isolation._idle["FFmpeg"]
+    process.process.kill()
+    process.process.wait()
+    assert list(read_pieces(m4a))
+
+
+def test_threads_have_a_process_each_and_no_more_stay_than_cores(m4a, fresh):
+    with ThreadPoolExecutor(8) as readers:
+        lengths = list(readers.map(lambda path: sum(len(samples) for samples, _ in read_pieces(path)), [m4a] * 40))
+    assert len(set(lengths)) == 1 and 1 <= len(isolation._idle["FFmpeg"]) <= os.cpu_count()
+
+
+@pytest.mark.parametrize("half_read", [False, True])
+@pytest.mark.parametrize("end", ["pass", "os.kill(os.getpid(), 9)"])
+def test_the_process_ends_with_ours(m4a, end, half_read):
+    code = f"""
+import os, sys
+from speech_emotion.audio import isolation
+from speech_emotion.audio.isolation import isolated
+take = isolation._take
+def noted(name):
+    process = take(name)
+    print(process.process.pid, flush=True)
+    return process
+isolation._take = noted
+blocks = isolated("FFmpeg", open(sys.argv[1], "rb"))
+next(blocks) if {half_read} else list(blocks)
+{end}
+"""
+    pid = int(run_python(code, m4a).stdout)
+    deadline = time.monotonic() + 20
+    while alive(pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_a_decoder_can_open_neither_a_file_nor_a_connection():
+    code = """
+import os, socket, sys
+sys.path.insert(0, "speech_emotion/audio")
+import decoders
+decoders._limit(2**31)
+with open(os.dup(0), "rb"):
+    for attempt in (lambda: open("README.md"), socket.socket):
+        try:
+            print(attempt())
+        except OSError as error:
+            print(error.strerror)
+"""
+    assert run_python(code).stdout == "Too many open files\n" * 2
+
+
+def test_nothing_that_a_library_prints_reaches_the_terminal(tmp_path):
+    hostile.damaged_mp3(tmp_path / "a.mp3")
+    (tmp_path / "a.sds").write_bytes(b"\xf0\x7e\x00\x01" + np.random.default_rng(0).bytes(50_000))
+    for name in ("a.mp3", "a.sds"):
+        result = run_python(READ, tmp_path / name)
+        assert result.stderr == "" and result.stdout.count("\n") == 2, name
+
+
+@pytest.mark.parametrize("error", [
+    TypeError("expected bytes, NoneType found"), OSError(-5, "Error number -5 occurred"),
+    OSError(1, "File does not exist or is not a regular file (possibly a pipe?)."),
+])  # fmt: skip
+def test_what_a_library_does_not_know_becomes_a_sentence(error):
+    assert decoders.reason(error) == "it is damaged"
