@@ -10,7 +10,14 @@ from conftest import REPOSITORY
 
 from speech_emotion.audio.reading import AudioError
 from speech_emotion.audio.resampling import load_audio, stream_audio
-from speech_emotion.audio.windows import RecordingWindows, crop_or_pad, find_onset, recording_window, window_start
+from speech_emotion.audio.windows import (
+    RecordingWindows,
+    WindowSettings,
+    crop_or_pad,
+    find_onset,
+    recording_window,
+    window_start,
+)
 from speech_emotion.corpora.clips import NoDataError
 from speech_emotion.corpora.ravdess import clip_table
 from speech_emotion.models.mfcc import MFCC, FeatureSettings
@@ -104,6 +111,37 @@ def test_the_first_window_counts_where_only_a_click_before_it_is_loud():
     waveform = sound((0.5, 0), (4, 1e-3))
     waveform[:480] = 1
     assert len(counted(waveform)) == 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_windows_that_count_are_those_of_all_frames_at_once(seed):
+    rng = np.random.default_rng(seed)
+    levels = 10 ** rng.uniform(-3.5, -0.5, size=rng.integers(10, 150))
+    waveform = sound(*((0.4, level) for level in levels))
+    windows = RecordingWindows(waveform.split(round(rng.uniform(0.05, 30) * RATE)), SETTINGS)
+    seen = [window for window, _ in windows]
+    energy = waveform[: len(waveform) // 480 * 480].view(-1, 480).square().mean(dim=1).numpy()
+    threshold = 10**-3.5 * energy.max()
+    end = 480 * (np.flatnonzero(energy >= threshold)[-1] + 1)
+    expected = [w.level >= threshold and (w is seen[0] or w.start + 3 * RATE <= end) for w in seen]
+    assert windows.counts(seen) == (expected if any(expected) else [True] + [False] * (len(seen) - 1))
+
+
+def test_hours_of_silence_cost_as_much_as_they_are_long(monkeypatch):
+    copied, concatenate = [], torch.cat
+
+    def counting(tensors):
+        copied.append(sum(map(len, tensors)))
+        return concatenate(tensors)
+
+    monkeypatch.setattr(torch, "cat", counting)
+    piece, n_pieces = torch.zeros(30 * 1000), 600
+    windows = RecordingWindows((piece for _ in range(n_pieces)), WindowSettings(sample_rate=1000))
+    with pytest.raises(AudioError, match="^silent$"):
+        list(windows)
+    assert sum(copied) < 3 * n_pieces * len(piece)
+    kept = [tensor for value in vars(windows).values() if isinstance(value, tuple) for tensor in value]
+    assert sum(map(len, kept)) < 100
 
 
 @pytest.mark.parametrize("error, waveform", [

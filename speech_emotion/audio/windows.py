@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
 from speech_emotion.audio.reading import AudioError
 
@@ -103,7 +104,8 @@ class RecordingWindows:
         self._pieces = pieces
         self._settings = settings
         self._frame = int(_FRAME_S * settings.sample_rate)
-        self._energy = torch.empty(0)  # mean square of each frame
+        self._n_frames, self._loudest = 0, 0.0  # measured so far
+        self._late = torch.empty(0), torch.empty(0, dtype=torch.int64)  # energies and numbers of frames: see _measure
         self.n_samples = 0  # read so far
 
     def __iter__(self) -> Iterator[tuple[Window, torch.Tensor]]:
@@ -114,35 +116,32 @@ class RecordingWindows:
         length = self._settings.window_samples
         buffer, offset = torch.empty(0), 0  # `offset` is where in the recording the buffer begins
         first = start = None
-        loudest = 0.0
         for piece in self._pieces:
             buffer = torch.cat([buffer, piece]) if len(buffer) else piece
             self.n_samples += len(piece)
-            measured = len(self._energy) * self._frame
-            energy = frame_energy(buffer[measured - offset :], self._settings.sample_rate)
-            self._energy = torch.cat([self._energy, energy])
-            loudest = float(self._energy.max()) if len(self._energy) else 0.0
+            self._measure(buffer[self._n_frames * self._frame - offset :])
             if first is None:
                 seconds = window_start(piece, self._settings.sample_rate, self._settings.window_start_s)
                 first = start = round(seconds * self._settings.sample_rate)
             while start + length <= self.n_samples:
                 window, samples = self._window(buffer, start, offset)
-                if start == first or window.level >= max(_SILENT, _HEARD * loudest):
+                if start == first or window.level >= max(_SILENT, _HEARD * self._loudest):
                     yield window, samples
                 start += length // 2
-            keep = max(offset, min(start, len(self._energy) * self._frame))
+            keep = max(offset, min(start, self._n_frames * self._frame))
             buffer, offset = buffer[keep - offset :], keep
         if self.n_samples < _SHORTEST_S * self._settings.sample_rate:
             raise AudioError("too short")
-        if loudest < _SILENT:
+        if self._loudest < _SILENT:
             raise AudioError("silent")
         if start == first:
             yield self._window(buffer, start, offset)
 
     def counts(self, windows: list[Window]) -> list[bool]:
         """Which of all its windows are heard; the first counts where no other does."""
-        threshold = _HEARD * float(self._energy.max())
-        end = (int((self._energy >= threshold).nonzero().max()) + 1) * self._frame
+        threshold = _HEARD * self._loudest
+        energies, frames = self._late
+        end = (int(frames[energies >= threshold][-1]) + 1) * self._frame
         length = self._settings.window_samples
         heard = [
             window.level >= threshold and (window is windows[0] or window.start + length <= end) for window in windows
@@ -153,6 +152,19 @@ class RecordingWindows:
         """Start and end of a window in seconds, as far as the recording reaches."""
         end = min(window.start + self._settings.window_samples, self.n_samples)
         return max(window.start, 0) / self._settings.sample_rate, end / self._settings.sample_rate
+
+    def _measure(self, samples: torch.Tensor) -> None:
+        """Of all frames keep those that are heard and louder than all that follow: the last one heard is of them."""
+        energy = frame_energy(samples, self._settings.sample_rate)
+        if not len(energy):
+            return
+        self._loudest = max(self._loudest, float(energy.max()))
+        frames = torch.arange(self._n_frames, self._n_frames + len(energy))
+        self._n_frames += len(energy)
+        energies, frames = torch.cat([self._late[0], energy]), torch.cat([self._late[1], frames])
+        following = F.pad(energies.flip(0).cummax(0).values.flip(0)[1:], (0, 1), value=-1.0)
+        late = (energies > following) & (energies >= _HEARD * self._loudest)
+        self._late = energies[late], frames[late]
 
     def _window(self, buffer: torch.Tensor, start: int, offset: int) -> tuple[Window, torch.Tensor]:
         samples = crop_or_pad(buffer, start - offset, self._settings.window_samples)
