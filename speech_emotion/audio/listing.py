@@ -26,15 +26,7 @@ def find_recordings(paths: Iterable[str | Path]) -> tuple[list[str], int]:
     """
     recordings: dict[str, None] = {}  # ordered, each once
     n_others = 0
-    visited: set[tuple[int, int]] = set()
-
-    def cannot_list(error: OSError) -> None:
-        recordings[error.filename] = None
-
-    def is_new(folder: str) -> bool:
-        status = os.stat(folder)
-        identity = status.st_dev, status.st_ino
-        return identity not in visited and not visited.add(identity)
+    visited: set[tuple] = set()
 
     for path in map(os.fspath, paths):
         if is_url(path):
@@ -43,21 +35,59 @@ def find_recordings(paths: Iterable[str | Path]) -> tuple[list[str], int]:
             recordings.update(dict.fromkeys(audio))
             n_others += len(files) - len(audio)
         elif os.path.isdir(path):
-            is_new(path)
-            for folder, subfolders, files in os.walk(path, onerror=cannot_list, followlinks=True):
-                subfolders[:] = [
-                    name for name in sorted(subfolders) if name[0] != "." and is_new(os.path.join(folder, name))
-                ]
-                audio = [name for name in sorted(files) if _is_audio(name)]
-                recordings.update(dict.fromkeys(os.path.join(folder, name) for name in audio))
-                n_others += len(files) - len(audio)
-        elif os.path.lexists(path):
+            below, others = _walk(path, visited)
+            recordings.update(dict.fromkeys(below))
+            n_others += others
+        elif _exists(path):
             recordings[path] = None
         else:
             raise FileNotFoundError(f"there is no file or folder {path}")
     if not recordings:
         raise FileNotFoundError(f"there is no audio file in {', '.join(map(os.fspath, paths))}")
     return list(recordings), n_others
+
+
+def _walk(path: str, visited: set[tuple]) -> tuple[list[str], int]:
+    """As find_recordings, for one folder; os.walk recurses in Python 3.11, and knows no path that is too long."""
+    recordings, n_others, folders = [], 0, [path]
+    visited.add(_identity(path))
+    while folders:
+        folder = folders.pop()
+        subfolders = []
+        try:
+            with os.scandir(folder) as entries:
+                for entry in sorted(entries, key=lambda entry: entry.name):
+                    if not entry.is_dir():
+                        is_audio = _is_audio(entry.name)
+                        n_others += not is_audio
+                        recordings += [entry.path] * is_audio
+                    elif entry.name[0] != "." and (identity := _identity(entry.path)) not in visited:
+                        visited.add(identity)
+                        subfolders.append(entry.path)
+        except OSError:
+            recordings.append(folder)
+        folders += reversed(subfolders)
+    return recordings, n_others
+
+
+def _identity(folder: str) -> tuple:
+    """What a folder is under every name; its name, where that is all that can be known."""
+    try:
+        status = os.stat(folder)
+    except OSError:
+        return (folder,)
+    return status.st_dev, status.st_ino
+
+
+def _exists(path: str) -> bool:
+    """Or may do so: the row of one that cannot be looked at says why."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError):
+        return True
+    return True
 
 
 def _is_audio(name: str) -> bool:
