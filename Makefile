@@ -26,11 +26,16 @@ data: $(VENV)/installed  ## download RAVDESS into data/
 train: $(VENV)/installed  ## both checkpoints, from data/
 	$(RUN) train.py
 	$(RUN) train.py --drop sad
+	$(RUN) train.py --network any-voice
 
 crossval: $(VENV)/installed  ## every other held-out prediction under results/; those of split 0 come from make train
 	for n in 1 2 3 4; do $(RUN) train.py --split $$n && $(RUN) train.py --split $$n --drop sad || exit; done
 	for n in 0 1 2 3 4; do $(RUN) train.py --fold $$n || exit; done
 	$(RUN) train.py --shuffle-labels
+	for n in 1 2 3 4; do $(RUN) train.py --network any-voice --split $$n || exit; done
+	for n in 0 1 2 3 4; do $(RUN) train.py --network any-voice --fold $$n || exit; done
+	$(RUN) train.py --network any-voice --shuffle-labels
+	$(RUN) train.py emodb
 	$(RUN) train.py --drop sad --schedule cosine_warm_restarts
 
 report: $(VENV)/installed  ## the tables and pictures, from results/, without audio

@@ -7,14 +7,17 @@ from pathlib import Path
 
 import matplotlib
 
+from speech_emotion.corpora import emodb, nemo
 from speech_emotion.corpora.ravdess import EMOTIONS, check_table, clip_table
 from speech_emotion.corpora.splits import ACTOR_FOLDS
-from speech_emotion.evaluation.metrics import accuracy, prediction_table, uar
+from speech_emotion.evaluation.metrics import accuracy, calm_as_neutral, prediction_table, uar
 from speech_emotion.evaluation.report import PUBLISHED, write_report
 from speech_emotion.inference.predictor import Predictor
+from speech_emotion.models.any_voice import AnyVoiceSettings
 from speech_emotion.models.checkpoint import load_checkpoint
+from speech_emotion.models.whisper import WhisperEncoder, WhisperFeatures, load_encoder
 from speech_emotion.training.loop import SCHEDULES
-from speech_emotion.training.runs import TRAININGS, Run, carry_out, check_places, published_settings
+from speech_emotion.training.runs import NETWORKS, Run, adapted_predictions, carry_out, check_places, published_settings
 
 HERE = Path(__file__).parent
 
@@ -24,7 +27,9 @@ python3 train.py --drop sad              model_sad_removed.pt
 python3 train.py --split 1               another split; with --out, a checkpoint of it
 python3 train.py --fold 0                speaker-independent: five folds of actors, 0 to 4
 python3 train.py --drop sad --schedule cosine_warm_restarts    the other schedule
-python3 train.py check                   both checkpoints over their own test clips
+python3 train.py --network any-voice     model_any_voice.pt; --split, --fold and --drop as above
+python3 train.py emodb                   model.pt and model_any_voice.pt on EmoDB, a corpus that neither has heard
+python3 train.py check                   the checkpoints over their own test clips
 python3 train.py robustness              model.pt on noisy, quiet, coded, reverberant test clips
 python3 train.py report                  the tables and pictures of the README, from results/
 
@@ -39,7 +44,11 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("command", nargs="?", choices=list(COMMANDS), default="train", help="(default: train)")
     parser.add_argument("--data", default=HERE / "data", metavar="FOLDER", help="where RAVDESS is (default: data)")
-    parser.add_argument("--network", choices=TRAININGS, default="cnn", help="(default: cnn)")
+    parser.add_argument("--network", choices=NETWORKS, default="cnn", help="(default: cnn)")
+    parser.add_argument(
+        "--encoder", metavar="FILE", help="OpenAI's base.pt, for any-voice (default: the blocks in model_any_voice.pt)"
+    )
+    parser.add_argument("--without-nemo", action="store_true", help="any-voice learns from RAVDESS alone")
     parser.add_argument("--drop", action="append", choices=EMOTIONS, default=[], help="leave an emotion out")
     split = parser.add_mutually_exclusive_group()
     split.add_argument("--split", type=int, default=0, metavar="N", help="random_state of the 80/20 split (default: 0)")
@@ -78,9 +87,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> None:
     """One split: train, classify the held-out clips as eval.py would, and write down what came out."""
-    settings = replace(published_settings(options.shuffle_labels), schedule=options.schedule, seed=options.seed)
-    if options.epochs is not None:
-        settings = replace(settings, epochs=options.epochs)
+    settings = replace(published_settings(options.network, options.shuffle_labels), seed=options.seed)
+    if options.network == "any-voice":
+        if options.epochs is not None or options.schedule != SCHEDULES[0]:
+            raise ValueError("the any-voice network has neither epochs nor a schedule")
+        settings = replace(settings, with_nemo=settings.with_nemo and not options.without_nemo)
+    else:
+        settings = replace(settings, schedule=options.schedule)
+        if options.epochs is not None:
+            settings = replace(settings, epochs=options.epochs)
     run = Run(
         network=options.network,
         drop=tuple(emotion for emotion in EMOTIONS if emotion in options.drop),
@@ -95,12 +110,37 @@ def run(options: argparse.Namespace) -> None:
         print(f"warning: {problem}; the splits differ from the published ones", file=sys.stderr)
     check_places(run, options.results, out)
     print(f"{run.name}: " + ", ".join(f"{len(part)} {name} clips" for name, part in run.parts(clips).items()))
-    outcome = carry_out(run, clips, options.device, HERE / ".cache")
+    encoder, others = None, ()
+    if options.network == "any-voice":
+        encoder = any_voice_encoder(options.encoder)
+        others = (nemo.clip_table(options.data),) if settings.with_nemo else ()
+    outcome = carry_out(run, clips, options.device, HERE / ".cache", encoder, others)
     metrics = outcome.checkpoint.metrics
     print(f"held-out clips: accuracy {metrics['accuracy']:.4f}, UAR {metrics['uar']:.4f}")
     outcome.write(options.results, out)
     if out:
         print(f"wrote {out}")
+
+
+def any_voice_encoder(file: str | None) -> WhisperEncoder:
+    """The blocks of Whisper's encoder that are in `file` as OpenAI publishes it, else those of the committed model."""
+    if file:
+        return load_encoder(file, AnyVoiceSettings.n_blocks, WhisperFeatures().n_frames // 2)
+    return load_checkpoint(HERE / "model_any_voice.pt").network.encoder.float()
+
+
+def foreign(options: argparse.Namespace) -> None:
+    """The models on another language and other speakers: predictions/*-emodb.csv."""
+    clips = emodb.clip_table(options.data)
+    folder = Path(options.results, "predictions")
+    for file, name in (("model.pt", "random8-emodb"), ("model_any_voice.pt", "any8-emodb")):
+        predictor = Predictor(HERE / file, options.device)
+        tables = {name: prediction_table(clips, predictor.predict(clips["path"]))}
+        if predictor.network.takes_statistics:
+            tables[f"{name}-adapted"] = adapted_predictions(predictor, clips)
+        for table_name, table in tables.items():
+            table.to_csv(folder / f"{table_name}.csv", index=False, float_format="%.5f")
+            print(f"{table_name}: UAR {uar(table):.4f}, {uar(calm_as_neutral(table)):.4f} with calm as neutral")
 
 
 def check(options: argparse.Namespace) -> None:
@@ -136,7 +176,7 @@ def report(options: argparse.Namespace) -> None:
     write_report(options.results, HERE)
 
 
-COMMANDS = {"train": run, "check": check, "robustness": robustness, "report": report}
+COMMANDS = {"train": run, "check": check, "emodb": foreign, "robustness": robustness, "report": report}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -112,23 +112,23 @@ def test_a_loss_that_is_not_finite_ends_the_training_in_its_epoch(clips, cache_d
 
 
 def test_a_damaged_cache_is_named_and_healed(clips, tmp_path, capfd):
-    first = log_mels(clips.head(3), FEATURES, 0.0, tmp_path)
+    first = log_mels(clips.head(3), MFCC(FEATURES), 0.0, tmp_path)
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:-100])
     for _ in range(2):
-        assert torch.equal(first, log_mels(clips.head(3), FEATURES, 0.0, tmp_path))
+        assert torch.equal(first, log_mels(clips.head(3), MFCC(FEATURES), 0.0, tmp_path))
     assert capfd.readouterr().err.count(f"{path} is damaged and made anew") == 1
 
 
 def test_a_cache_of_other_settings_or_clips_is_not_used(clips, tmp_path):
     few = clips.head(3)
-    first = log_mels(few, FEATURES, 0.0, tmp_path)
+    first = log_mels(few, MFCC(FEATURES), 0.0, tmp_path)
     assert first.shape == (3, 32, 151)
-    assert torch.equal(first, log_mels(few, FEATURES, 0.0, tmp_path))
+    assert torch.equal(first, log_mels(few, MFCC(FEATURES), 0.0, tmp_path))
     assert len(list(tmp_path.iterdir())) == 1
-    assert not torch.equal(first, log_mels(few, replace(FEATURES, f_max=6_000.0), 0.0, tmp_path))
-    assert not torch.equal(first, log_mels(clips.tail(3), FEATURES, 0.0, tmp_path))
-    assert log_mels(few, FEATURES, 0.5, tmp_path).shape == (3, 32, 201)
+    assert not torch.equal(first, log_mels(few, MFCC(replace(FEATURES, f_max=6_000.0)), 0.0, tmp_path))
+    assert not torch.equal(first, log_mels(clips.tail(3), MFCC(FEATURES), 0.0, tmp_path))
+    assert log_mels(few, MFCC(FEATURES), 0.5, tmp_path).shape == (3, 32, 201)
     assert len(list(tmp_path.iterdir())) == 4
 
 

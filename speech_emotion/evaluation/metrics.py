@@ -10,7 +10,8 @@ import pandas as pd
 import torch
 from sklearn.metrics import recall_score
 
-from speech_emotion.corpora.ravdess import parse_name
+from speech_emotion.corpora import emodb
+from speech_emotion.corpora.ravdess import EMOTIONS, parse_name
 from speech_emotion.inference.rows import error_sentence, prediction_row
 
 
@@ -29,6 +30,8 @@ def prediction_table(clips: pd.DataFrame, predictions) -> pd.DataFrame:
 def read_predictions(path: str | Path) -> pd.DataFrame:
     """A saved prediction table, with what the file names say of each clip (channel, actor, sex, intensity)."""
     table = pd.read_csv(path)
+    if emodb.describe(table["clip"].iloc[0]):
+        return table.assign(actor=[emodb.describe(clip)["speaker"] for clip in table["clip"]], channel="speech")
     names = [parse_name(clip) for clip in table["clip"]]
     for part in ("channel", "actor", "sex", "intensity"):
         table[part] = [getattr(name, part) for name in names]
@@ -37,7 +40,12 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
 
 def label_columns(predictions: pd.DataFrame) -> list[str]:
     """The probability columns, in the order of the labels."""
-    return [column for column in predictions.columns if column in set(predictions["emotion"])]
+    return [column for column in predictions.columns if column in EMOTIONS]
+
+
+def calm_as_neutral(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The table for a corpus that has no calm: what was taken for calm counts as neutral."""
+    return predictions.assign(prediction=predictions["prediction"].replace("calm", "neutral"))
 
 
 def accuracy(predictions: pd.DataFrame) -> float:

@@ -11,6 +11,7 @@ import pandas as pd
 from speech_emotion.evaluation.metrics import (
     accuracy,
     bootstrap_interval,
+    calm_as_neutral,
     expected_calibration_error,
     read_predictions,
     recalls,
@@ -40,6 +41,7 @@ class Published:
 PUBLISHED = (
     Published("model.pt", "random8-split0", "eight emotions"),
     Published("model_sad_removed.pt", "random7-split0", "without sad"),
+    Published("model_any_voice.pt", "any8-split0", "any voice"),
 )
 SCHEDULE_RUNS = {"one cycle": "random7-split0", "cosine, warm restarts": "random7-split0-cosine_warm_restarts"}
 
@@ -56,6 +58,7 @@ def write_results(
     parts: dict[str, pd.DataFrame],
     history: pd.DataFrame | None,
     predictions: pd.DataFrame,
+    adapted: pd.DataFrame | None = None,
 ) -> None:
     """Keep one run in its `result_files`: which clip was in which part, its learning curve if any, its predictions.
 
@@ -64,6 +67,9 @@ def write_results(
     split = pd.concat([clips[["clip"]].assign(part=part) for part, clips in parts.items()]).sort_values("clip")
     files = result_files(folder, name)
     tables = {"splits": split, "predictions": predictions}
+    if adapted is not None:
+        files["adapted"] = Path(folder, "predictions", f"{name}-adapted.csv")
+        tables["adapted"] = adapted
     if history is not None:
         tables["histories"] = history
     for kind, table in tables.items():
@@ -100,10 +106,13 @@ def write_report(results: str | Path, repository: str | Path) -> None:
     tables = {
         readme: {
             "checkpoints": checkpoints_table(runs),
+            "strangers": strangers_table(runs),
             "results": results_table(runs),
+        },
+        card: {
+            "groups": groups_table(runs),
             "robustness": robustness_table(pd.read_csv(results / "robustness.csv")),
         },
-        card: {"groups": groups_table(runs)},
     }
     documents = {}
     for path, texts in tables.items():
@@ -126,8 +135,8 @@ def write_figures(runs: dict[str, pd.DataFrame], results: Path) -> None:
     figures.mkdir(exist_ok=True)
     histories = {name: result_files(results, name)["histories"] for name in {*runs, *SCHEDULE_RUNS.values()}}
     histories = {name: pd.read_csv(path) for name, path in histories.items() if path.exists()}
-    both = {published.title: runs[published.run] for published in PUBLISHED}
-    eight, seven = PUBLISHED
+    eight, seven, _ = PUBLISHED
+    both = {published.title: runs[published.run] for published in (eight, seven)}
     pictures = {
         "schedules": plot_schedules({title: histories[name] for title, name in SCHEDULE_RUNS.items()}),
         "confusion-eight": plot_confusion(runs[eight.run], eight.file),
@@ -145,7 +154,7 @@ def write_figures(runs: dict[str, pd.DataFrame], results: Path) -> None:
 
 
 def checkpoints_table(runs: dict[str, pd.DataFrame]) -> str:
-    """Markdown: the two committed models on their own test clips."""
+    """Markdown: the committed models on their own test clips."""
     rows = [
         [f"`{model.file}`", len(runs[model.run]), f"{accuracy(runs[model.run]):.4f}", f"{uar(runs[model.run]):.4f}"]
         for model in PUBLISHED
@@ -162,6 +171,12 @@ def results_table(runs: dict[str, pd.DataFrame]) -> str:
         ("unseen speakers, speech", "speaker8-fold", "speech", "actor"),
         ("unseen speakers, speech and song", "speaker8-fold", None, "actor"),
         ("control: shuffled labels", "random8-split0-shuffled", None, "clip"),
+        ("any voice: known speakers", "any8-split", None, "clip"),
+        ("any voice: unseen speakers, speech", "any8-fold", "speech", "actor"),
+        ("any voice: unseen speakers, speech and song", "any8-fold", None, "actor"),
+        ("any voice, adapted: unseen speakers, speech", r"any8-fold\d-adapted", "speech", "actor"),
+        ("any voice, adapted: unseen speakers, speech and song", r"any8-fold\d-adapted", None, "actor"),
+        ("any voice, control: shuffled labels", "any8-split0-shuffled", None, "clip"),
     ):
         tables = _tables(runs, prefix)
         if channel:
@@ -170,6 +185,36 @@ def results_table(runs: dict[str, pd.DataFrame]) -> str:
             rows.append([question, len(tables), *_mean_and_interval(tables, by)])
     header = ["question", "runs", "clips", "accuracy", "sd over runs", "UAR", "calibration error"]
     return _markdown(header, rows)
+
+
+def strangers_table(runs: dict[str, pd.DataFrame]) -> str:
+    """Markdown: the three ways to ask, side by side, for voices that were heard in training, and for others.
+
+    Means over the runs. EmoDB has no calm: what was taken for calm counts as neutral there.
+    """
+    rows = []
+    for question, metric, channel, cells in (
+        ("other clips of voices that it knows, accuracy", accuracy, None, ("random8-split", "any8-split", None)),
+        (
+            "actors that it has not heard, speech, UAR", uar, "speech",
+            ("speaker8-fold", "any8-fold", r"any8-fold\d-adapted"),
+        ),
+        (
+            "the same, speech and song, accuracy", accuracy, None,
+            ("speaker8-fold", "any8-fold", r"any8-fold\d-adapted"),
+        ),
+        (
+            "German actors (EmoDB), UAR", lambda table: uar(calm_as_neutral(table)), None,
+            ("random8-emodb", "any8-emodb", "any8-emodb-adapted"),
+        ),
+    ):  # fmt: skip
+        row = [question]
+        for prefix in cells:
+            tables = _tables(runs, prefix) if prefix else []
+            tables = [table[table["channel"] == channel] if channel else table for table in tables]
+            row.append(f"{mean(map(metric, tables)):.3f}" if tables else "")
+        rows.append(row)
+    return _markdown(["", "`model.pt`", "`model_any_voice.pt`", "the same with `--adapt`"], rows)
 
 
 def _tables(runs: dict[str, pd.DataFrame], prefix: str) -> list[pd.DataFrame]:

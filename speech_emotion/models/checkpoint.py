@@ -9,10 +9,11 @@ from pathlib import Path
 
 import torch
 
+from speech_emotion.models.any_voice import AnyVoice
 from speech_emotion.models.cnn import EmotionCNN
 from speech_emotion.models.mfcc import FeatureSettings
 
-NETWORKS = {network.kind: network for network in (EmotionCNN,)}  # by the `format` of the checkpoint
+NETWORKS = {network.kind: network for network in (EmotionCNN, AnyVoice)}  # by the `format` of the checkpoint
 FORMAT_VERSION = 2
 
 _COLUMNS = {"url", "clip", "start", "end", "emotion", "prediction", "confidence", "error"}  # of tables with the labels

@@ -72,9 +72,9 @@ def train(
     network = kind.for_features(features, len(labels)).to(device, memory_format=torch.channels_last)
     average = copy.deepcopy(network).eval()
 
-    wide = log_mels(training, features, MARGIN_S, cache_dir).to(device)
+    wide = log_mels(training, network.front_end, MARGIN_S, cache_dir).to(device)
     targets = _targets(training, labels).to(device)
-    held_out = log_mels(validation, features, 0.0, cache_dir).to(device)
+    held_out = log_mels(validation, network.front_end, 0.0, cache_dir).to(device)
     held_out_targets = _targets(validation, labels).to(device)
     n_batches = len(training) // settings.batch_size or 1
     optimizer = torch.optim.AdamW(_parameter_groups(network, settings.weight_decay), lr=settings.learning_rate)
@@ -93,7 +93,7 @@ def train(
                 soft = F.one_hot(targets[batch], len(labels)).float()  # (B, K)
                 if settings.mixup:
                     inputs, soft = _mix(inputs, soft, settings.mixup, generator)
-                with _autocast(device):
+                with autocast(device):
                     logits = network.logits_of_views(inputs).float()  # (V, B, K)
                 loss = F.cross_entropy(
                     logits.flatten(0, 1), soft.repeat(len(logits), 1), label_smoothing=settings.label_smoothing
@@ -171,7 +171,7 @@ def _scheduler(optimizer, settings: TrainingSettings, n_batches: int):
     return torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=steps // 7 + 1, T_mult=2)
 
 
-def _autocast(device: torch.device):
+def autocast(device: torch.device):
     """bfloat16 where the processor multiplies it in hardware: two to three times faster on a CPU that has it."""
     if device.type == "cpu":
         in_hardware = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()

@@ -1,12 +1,10 @@
 """A run, from the clips to a checkpoint and its evidence: train.py and the notebook both carry it out."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
-import torch
 
 from speech_emotion.audio.reading import AudioError
 from speech_emotion.audio.resampling import stream_audio
@@ -15,30 +13,33 @@ from speech_emotion.corpora.ravdess import EMOTIONS
 from speech_emotion.corpora.splits import ACTOR_FOLDS, actor_split, hold_out_validation, stratified_split
 from speech_emotion.evaluation.metrics import accuracy, prediction_table, uar
 from speech_emotion.evaluation.report import PUBLISHED, result_files, write_results
+from speech_emotion.inference.adaptation import Adaptation
 from speech_emotion.inference.predictor import Predictor, choose_device
 from speech_emotion.models.checkpoint import Checkpoint, save_checkpoint
 from speech_emotion.models.mfcc import FeatureSettings
+from speech_emotion.models.whisper import WhisperEncoder
+from speech_emotion.training.head import HeadSettings, train_head
 from speech_emotion.training.loop import TrainingSettings, train
 
 Parts = dict[str, pd.DataFrame]  # the clips that are training, validation, test
 
-_NAMES = {"cnn": ("random", "speaker"), "any-voice": ("any", "any")}  # of a split and of a fold, by network
+NETWORKS = {"cnn": ("random", "speaker"), "any-voice": ("any", "any")}  # of a split and of a fold, by network
 
 
 @dataclass(frozen=True)
 class Run:
     """What is trained on, what is held out, and how; its name tells all that is not as published."""
 
-    network: str = "cnn"  # one of TRAININGS
+    network: str = "cnn"  # one of NETWORKS
     drop: tuple[str, ...] = ()  # emotions left out
     split: int = 0  # random state of the 80/20 split
     fold: int | None = None  # of ACTOR_FOLDS, held out instead
     shuffle_labels: bool = False  # the control: train on permuted labels, reach chance
-    settings: TrainingSettings = field(default_factory=TrainingSettings)
+    settings: TrainingSettings | HeadSettings = field(default_factory=TrainingSettings)
 
     def __post_init__(self):
-        if self.network not in TRAININGS:
-            raise ValueError(f"there is no network {self.network!r}, only {', '.join(TRAININGS)}")
+        if self.network not in NETWORKS:
+            raise ValueError(f"there is no network {self.network!r}, only {', '.join(NETWORKS)}")
         if not 0 <= self.split < 2**32:
             raise ValueError(f"a split is a number from 0 to {2**32 - 1}, not {self.split}")
         if self.fold is not None and not 0 <= self.fold < len(ACTOR_FOLDS):
@@ -53,7 +54,7 @@ class Run:
     @property
     def name(self) -> str:
         """Of its files under results/: that of a published run only if all is as published."""
-        of_split, of_fold = _NAMES[self.network]
+        of_split, of_fold = NETWORKS[self.network]
         parts = [f"{of_split}{len(self.labels)}-split{self.split}"]
         if self.fold is not None:
             parts = [f"{of_fold}{len(self.labels)}-fold{self.fold}"]
@@ -61,7 +62,7 @@ class Run:
             parts += ["without", *(emotion for emotion in EMOTIONS if emotion in self.drop)]
         if self.shuffle_labels:
             parts.append("shuffled")
-        published = published_settings(self.shuffle_labels)
+        published = published_settings(self.network, self.shuffle_labels)
         for setting in asdict(published):
             value = getattr(self.settings, setting)
             if value != getattr(published, setting):
@@ -89,8 +90,10 @@ class Run:
         return {"training": training, "validation": validation, "test": test}
 
 
-def published_settings(shuffle_labels: bool = False) -> TrainingSettings:
-    """The settings of the published runs; those of the control, where there is nothing to learn, are shorter."""
+def published_settings(network: str = "cnn", shuffle_labels: bool = False) -> TrainingSettings | HeadSettings:
+    """The settings of the published runs; in the controls there must be nothing to learn, and less time is enough."""
+    if network == "any-voice":
+        return HeadSettings(with_nemo=not shuffle_labels)  # the labels of nEMO are not shuffled
     return replace(TrainingSettings(), epochs=30) if shuffle_labels else TrainingSettings()
 
 
@@ -103,10 +106,11 @@ class Outcome:
     checkpoint: Checkpoint  # with its split and its metrics
     history: pd.DataFrame | None  # None for a network that is trained without epochs
     predictions: pd.DataFrame  # of the test clips
+    adapted: pd.DataFrame | None = None  # the same by the statistics of each test speaker, where a fold was held out
 
     def write(self, results: str | Path, out: str | Path | None) -> None:
         """Its tables and picture under `results`, then its checkpoint; each file is there whole, or as it was."""
-        write_results(results, self.run.name, self.parts, self.history, self.predictions)
+        write_results(results, self.run.name, self.parts, self.history, self.predictions, self.adapted)
         if out:
             save_checkpoint(out, self.checkpoint)
 
@@ -122,19 +126,32 @@ def check_places(run: Run, results: str | Path, out: str | Path | None) -> None:
         part.unlink()
 
 
-def carry_out(run: Run, clips: pd.DataFrame, device: str = "auto", cache_dir: str | Path = ".cache") -> Outcome:
+def carry_out(
+    run: Run,
+    clips: pd.DataFrame,
+    device: str = "auto",
+    cache_dir: str | Path = ".cache",
+    encoder: WhisperEncoder | None = None,
+    others: tuple[pd.DataFrame, ...] = (),
+) -> Outcome:
     """Train, and classify the held-out clips as eval.py would.
+
+    The any-voice network needs its `encoder`, and learns from the clips of `others` too.
 
     Raises ValueError, before the first epoch, for a clip that cannot be read and for clips that cannot be split.
     """
     parts = run.parts(clips)
     _check_readable(parts["test"])
-    checkpoint, history = TRAININGS[run.network](run, parts, choose_device(device), cache_dir)
+    checkpoint, history = _train(run, clips, parts, choose_device(device), cache_dir, encoder, others)
     test = parts["test"]
     checkpoint.split = {"name": run.name, "test": sorted(test["clip"])}
-    predictions = prediction_table(test, Predictor(checkpoint, device).predict(test["path"]))
+    predictor = Predictor(checkpoint, device)
+    predictions = prediction_table(test, predictor.predict(test["path"]))
+    adapted = None
+    if run.fold is not None and predictor.network.takes_statistics:
+        adapted = adapted_predictions(predictor, test)
     checkpoint.metrics = {"accuracy": accuracy(predictions), "uar": uar(predictions)}
-    return Outcome(run, parts, checkpoint, history, predictions)
+    return Outcome(run, parts, checkpoint, history, predictions, adapted)
 
 
 def _check_readable(clips: pd.DataFrame) -> None:
@@ -151,11 +168,18 @@ def _check_readable(clips: pd.DataFrame) -> None:
         list(readers.map(read, clips["path"]))
 
 
-def _train_cnn(run: Run, parts: Parts, device: torch.device, cache_dir: str | Path) -> tuple[Checkpoint, pd.DataFrame]:
-    return train(parts["training"], parts["validation"], run.labels, run.settings, FeatureSettings(), device, cache_dir)
+def adapted_predictions(predictor: Predictor, clips: pd.DataFrame) -> pd.DataFrame:
+    """The prediction table when each speaker's clips are judged by their own statistics, as by eval.py --adapt."""
+    tables = []
+    for _, own in clips.groupby("speaker"):
+        rows = predictor.predict_windows(own["path"], statistics=Adaptation(predictor, own["path"]))
+        tables.append(prediction_table(own, (row for row, _ in rows)))
+    return pd.concat(tables).sort_values("clip", ignore_index=True)
 
 
-# By network, what takes its parts and gives the checkpoint and, where there are epochs, the history.
-TRAININGS: dict[str, Callable[[Run, Parts, torch.device, str | Path], tuple[Checkpoint, pd.DataFrame | None]]] = {
-    "cnn": _train_cnn,
-}
+def _train(run: Run, clips, parts: Parts, device, cache_dir, encoder, others) -> tuple[Checkpoint, pd.DataFrame | None]:
+    if run.network == "cnn":
+        features = FeatureSettings()
+        return train(parts["training"], parts["validation"], run.labels, run.settings, features, device, cache_dir)
+    training = pd.concat([parts["training"], parts["validation"]])  # its temperature comes from speakers left out
+    return train_head(training, [clips, *others], run.labels, run.settings, encoder, device, cache_dir), None

@@ -1,0 +1,55 @@
+"""The statistics of the user's own recordings, without labels, for networks that take them."""
+
+from collections.abc import Iterable
+from math import ceil
+from pathlib import Path
+
+import torch
+
+from speech_emotion.inference.predictor import Predictor
+
+LIMIT = 300  # recordings of a group that are listened to; more change the statistics no further
+MODES = ("all", "folder")
+
+
+def group_of(path: str, mode: str) -> str:
+    """What is taken as one voice or room: everything (`all`), or what lies in one folder (`folder`)."""
+    return str(path).rpartition("/")[0] if mode == "folder" else ""
+
+
+class Adaptation:
+    """Which statistics each recording is judged by: those of its group.
+
+    >>> adaptation = Adaptation(predictor, recordings, "folder")
+    >>> rows = predictor.predict_windows(recordings, statistics=adaptation)
+    """
+
+    def __init__(self, predictor: Predictor, recordings: Iterable[str | Path], mode: str = "all", **options):
+        """Listens to at most `LIMIT` recordings of each group, evenly chosen; `options` are those of predict_windows.
+
+        Raises ValueError for a network that takes no statistics.
+        """
+        if not predictor.network.takes_statistics:
+            raise ValueError("this model cannot adapt to recordings; --model model_any_voice.pt can")
+        self.mode = mode
+        groups: dict[str, list[str]] = {}
+        for recording in recordings:
+            groups.setdefault(group_of(recording, mode), []).append(str(recording))
+        self.n_recordings = sum(map(len, groups.values()))
+        self.n_heard = 0
+        self._statistics = {}
+        for group, members in groups.items():
+            chosen = members[:: ceil(len(members) / LIMIT)]
+            found = [result for _, result in predictor.embeddings(chosen, **options)]
+            embeddings = [embedding for embedding in found if isinstance(embedding, torch.Tensor)]
+            self.n_heard += len(embeddings)
+            together = torch.cat(embeddings) if embeddings else torch.empty(0, len(predictor.network.mean))
+            self._statistics[group] = predictor.network.statistics(together.to(predictor.device)).cpu()
+
+    def __call__(self, path: str | Path) -> torch.Tensor:
+        """Mean and deviation, (2, D), for a recording."""
+        return self._statistics[group_of(path, self.mode)]
+
+    def __str__(self) -> str:
+        groups = f"{len(self._statistics)} group{'s' if len(self._statistics) != 1 else ''}"
+        return f"adapted to {groups}, by {self.n_heard} of {self.n_recordings} recordings"

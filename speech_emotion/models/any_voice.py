@@ -1,0 +1,96 @@
+"""A network for voices that it has never heard: frozen blocks of Whisper's encoder, and a linear layer on top.
+
+B: windows, S: samples, M: mel bands, T: frames of 20 ms, N: windows of one voice, D: values of the embedding,
+K: emotions.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from speech_emotion.models.whisper import LogMel, WhisperEncoder, WhisperFeatures
+
+_HEARD_DB = 35.0  # a frame further below the loudest says nothing
+_LEAST_DEVIATION = 1e-3
+
+
+@dataclass(frozen=True)
+class AnyVoiceSettings:
+    """The network's shape; stored in every checkpoint."""
+
+    n_classes: int
+    n_blocks: int = 4  # of the encoder
+    width: int = 512
+    shrinkage: float = 10.0  # windows of training that a group's own statistics are mixed with
+
+    @property
+    def n_embedding(self) -> int:
+        return self.n_blocks * 2 * self.width
+
+
+class AnyVoice(nn.Module):
+    """Mean and deviation over the heard frames of each block, less those of the training clips or of a group, → logits.
+
+    Taking off the statistics of a voice's own recordings, without labels, leaves of the voice what changes with the
+    emotion (speaker normalisation; for self-supervised embeddings as in Pepino et al., 2021).
+    """
+
+    kind = "speech-emotion-any-voice"  # as the checkpoint calls it
+    takes_statistics = True
+
+    def __init__(self, settings: AnyVoiceSettings, features: WhisperFeatures):
+        super().__init__()
+        self.settings = settings
+        self.features = features
+        self.front_end = LogMel(features)
+        # Frozen, and kept as it was published: in half precision.
+        self.encoder = WhisperEncoder(settings.n_blocks, features.n_frames // 2, features.n_mels, settings.width).half()
+        self.register_buffer("mean", torch.zeros(settings.n_embedding))  # of the embeddings in training
+        self.register_buffer("deviation", torch.ones(settings.n_embedding))
+        self.linear = nn.Linear(settings.n_embedding, settings.n_classes)
+
+    @classmethod
+    def from_settings(cls, settings: dict, features: dict) -> "AnyVoice":
+        """As a checkpoint stores them."""
+        return cls(AnyVoiceSettings(**settings), WhisperFeatures(**features))
+
+    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
+        """(B, M, 2 T) → logits (B, K)."""
+        return self.classify(self.embed(log_mel))
+
+    def embed(self, log_mel: torch.Tensor) -> torch.Tensor:
+        """(B, M, 2 T) in Whisper's scale → (B, D), mean and deviation over the heard frames after each block."""
+        decibels = 40 * log_mel
+        level = (10 ** (decibels / 10)).sum(dim=1).unflatten(1, (-1, 2)).mean(dim=2)  # (B, T), of power
+        heard = level >= level.amax(dim=1, keepdim=True) * 10 ** (-_HEARD_DB / 10)
+        weight = (heard / heard.sum(dim=1, keepdim=True))[..., None]  # (B, T, 1)
+        pooled = []
+        for state in self.encoder(log_mel.to(self.encoder.conv1.weight.dtype)):
+            state = state.float()  # (B, T, width)
+            mean = (weight * state).sum(dim=1)
+            variance = (weight * (state - mean[:, None]).square()).sum(dim=1)
+            pooled += [mean, variance.sqrt()]
+        return torch.cat(pooled, dim=1)
+
+    def classify(self, embedding: torch.Tensor, statistics: torch.Tensor | None = None) -> torch.Tensor:
+        """(B, D) → logits (B, K); `statistics` (B, 2, D) are means and deviations to go by, else those of training."""
+        if statistics is None:
+            return self.linear((embedding - self.mean) / self.deviation)
+        mean, deviation = statistics.unbind(dim=1)
+        return self.linear((embedding - mean) / deviation)
+
+    def statistics(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """Mean and deviation, (2, D), of a group's (N, D), the closer to those of training, the smaller N is."""
+        if not len(embeddings):
+            return torch.stack([self.mean, self.deviation])
+        own = len(embeddings) / (len(embeddings) + self.settings.shrinkage)
+        mean = torch.lerp(self.mean, embeddings.mean(dim=0), own)
+        square = torch.lerp(self.mean.square() + self.deviation.square(), embeddings.square().mean(dim=0), own)
+        deviation = (square - mean.square()).clamp(min=_LEAST_DEVIATION**2).sqrt()
+        return torch.stack([mean, deviation])
+
+    def for_inference(self) -> "AnyVoice":
+        """A copy in single precision, which processors calculate faster."""
+        return copy.deepcopy(self).float().eval()

@@ -1,0 +1,216 @@
+"""Training of AnyVoice: embeddings of the clips and of augmented copies, computed once, and a linear layer on top.
+
+B: clips, C: copies, N: rows, D: size of the embedding, K: emotions.
+"""
+
+import hashlib
+import json
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.model_selection import GroupKFold
+from torch import nn
+from tqdm import tqdm
+
+from speech_emotion.evaluation.metrics import fit_temperature
+from speech_emotion.models import any_voice, whisper
+from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
+from speech_emotion.models.checkpoint import Checkpoint
+from speech_emotion.models.whisper import WhisperEncoder, WhisperFeatures
+from speech_emotion.training import augment
+from speech_emotion.training.augment import AugmentationSettings, augmentation
+from speech_emotion.training.cache import log_mels
+from speech_emotion.training.loop import autocast
+
+MARGIN_S = 0.5  # spectrogram kept on both sides of the window, for the augmentation that moves it
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """How the linear layer is trained, whatever the clips; stored in the checkpoint."""
+
+    copies: int = 8  # augmented ones of each RAVDESS clip
+    other_copies: int = 3  # of each clip of another corpus
+    other_weight: float = 0.3  # of an emotion in another corpus, against one in RAVDESS
+    with_nemo: bool = True
+    weight_decay: float = 0.4  # L2 penalty on the weights for standardised embeddings
+    iterations: int = 60  # of L-BFGS
+    temperature_folds: int = 4  # of speakers, who are left out in turn
+    temperature_copies: int = 2  # that these see of each clip, itself included; more change it little
+    seed: int = 0
+    augmentation: AugmentationSettings = field(
+        default_factory=lambda: AugmentationSettings(
+            warp_frequency=0.15, warp_time=0.15, shift_s=0.1, equaliser_db=4.0, reverberation_probability=0.25,
+            noise_probability=0.4, band_limit_probability=0.15, gate_probability=0.0, mask_bands=0, mask_frames=0,
+        )
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Corpus:
+    """Clips as the linear layer sees them."""
+
+    embeddings: torch.Tensor  # (C, B, D) float16; the first copy is the clips as they are
+    emotions: np.ndarray  # (B,)
+    speakers: np.ndarray  # (B,)
+
+    def of(self, chosen: np.ndarray) -> "_Corpus":
+        return _Corpus(self.embeddings[:, torch.from_numpy(chosen)], self.emotions[chosen], self.speakers[chosen])
+
+    def first(self, copies: int) -> "_Corpus":
+        return _Corpus(self.embeddings[:copies], self.emotions, self.speakers)
+
+
+def train_head(
+    training: pd.DataFrame,
+    corpora: list[pd.DataFrame],
+    labels: list[str],
+    settings: HeadSettings,
+    encoder: WhisperEncoder,
+    device: torch.device,
+    cache_dir: str | Path,
+) -> Checkpoint:
+    """Train on the clips of `training`, which are among those of `corpora[0]`, and on all of the other corpora.
+
+    The tables have the columns clip, path, emotion, speaker; embeddings are cached for whole corpora, so that every
+    split of one uses the same. The temperature is fitted on speakers of `training` that were left out in turn.
+    """
+    features = WhisperFeatures()
+    shape = AnyVoiceSettings(len(labels), n_blocks=len(encoder.blocks), width=encoder.conv1.out_channels)
+    network = AnyVoice(shape, features)
+    network.encoder.load_state_dict(encoder.state_dict())
+    tables = [table[table["emotion"].isin(labels)] for table in corpora]
+    together = []
+    for number, table in enumerate(tables):
+        copies = settings.other_copies if number else settings.copies
+        computed = embeddings(table, network, copies, settings, device, cache_dir)
+        together.append(_Corpus(computed, table["emotion"].to_numpy(), table["speaker"].to_numpy(str)))
+    emotion_of = dict(training[["clip", "emotion"]].to_numpy())  # the control's are not those of the table
+    chosen = tables[0]["clip"].isin(emotion_of).to_numpy()
+    own = together[0].of(chosen)
+    own = _Corpus(own.embeddings, tables[0]["clip"][chosen].map(emotion_of).to_numpy(), own.speakers)
+
+    logits, targets = [], []
+    few = [corpus.first(settings.temperature_copies) for corpus in (own, *together[1:])]
+    folds = GroupKFold(settings.temperature_folds).split(own.emotions, groups=own.speakers)
+    for rest, left_out in tqdm(list(folds), desc="temperature"):
+        _fit(network, [few[0].of(rest), *few[1:]], labels, settings)
+        with torch.inference_mode():
+            logits.append(network.classify(own.embeddings[0, left_out].float()))
+        targets.append(_targets(own.emotions[left_out], labels))
+    temperature = fit_temperature(torch.cat(logits), torch.cat(targets))
+    _fit(network, [own, *together[1:]], labels, settings)
+    return Checkpoint(network.eval(), labels, temperature, training=asdict(settings))
+
+
+@torch.inference_mode()
+def embeddings(
+    clips: pd.DataFrame,
+    network: AnyVoice,
+    copies: int,
+    settings: HeadSettings,
+    device: torch.device,
+    folder: str | Path,
+) -> torch.Tensor:
+    """(1 + copies, B, D) float16: the clips as they are, then as the augmentation changes them; kept in `folder`."""
+    spectrograms = log_mels(clips, network.front_end, MARGIN_S, folder)
+    code = [Path(module.__file__).read_text(encoding="utf-8") for module in (augment, any_voice, whisper)]
+    weights = hashlib.sha256(b"".join(p.numpy().tobytes() for p in network.encoder.state_dict().values())).hexdigest()
+    name = [
+        hashlib.sha256(spectrograms.contiguous().numpy()).hexdigest(),
+        weights,
+        asdict(settings.augmentation),
+        settings.seed,
+        code,
+    ]
+    path = Path(folder) / f"embeddings-{hashlib.sha256(json.dumps(name).encode()).hexdigest()[:16]}-{copies}.npy"
+    if path.exists():
+        return torch.from_numpy(np.load(path))
+    fast = network.for_inference().to(device)
+    margin = (spectrograms.shape[2] - network.features.n_frames) // 2
+    generator = torch.Generator().manual_seed(settings.seed)
+    change = augmentation(settings.augmentation, network.features, generator).to(device)
+    computed = []
+    with tqdm(total=(1 + copies) * len(clips), desc="embedding clips", unit="clip") as progress:
+        for copy in range(1 + copies):
+            for batch in spectrograms.split(_BATCH):
+                batch = batch.float().to(device)
+                decibels = change(batch) if copy else batch[:, :, margin : margin + network.features.n_frames]
+                inputs = network.front_end.from_log_mel(decibels.clamp(min=-100))
+                # What is augmented need not be exact, and takes half the time.
+                with autocast(device) if copy else nullcontext():
+                    computed.append(fast.embed(inputs).half().cpu())
+                progress.update(len(batch))
+    result = torch.cat(computed).unflatten(0, (1 + copies, len(clips)))
+    part = path.with_suffix(".part.npy")
+    np.save(part, result.numpy())
+    part.replace(path)
+    return result
+
+
+def _fit(network: AnyVoice, corpora: list[_Corpus], labels: list[str], settings: HeadSettings) -> None:
+    """Set the statistics and the linear layer of the network.
+
+    Every copy of a clip is seen twice: by the statistics of all, and by those of its speaker, as under --adapt.
+    """
+    shares = torch.tensor([1.0, *[settings.other_weight] * (len(corpora) - 1)])
+    shares /= shares.sum()
+    clean = [corpus.embeddings[0].float() for corpus in corpora]
+    mean = sum(share * x.mean(dim=0) for share, x in zip(shares, clean, strict=True))
+    square = sum(share * x.square().mean(dim=0) for share, x in zip(shares, clean, strict=True))
+    network.mean.copy_(mean)
+    network.deviation.copy_((square - mean.square()).clamp(min=0).sqrt() + 1e-3)
+
+    rows, allowed, weights, masks = [], [], [], []
+    for number, (corpus, x) in enumerate(zip(corpora, clean, strict=True)):
+        of_all = torch.stack([network.mean, network.deviation]).expand(len(x), 2, -1)
+        of_speaker = torch.empty_like(of_all)
+        for speaker in np.unique(corpus.speakers):
+            own = torch.from_numpy(corpus.speakers == speaker)
+            of_speaker[own] = network.statistics(x[own])
+        target, mask = _soft_targets(corpus.emotions, labels)
+        weight = (target / target.sum(dim=0).clamp(min=1)).amax(dim=1)  # every emotion of a corpus counts alike
+        weight *= (settings.other_weight if number else 1.0) / weight.sum() / len(corpus.embeddings)
+        for copy in corpus.embeddings:
+            for statistics in (of_all, of_speaker):
+                rows.append((copy.float() - statistics[:, 0]) / statistics[:, 1])
+                allowed.append(target), masks.append(mask.expand_as(target)), weights.append(weight)
+    _logistic_regression(network.linear, *map(torch.cat, (rows, allowed, masks, weights)), settings)
+
+
+def _logistic_regression(linear: nn.Linear, x, allowed, mask, weights, settings: HeadSettings) -> None:
+    """Multinomial, where a row (N, D) may be any of its `allowed` emotions (N, K) and none of the masked ones."""
+    weights = weights / weights.sum()
+    nn.init.zeros_(linear.weight), nn.init.zeros_(linear.bias)
+    optimizer = torch.optim.LBFGS(linear.parameters(), max_iter=settings.iterations, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        log_probabilities = (linear(x) + mask).log_softmax(dim=1)
+        loss = -(torch.logsumexp(log_probabilities + allowed.log(), dim=1) * weights).sum()
+        loss = loss + 0.5 * settings.weight_decay * linear.weight.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+
+
+def _targets(emotions: np.ndarray, labels: list[str]) -> torch.Tensor:
+    return torch.tensor([labels.index(emotion) for emotion in emotions])
+
+
+def _soft_targets(emotions: np.ndarray, labels: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which emotions each clip may have, (B, K) of 0 and 1, and -inf or so for those that its corpus lacks, (K,).
+
+    A corpus without calm calls it neutral: its neutral clips may be either.
+    """
+    allowed = nn.functional.one_hot(_targets(emotions, labels), len(labels)).float()
+    present = allowed.any(dim=0)
+    if {"calm", "neutral"} <= set(labels) and not present[labels.index("calm")]:
+        allowed[:, labels.index("calm")] = allowed[:, labels.index("neutral")]
+    return allowed, torch.where(allowed.any(dim=0), 0.0, -1e4)
