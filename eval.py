@@ -37,6 +37,14 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         metavar="FILE",
         help="picture (.png, .pdf, .svg) of the emotions found, or with --timeline and one recording, of its windows",
     )
+    parser.add_argument(
+        "--adapt",
+        nargs="?",
+        const="all",
+        choices=["all", "folder"],
+        help="judge recordings by their own statistics, without labels: all of them as one voice, or each folder as "
+        "its own (for model_any_voice.pt; from five recordings on, of several emotions)",
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the .part files of a run that was stopped")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
     parser.add_argument("--batch-size", type=positive, default=16, metavar="N", help="windows at once (default: 16)")
@@ -58,6 +66,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         parser.error("two of --out, --timeline and --plot are the same file")
     if options.plot and Path(options.plot).suffix.lower() not in PICTURES:
         parser.error(f"--plot writes {', '.join(PICTURES)}, not {options.plot}")
+    if options.adapt and options.ray:
+        parser.error("--adapt listens to all recordings on this machine first, and goes without --ray")
     return options
 
 
@@ -111,6 +121,14 @@ def classify(options: argparse.Namespace) -> int:
         predictor = ClusterPredictor(options.model, options.device, options.ray)
     else:
         predictor = Predictor(options.model, options.device)
+    adaptation = None
+    if options.adapt:
+        from speech_emotion.inference.adaptation import Adaptation
+
+        # Of all recordings, also those that a resumed run has classified: so it ends with the same table.
+        adaptation = Adaptation(
+            predictor, recordings, options.adapt, batch_size=options.batch_size, workers=options.workers
+        )
     with ExitStack() as stack:
         table = stack.enter_context(Table(options.out, columns(predictor.labels), options.resume))
         left = [path for path in recordings if path not in table]
@@ -123,13 +141,16 @@ def classify(options: argparse.Namespace) -> int:
             tables.append(stack.enter_context(timeline))
         check_space(options.out, len(left))
         progress = stack.enter_context(tqdm(total=len(recordings), initial=len(recordings) - len(left), unit="file"))
-        for row, windows in predictor.predict_windows(left, options.batch_size, options.workers):
+        by_statistics = {"statistics": adaptation} if adaptation else {}
+        for row, windows in predictor.predict_windows(left, options.batch_size, options.workers, **by_statistics):
             if options.timeline:
                 timeline.write(windows)
             table.write([row])  # last: with this row, a resumed run takes the recording as done
             progress.update()
         for table in tables:
             table.finish()
+    if adaptation:
+        print(adaptation)
     return summarise(options, predictor.labels, n_others)
 
 
