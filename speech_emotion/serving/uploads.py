@@ -9,6 +9,8 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from speech_emotion.serving.limits import MEGABYTE, Limits
 
+_CLOSE = {"connection": "close"}  # nobody waits for the rest of a request that is refused
+
 
 @dataclass
 class Upload:
@@ -120,7 +122,7 @@ class Form:
 
 
 def _refusal(status: int, sentence: str) -> HTTPException:
-    return HTTPException(status, sentence)
+    return HTTPException(status, sentence, _CLOSE)
 
 
 def _text(data: bytes) -> str:
