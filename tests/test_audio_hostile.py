@@ -74,14 +74,14 @@ def test_a_file_that_asks_for_gigabytes_costs_less_than_two(tmp_path):
     hostile.many_samples(tmp_path / "a.m4a")
     assert (tmp_path / "a.m4a").stat().st_size < 600
     *said, peak = run_python(READ, tmp_path / "a.m4a").stdout.splitlines()
-    assert said[0].startswith(f"cannot read {tmp_path}/a.m4a: ") and int(peak) * 1024 < 2e9
+    assert said[0].startswith("cannot read: ") and int(peak) * 1024 < 2e9
 
 
 def test_a_hang_is_one_error_and_the_next_file_is_read(tmp_path, m4a, fresh, monkeypatch):
     monkeypatch.setattr(isolation, "PATIENCE_S", 2)
     encode(tmp_path / "sound.mkv", "matroska", "aac", 16_000)
     hostile.endless(tmp_path / "a.mkv", (tmp_path / "sound.mkv").read_bytes())
-    with pytest.raises(AudioError, match="a.mkv: FFmpeg found no sound in 2 s"):
+    with pytest.raises(AudioError, match="cannot read: FFmpeg found no sound in 2 s"):
         list(read_pieces(tmp_path / "a.mkv"))
     assert list(read_pieces(m4a))
 
@@ -97,7 +97,7 @@ def test_a_crash_is_one_error_and_the_next_file_is_read(m4a, fresh, monkeypatch)
         return message
 
     monkeypatch.setattr(isolation._Process, "receive", killed)
-    with pytest.raises(AudioError, match=r"a.m4a: FFmpeg crashed$"):
+    with pytest.raises(AudioError, match=r"^cannot read: FFmpeg crashed$"):
         list(read_pieces(m4a))
     monkeypatch.undo()
     assert list(read_pieces(m4a))
