@@ -13,6 +13,7 @@ import soundfile
 from app_server import Server, run_app
 from conftest import REPOSITORY, read_rows, run_eval
 
+from app import MODELS
 from speech_emotion.audio.listing import find_recordings
 from speech_emotion.audio.resampling import load_audio
 from speech_emotion.inference.predictor import Predictor
@@ -64,7 +65,7 @@ def drop(page, *paths) -> None:
 
 def test_a_recording_gets_the_emotion_that_the_predictor_gives(page, server):
     path = EVAL_DATA / "bright_french.mp3"
-    (expected,) = Predictor(REPOSITORY / "model.pt").predict([path])
+    (expected,) = Predictor(REPOSITORY / MODELS[0]).predict([path])
     drop(page, path)
     card = page.locator(".recording")
     heading = f"bright_french.mp3: {expected['emotion']}, {expected['confidence']:.0%}"
@@ -93,7 +94,7 @@ def test_several_files_give_the_table_of_eval_and_a_broken_one_costs_its_own_row
     (tmp_path / names[1]).write_text("this is not audio")
     for name in names[::2]:
         shutil.copy(EVAL_DATA / name, tmp_path)
-    run_eval(*names, "--model", REPOSITORY / "model.pt", cwd=tmp_path)
+    run_eval(*names, "--model", REPOSITORY / MODELS[0], cwd=tmp_path)
     drop(page, *(tmp_path / name for name in names))
     with page.expect_download() as download:
         page.click(ANSWER)
