@@ -181,5 +181,7 @@ def _train(run: Run, clips, parts: Parts, device, cache_dir, encoder, others) ->
     if run.network == "cnn":
         features = FeatureSettings()
         return train(parts["training"], parts["validation"], run.labels, run.settings, features, device, cache_dir)
-    training = pd.concat([parts["training"], parts["validation"]])  # its temperature comes from speakers left out
+    training = parts["training"]
+    if not run.shuffle_labels:  # which leaves those of the validation part alone
+        training = pd.concat([training, parts["validation"]])  # the temperature comes from speakers left out
     return train_head(training, [clips, *others], run.labels, run.settings, encoder, device, cache_dir), None
