@@ -1,6 +1,7 @@
 """A web page that classifies recordings, and the same answers for programs: python3 app.py."""
 
 import argparse
+import logging
 import os
 import signal
 import socket
@@ -59,6 +60,7 @@ def positive(text: str) -> int:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
+    logging.basicConfig(level=logging.CRITICAL)  # what libraries think of a client's damaged form is nobody's concern
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the folder of recordings goes then, too
     try:
         serve(options)

@@ -25,8 +25,9 @@ ANSWER = "a[download='out.csv']"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     pytest.importorskip("fastapi")
-    with Server(tmp_path_factory.mktemp("server"), "--max-mb", "1") as server:
+    with Server(tmp_path_factory.mktemp("server")) as server:
         yield server
+    assert list(server.folder.iterdir()) == []
 
 
 @pytest.fixture(scope="module")
@@ -134,11 +135,11 @@ def test_a_recording_from_the_microphone_is_answered_and_deleted(page, server):
 
 def test_one_recording_that_is_too_large_costs_its_own_row(page, server, tmp_path):
     (tmp_path / "large.wav").touch()
-    os.truncate(tmp_path / "large.wav", 2**20 + 1)
+    os.truncate(tmp_path / "large.wav", 200 * 2**20 + 1)
     drop(page, tmp_path / "large.wav", EVAL_DATA / "bright_french.mp3")
     page.wait_for_selector(ANSWER)
     first, second = page.locator(".recording").all_inner_texts()
-    assert first == "large.wav: larger than 1 MB" and second.startswith("bright_french.mp3: ")
+    assert first == "large.wav: larger than 200 MB" and second.startswith("bright_french.mp3: ")
     assert "2 recordings, 1 without an emotion" in page.inner_text("#summary")
 
 

@@ -53,7 +53,7 @@ def _check_duration(path: Path, limits: Limits) -> Generator[None, None, None]:
     for samples, rate in read_pieces(path):
         seconds += len(samples) / rate
         if seconds > 60 * limits.recording_minutes:
-            raise AudioError(f"longer than {limits.recording_minutes} minutes")
+            raise AudioError(f"longer than {limits.recording_minutes} min")
         yield
 
 

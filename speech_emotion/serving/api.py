@@ -27,7 +27,7 @@ from speech_emotion.serving.turns import Turns
 from speech_emotion.serving.uploads import Form
 
 STATIC = files("speech_emotion.serving") / "static"
-_FLAGS = {"true": True, "1": True, "on": True, "yes": True, "false": False, "0": False, "off": False, "no": False}
+_FLAGS = {"true": True, "false": False}
 
 
 class Window(BaseModel):
@@ -143,9 +143,8 @@ def build_app(service: Service, allow_hosts: Iterable[str] = ()) -> Guard:
 
     def check_token(credentials: HTTPAuthorizationCredentials | None = Depends(bearer)) -> None:  # noqa: B008
         given = credentials.credentials if credentials else ""
-        if not secrets.compare_digest(given.encode(), service.token.encode()):
-            headers = {"www-authenticate": "Bearer", "connection": "close"}
-            raise HTTPException(401, "this server asks for its bearer token", headers)
+        if not secrets.compare_digest(given.encode("latin-1"), service.token.encode()):
+            raise HTTPException(401, "this server asks for its bearer token", {"www-authenticate": "Bearer"})
 
     protected = [Depends(check_token)] if service.token else []
 

@@ -45,7 +45,7 @@ class Guard:
 
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if refusal := self._refusal(headers, scope["server"][0]):
-            response = JSONResponse({"detail": refusal}, 403, {"connection": "close"})
+            response = JSONResponse({"detail": refusal}, 403)
             return await response(scope, receive, send_on)
         return await self.app(scope, self._in_time(receive), send_on)
 

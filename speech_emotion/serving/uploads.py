@@ -9,8 +9,6 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from speech_emotion.serving.limits import MEGABYTE, Limits
 
-_CLOSE = {"connection": "close"}  # nobody waits for the rest of a request that is refused
-
 
 @dataclass
 class Upload:
@@ -122,7 +120,7 @@ class Form:
 
 
 def _refusal(status: int, sentence: str) -> HTTPException:
-    return HTTPException(status, sentence, _CLOSE)
+    return HTTPException(status, sentence)
 
 
 def _text(data: bytes) -> str:
