@@ -18,7 +18,8 @@ pytest.importorskip("fastapi")
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    with Server(tmp_path_factory.mktemp("server"), "--max-mb", 20, "--queue", 16) as server:
+    models = ("--model", REPOSITORY / "model.pt", "--model", REPOSITORY / "model_sad_removed.pt")
+    with Server(tmp_path_factory.mktemp("server"), "--max-mb", 20, "--queue", 16, *models) as server:
         yield server
         assert server.recordings() == []
         assert {line.split()[0] for line in server.sockets.read_text().splitlines()} == {"socket.bind"}
