@@ -11,6 +11,7 @@ from speech_emotion.evaluation.report import (
     replace_between_markers,
     results_table,
     robustness_table,
+    strangers_table,
 )
 
 RIGHT = table(*[(emotion, emotion, 0.9) for emotion in ("happy", "happy", "sad", "sad")])
@@ -29,9 +30,24 @@ def test_a_row_of_the_results_is_the_mean_over_its_runs():
 
 
 def test_the_checkpoints_have_the_numbers_of_their_runs():
-    assert checkpoints_table({"random8-split0": RIGHT, "random7-split0": HALF}).splitlines()[2:] == [
+    runs = {"random8-split0": RIGHT, "random7-split0": HALF, "any8-split0": HALF.tail(3)}
+    assert checkpoints_table(runs).splitlines()[2:] == [
         "| `model.pt` | 4 | 1.0000 | 1.0000 |",
         "| `model_sad_removed.pt` | 4 | 0.5000 | 0.5000 |",
+        "| `model_any_voice.pt` | 3 | 0.3333 | 0.2500 |",
+    ]
+
+
+def test_strangers_are_a_row_for_each_question_and_a_column_for_each_way_to_ask():
+    half, right = HALF.assign(channel="speech"), RIGHT.assign(channel="speech")
+    runs = {"random8-split0": right, "any8-split0": half, "speaker8-fold0": right, "speaker8-fold1": half}
+    runs |= {"any8-fold0": right, "any8-fold0-adapted": half, "any8-emodb": half}
+    rows = [row.split(" | ")[1:] for row in strangers_table(runs).splitlines()[2:]]
+    assert rows == [
+        ["1.000", "0.500", " |"],
+        ["0.750", "1.000", "0.500 |"],
+        ["0.750", "1.000", "0.500 |"],
+        ["", "0.500", " |"],
     ]
 
 
