@@ -104,8 +104,14 @@ def serve(options: argparse.Namespace) -> None:
                 limit_concurrency=limits.connections,
                 timeout_graceful_shutdown=1,  # a page that is open in a browser keeps its connection
             )
-            print(f"open http://{f'[{host}]' if ':' in host else host}:{port} (Ctrl-C stops)", flush=True)
-            uvicorn.Server(config).run(sockets=[listening])
+            where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+            class Server(uvicorn.Server):
+                async def startup(self, sockets=None) -> None:
+                    await super().startup(sockets)
+                    print(f"open {where} (Ctrl-C stops)", flush=True)  # from here on it can be stopped without noise
+
+            Server(config).run(sockets=[listening])
         finally:
             turns.stop()
 

@@ -13,6 +13,7 @@ import soundfile
 from app_server import Server, run_app
 from conftest import REPOSITORY, read_rows, run_eval
 
+import app
 from app import MODELS
 from speech_emotion.audio.listing import find_recordings
 from speech_emotion.audio.resampling import load_audio
@@ -152,6 +153,24 @@ def test_another_model_is_asked_of_the_same_recordings(page):
     assert page.locator(".recording li").count() == 7
 
 
+@pytest.mark.skipif(not (REPOSITORY / "model_any_voice.pt").exists(), reason="there is no model for other voices here")
+def test_five_recordings_can_be_adapted_to(page, tmp_path):
+    paths = find_recordings([EVAL_DATA])[0][:5]
+    run_eval(*paths, "--model", REPOSITORY / "model_any_voice.pt", "--adapt", cwd=tmp_path)
+    page.get_by_label("voices it has never heard").check()
+    drop(page, *paths[:4])
+    page.wait_for_selector(ANSWER)
+    assert not page.locator("#adapt").is_visible()
+    drop(page, *paths)
+    page.wait_for_selector(ANSWER)
+    page.locator("#adapt").check()
+    page.wait_for_selector(ANSWER, state="detached")
+    page.wait_for_selector(ANSWER)
+    expected = read_rows(tmp_path / "out.csv")
+    for summary, row in zip(page.locator(".recording summary").all_inner_texts(), expected, strict=True):
+        assert summary == f"{Path(row['url']).name}: {row['emotion']}, {float(row['confidence']):.0%}"
+
+
 def test_the_description_of_the_api_is_shown_without_the_network(page, server):
     page.goto(f"{server.url}/docs")
     page.get_by_text("/predict").first.wait_for()
@@ -173,6 +192,13 @@ def test_without_its_packages_one_sentence_says_what_to_install():
 def test_help_needs_neither_server_nor_torch():
     result = run_app("--help", cwd=REPOSITORY, before="sys.modules.update(fastapi=None, torch=None, numpy=None)")
     assert result.returncode == 0 and "--max-mb" in result.stdout
+
+
+def test_the_model_for_other_voices_is_offered_first_where_it_is(monkeypatch, tmp_path):
+    monkeypatch.setattr(app, "HERE", tmp_path)
+    assert list(app.load_models(None, str)) == ["model.pt", "model_sad_removed.pt"]
+    (tmp_path / "model_any_voice.pt").touch()
+    assert next(iter(app.load_models(None, str))) == "model_any_voice.pt"
 
 
 @pytest.mark.parametrize(

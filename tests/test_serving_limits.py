@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from string import Template
+from types import SimpleNamespace
 
 import pytest
 import requests
@@ -102,6 +103,7 @@ def test_nothing_of_a_checkpoint_or_a_client_is_html():
     window = {"start": 0.0, "end": 1.0, "emotion": name, "confidence": 1.0, name: 1.0}
     assert "<script" not in render(EVAL_DATA / NAMES[0], Answer(row, [window]))
     assert "<script" not in render(EVAL_DATA / NAMES[0], Answer(row | {"error": name}))
-    assert "<script" not in fill_page(Template("$models $token"), {name: None}, Limits(), None)
+    predictor = SimpleNamespace(network=SimpleNamespace(takes_statistics=True))
+    assert "<script" not in fill_page(Template("$models $token"), {name: predictor}, Limits(), None)
     lines = write_lines([row | {"url": '=1\r\n"', "emotion": "sad", name: 1.0}], [name])
     assert len(lines) == 2 and lines[1].startswith('"\'=1  """')

@@ -21,12 +21,29 @@ class Answer:
 
 
 def answer_all(
-    predictor: Predictor, uploads: list[Upload], limits: Limits, draw: Callable[[Path, Answer], str] | None = None
+    predictor: Predictor,
+    uploads: list[Upload],
+    limits: Limits,
+    draw: Callable[[Path, Answer], str] | None = None,
+    adapt: bool = False,
 ) -> Generator[None, None, list[Answer]]:
-    """One answer for each recording, with a pause after about every second of work; `draw` makes the HTML of each."""
-    answers = []
+    """One answer for each recording, with a pause after about every second of work; `draw` makes the HTML of each.
+
+    With `adapt`, all are heard before, as one voice or room, without a pause.
+    """
+    errors = []
     for upload in uploads:
-        answer = yield from _answer(predictor, upload, limits)
+        errors.append((yield from _refusal(upload, limits)))
+    statistics = None
+    if adapt:
+        from speech_emotion.inference.adaptation import Adaptation
+
+        fine = [upload.path for upload, error in zip(uploads, errors, strict=True) if not error]
+        statistics = Adaptation(predictor, fine, workers=1)
+        yield
+    answers = []
+    for upload, error in zip(uploads, errors, strict=True):
+        answer = yield from _answer(predictor, upload, error, statistics)
         if draw:
             yield
             answer.html = draw(upload.path, answer)
@@ -35,26 +52,31 @@ def answer_all(
     return answers
 
 
-def _answer(predictor: Predictor, upload: Upload, limits: Limits) -> Generator[None, None, Answer]:
-    name = upload.name or "recording"
+def _refusal(upload: Upload, limits: Limits) -> Generator[None, None, str]:
+    """Why a recording is not answered, before any other work: what unpacks to hours may be a small file."""
     if upload.is_too_large:
-        return Answer(error_row(name, predictor.labels, f"larger than {limits.recording_mb} MB"))
-    try:
-        yield from _check_duration(upload.path, limits)
-    except AudioError as error:
-        return Answer(error_row(name, predictor.labels, str(error)))
-    row, windows = yield from predictor.predict_in_turns(upload.path)
-    return Answer(_rounded(row | {"url": name}), [_rounded(window | {"url": name}) for window in windows])
-
-
-def _check_duration(path: Path, limits: Limits) -> Generator[None, None, None]:
-    """Before any work: what unpacks to hours may be a small file. Raises AudioError."""
+        return f"larger than {limits.recording_mb} MB"
     seconds = 0.0
-    for samples, rate in read_pieces(path):
-        seconds += len(samples) / rate
-        if seconds > 60 * limits.recording_minutes:
-            raise AudioError(f"longer than {limits.recording_minutes} min")
-        yield
+    try:
+        for samples, rate in read_pieces(upload.path):
+            seconds += len(samples) / rate
+            if seconds > 60 * limits.recording_minutes:
+                return f"longer than {limits.recording_minutes} min"
+            yield
+    except AudioError as error:
+        return str(error)
+    return ""
+
+
+def _answer(predictor: Predictor, upload: Upload, error: str, statistics) -> Generator[None, None, Answer]:
+    name = upload.name or "recording"
+    if error:
+        return Answer(error_row(name, predictor.labels, error))
+    if statistics:
+        row, windows = next(predictor.predict_windows([upload.path], workers=1, statistics=statistics))
+    else:
+        row, windows = yield from predictor.predict_in_turns(upload.path)
+    return Answer(_rounded(row | {"url": name}), [_rounded(window | {"url": name}) for window in windows])
 
 
 def _rounded(row: dict) -> dict:

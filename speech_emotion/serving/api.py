@@ -94,7 +94,7 @@ class Service:
             form = Form(folder, self.limits)
             await form.receive(request)
             predictor = self._choose(form.fields)
-            work = self.turns.submit(answer_all(predictor, form.uploads, self.limits, draw))
+            work = self.turns.submit(answer_all(predictor, form.uploads, self.limits, draw, flag(form.fields, "adapt")))
             answers = asyncio.wrap_future(work)
             gone = asyncio.ensure_future(_gone(request))
             try:
@@ -113,7 +113,7 @@ class Service:
         name = fields.get("model", next(iter(self.predictors)))
         if name not in self.predictors:
             raise HTTPException(422, f"there is no model {name[:100]!r}; there are {', '.join(self.predictors)}")
-        if flag(fields, "adapt"):
+        if flag(fields, "adapt") and not self.predictors[name].network.takes_statistics:
             raise HTTPException(422, f"{name} does not adapt to recordings; leave out the field `adapt`")
         flag(fields, "timeline")
         return self.predictors[name]
@@ -158,7 +158,7 @@ def build_app(service: Service, allow_hosts: Iterable[str] = ()) -> Guard:
         response_model=list[Row],
         response_model_exclude_none=False,
         responses={status: {"model": Refusal, "description": text} for status, text in REFUSALS.items()},
-        openapi_extra={"requestBody": _form_schema(list(service.predictors))},
+        openapi_extra={"requestBody": _form_schema(service.predictors)},
     )
     async def predict(request: Request) -> JSONResponse:
         """A row for each recording, in their order; the path and the file name stay with the client."""
@@ -197,13 +197,20 @@ def _without_urls(windows: list[dict]) -> list[dict]:
     return [{key: value for key, value in window.items() if key not in ("url", "error")} for window in windows]
 
 
-def _form_schema(models: list[str]) -> dict:
+def _form_schema(predictors: dict[str, Predictor]) -> dict:
+    models = list(predictors)
+    adapting = [name for name, predictor in predictors.items() if predictor.network.takes_statistics]
     flag = {"type": "boolean", "default": False}
     properties = {
         "files": {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}},
         "model": {"type": "string", "enum": models, "default": models[0]},
         "timeline": flag | {"description": "give the rows of the windows of 3 s, too"},
-        "adapt": {"type": "boolean", "enum": [False], "description": "no model here adapts"},
+        "adapt": {
+            "type": "boolean",
+            "enum": [False, True] if adapting == models else [False],
+            "description": "take all recordings of the request as one voice or room; "
+            + (f"true with {', '.join(adapting)} only" if adapting else "no model here adapts"),
+        },
     }
     schema = {"type": "object", "required": ["files"], "properties": properties, "additionalProperties": False}
     return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}

@@ -28,9 +28,10 @@ _drawing = threading.Lock()  # matplotlib draws one picture at a time
 def fill_page(page: Template, models: dict, limits: Limits, token: str | None) -> str:
     """`models` are the predictors by name, the first the one that is ticked."""
     choices = "".join(
-        f'<label><input type="radio" name="model" value="{escape(name)}"{"" if number else " checked"}>'
+        f'<label><input type="radio" name="model" value="{escape(name)}"'
+        f"{'' if number else ' checked'}{' data-adapts' if predictor.network.takes_statistics else ''}>"
         f"{escape(_WHAT_FOR.get(name, name))}</label>"
-        for number, name in enumerate(models)
+        for number, (name, predictor) in enumerate(models.items())
     )
     return page.substitute(
         models=choices,

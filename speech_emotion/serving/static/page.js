@@ -1,13 +1,17 @@
 "use strict";
 const AT_ONCE = 3; // requests of one page
-const [record, files, summary, answers] = ["record", "files", "summary", "answers"].map((id) => document.getElementById(id));
+const FEWEST_TO_ADAPT = 5;
+const [record, files, summary, answers, adapting, adapt] = ["record", "files", "summary", "answers", "adapting", "adapt"]
+    .map((id) => document.getElementById(id));
+const model = () => document.querySelector("[name=model]:checked");
 let dropped = []; // stays in the browser, so that another model can be asked of the same recordings
 let stop = new AbortController();
 
 /** One request; the answer's {header, rows}. Waits where the server has too many. Throws an Error with a sentence. */
 async function ask(some, signal) {
     const form = new FormData();
-    form.append("model", document.querySelector("[name=model]:checked").value);
+    form.append("model", model().value);
+    if (!adapting.hidden && adapt.checked) form.append("adapt", "true");
     for (const file of some) form.append("files", file, file.name);
     const headers = { Authorization: `Bearer ${document.getElementById("token").value}` };
     for (;;) {
@@ -41,22 +45,25 @@ async function listen() {
         done += 1;
         summary.textContent = `${done} of ${dropped.length} answered`;
     };
-    const waiting = dropped.keys();
     summary.textContent = "Listening";
+    adapting.hidden = dropped.length < FEWEST_TO_ADAPT || !("adapts" in model().dataset);
+    const fitting = [];
+    dropped.forEach((file, i) => {
+        if (file.size <= files.dataset.megabytes * 2 ** 20) fitting.push(i);
+        else show(i, { error: `larger than ${files.dataset.megabytes} MB` });
+    });
+    const together = !adapting.hidden && adapt.checked && fitting.length > 0;
+    const waiting = (together ? [fitting] : fitting.map((i) => [i])).values();
     await Promise.all(Array.from({ length: AT_ONCE }, async () => {
-        for (const i of waiting) {
-            const tooLarge = dropped[i].size > files.dataset.megabytes * 2 ** 20;
-            if (tooLarge) {
-                show(i, { error: `larger than ${files.dataset.megabytes} MB` });
-                continue;
-            }
+        for (const some of waiting) {
             try {
-                const answer = await ask([dropped[i]], signal);
+                const answer = await ask(some.map((i) => dropped[i]), signal);
                 header = answer.header;
-                show(i, answer.rows[0]);
+                some.forEach((i, n) => show(i, answer.rows[n]));
             } catch (error) {
                 if (signal.aborted) return;
-                show(i, { error: error instanceof TypeError ? "the server does not answer" : error.message });
+                const sentence = error instanceof TypeError ? "the server does not answer" : error.message;
+                some.forEach((i) => show(i, { error: sentence }));
             }
         }
     }));
@@ -89,7 +96,7 @@ for (const name of ["dragover", "dragleave", "drop"]) {
         if (name === "drop") drop(event.dataTransfer.files);
     });
 }
-for (const choice of document.querySelectorAll("[name=model]")) {
+for (const choice of document.querySelectorAll("[name=model], #adapt")) {
     choice.addEventListener("change", () => dropped.length && listen());
 }
 
