@@ -197,11 +197,10 @@ class Predictor:
                 _Item(recording, window, self.front_end(samples[None])[0])
                 for window, samples in islice(recording.unread, _READ_AT_ONCE)
             ]
-        except AudioError as error:
-            recording.error = str(error)
         except Exception as error:  # whatever a file does to a library costs its own row only
-            recording.error = f"cannot read: {type(error).__name__}: {printable(error)}"
-        _log.debug("%s", printable(recording.path), exc_info=True)
+            is_ours = isinstance(error, AudioError)
+            recording.error = str(error) if is_ours else f"cannot read: {type(error).__name__}: {printable(error)}"
+            _log.debug("%s", printable(recording.path), exc_info=True)
         return []
 
     @torch.inference_mode()
