@@ -7,7 +7,7 @@ from conftest import REPOSITORY
 from speech_emotion.audio.resampling import load_audio
 from speech_emotion.audio.windows import recording_window
 from speech_emotion.models.checkpoint import load_checkpoint
-from speech_emotion.models.whisper import LogMel, WhisperFeatures, load_encoder
+from speech_emotion.models.whisper import WhisperFeatures, WhisperLogMel, load_encoder
 
 transformers = pytest.importorskip("transformers")
 FEATURES = WhisperFeatures()
@@ -32,7 +32,7 @@ def window():
 def test_the_spectrogram_is_whispers(window):
     extractor = transformers.WhisperFeatureExtractor(feature_size=80, chunk_length=3)
     theirs = extractor(window.numpy(), sampling_rate=16_000, return_tensors="pt")["input_features"]
-    torch.testing.assert_close(LogMel(FEATURES)(window[None]), theirs, atol=1e-4, rtol=0)
+    torch.testing.assert_close(WhisperLogMel(FEATURES)(window[None]), theirs, atol=1e-4, rtol=0)
 
 
 def test_the_hidden_states_are_those_of_another_implementation(encoder, window):
@@ -51,7 +51,7 @@ def test_the_hidden_states_are_those_of_another_implementation(encoder, window):
             state[name] = tensor
     missing, unexpected = other.load_state_dict(state, strict=False)
     assert not unexpected and set(missing) == {"layer_norm.weight", "layer_norm.bias"}
-    log_mel = LogMel(FEATURES)(window[None])
+    log_mel = WhisperLogMel(FEATURES)(window[None])
     theirs = []
     for layer in other.layers:
         layer.register_forward_hook(lambda _, __, out: theirs.append(out[0] if isinstance(out, tuple) else out))

@@ -15,7 +15,7 @@ _RAVDESS_LEAD_S = (-0.2, 0.5)  # and its range, but for 15 of the 2452 clips
 
 _SHORTEST_S = 0.1
 _SILENT = 1e-9  # mean square of a frame, -90 dBFS: what dithered 16-bit silence stays below
-_HEARD = 10**-3.5  # 35 dB below the loudest frame
+HEARD = 10**-3.5  # 35 dB below the loudest frame
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class RecordingWindows:
                 first = start = round(seconds * self._settings.sample_rate)
             while start + length <= self.n_samples:
                 window, samples = self._window(buffer, start, offset)
-                if start == first or window.level >= max(_SILENT, _HEARD * self._loudest):
+                if start == first or window.level >= max(_SILENT, HEARD * self._loudest):
                     yield window, samples
                 start += length // 2
             keep = max(offset, min(start, self._n_frames * self._frame))
@@ -139,7 +139,7 @@ class RecordingWindows:
 
     def counts(self, windows: list[Window]) -> list[bool]:
         """Which of all its windows are heard; the first counts where no other does."""
-        threshold = _HEARD * self._loudest
+        threshold = HEARD * self._loudest
         energies, frames = self._late
         end = (int(frames[energies >= threshold][-1]) + 1) * self._frame
         length = self._settings.window_samples
@@ -163,7 +163,7 @@ class RecordingWindows:
         self._n_frames += len(energy)
         energies, frames = torch.cat([self._late[0], energy]), torch.cat([self._late[1], frames])
         following = F.pad(energies.flip(0).cummax(0).values.flip(0)[1:], (0, 1), value=-1.0)
-        late = (energies > following) & (energies >= _HEARD * self._loudest)
+        late = (energies > following) & (energies >= HEARD * self._loudest)
         self._late = energies[late], frames[late]
 
     def _window(self, buffer: torch.Tensor, start: int, offset: int) -> tuple[Window, torch.Tensor]:

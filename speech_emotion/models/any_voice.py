@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from speech_emotion.models.whisper import LogMel, WhisperEncoder, WhisperFeatures
+from speech_emotion.audio.windows import HEARD
+from speech_emotion.models.whisper import WhisperEncoder, WhisperFeatures, WhisperLogMel
 
-_HEARD_DB = 35.0  # a frame further below the loudest says nothing
 _LEAST_DEVIATION = 1e-3
 
 
@@ -44,7 +44,7 @@ class AnyVoice(nn.Module):
         super().__init__()
         self.settings = settings
         self.features = features
-        self.front_end = LogMel(features)
+        self.front_end = WhisperLogMel(features)
         # Frozen, and kept as it was published: in half precision.
         self.encoder = WhisperEncoder(settings.n_blocks, features.n_frames // 2, features.n_mels, settings.width).half()
         self.register_buffer("mean", torch.zeros(settings.n_embedding))  # of the embeddings in training
@@ -64,7 +64,7 @@ class AnyVoice(nn.Module):
         """(B, M, 2 T) in Whisper's scale → (B, D), mean and deviation over the heard frames after each block."""
         decibels = 40 * log_mel
         level = (10 ** (decibels / 10)).sum(dim=1).unflatten(1, (-1, 2)).mean(dim=2)  # (B, T), of power
-        heard = level >= level.amax(dim=1, keepdim=True) * 10 ** (-_HEARD_DB / 10)
+        heard = level >= level.amax(dim=1, keepdim=True) * HEARD
         weight = (heard / heard.sum(dim=1, keepdim=True))[..., None]  # (B, T, 1)
         pooled = []
         for state in self.encoder(log_mel.to(self.encoder.conv1.weight.dtype)):
@@ -76,18 +76,19 @@ class AnyVoice(nn.Module):
 
     def classify(self, embedding: torch.Tensor, statistics: torch.Tensor | None = None) -> torch.Tensor:
         """(B, D) → logits (B, K); `statistics` (B, 2, D) are means and deviations to go by, else those of training."""
-        if statistics is None:
-            return self.linear((embedding - self.mean) / self.deviation)
-        mean, deviation = statistics.unbind(dim=1)
-        return self.linear((embedding - mean) / deviation)
+        return self.linear(self.standardise(embedding, statistics))
+
+    def standardise(self, embedding: torch.Tensor, statistics: torch.Tensor | None = None) -> torch.Tensor:
+        """(B, D) → (B, D): less the means, over the deviations, of `statistics` as in classify."""
+        mean, deviation = (self.mean, self.deviation) if statistics is None else statistics.unbind(dim=1)
+        return (embedding - mean) / deviation
 
     def statistics(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Mean and deviation, (2, D), of a group's (N, D), the closer to those of training, the smaller N is."""
-        if not len(embeddings):
-            return torch.stack([self.mean, self.deviation])
-        own = len(embeddings) / (len(embeddings) + self.settings.shrinkage)
-        mean = torch.lerp(self.mean, embeddings.mean(dim=0), own)
-        square = torch.lerp(self.mean.square() + self.deviation.square(), embeddings.square().mean(dim=0), own)
+        n, shrinkage = len(embeddings), self.settings.shrinkage
+        mean = (embeddings.sum(dim=0) + shrinkage * self.mean) / (n + shrinkage)
+        of_training = self.mean.square() + self.deviation.square()
+        square = (embeddings.square().sum(dim=0) + shrinkage * of_training) / (n + shrinkage)
         deviation = (square - mean.square()).clamp(min=_LEAST_DEVIATION**2).sqrt()
         return torch.stack([mean, deviation])
 

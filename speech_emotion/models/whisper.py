@@ -9,10 +9,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-import torchaudio.functional as AF
 from torch import nn
 
 from speech_emotion.audio.windows import WindowSettings
+from speech_emotion.models.log_mel import LogMel
 
 _HEAD_WIDTH = 64
 
@@ -33,34 +33,19 @@ class WhisperFeatures(WindowSettings):
         return self.window_samples // self.hop_length
 
 
-class LogMel(nn.Module):
-    """Samples → log-mel spectrogram in dB → Whisper's scale: 80 dB below the loudest point is the floor."""
+class WhisperLogMel(LogMel):
+    """Whisper's scale, of which a unit is 40 dB and 80 dB below the loudest point is the floor."""
 
-    def __init__(self, features: WhisperFeatures):
-        super().__init__()
-        self.features = features
-        bounds = (features.f_min, features.f_max, features.n_mels, features.sample_rate)
-        with torch.device("cpu"):
-            mel = AF.melscale_fbanks(features.n_fft // 2 + 1, *bounds, norm="slaney", mel_scale="slaney")
-            taper = torch.hann_window(features.n_fft)
-        self.register_buffer("mel", mel, persistent=False)  # (bins, M)
-        self.register_buffer("taper", taper, persistent=False)
+    pad_mode = "reflect"
 
     def log_mel(self, windows: torch.Tensor) -> torch.Tensor:
-        """(B, S) → (B, M, 2 T) in dB, absolute: what training caches and augments."""
-        n_fft, hop_length = self.features.n_fft, self.features.hop_length
-        spectrum = torch.stft(windows, n_fft, hop_length, window=self.taper, return_complex=True)[..., :-1]
-        power = spectrum.real.square() + spectrum.imag.square()
-        return 10 * (power.mT @ self.mel).mT.clamp(min=1e-10).log10()
+        """(B, S) → (B, M, 2 T) in dB: without the last frame, which Whisper drops."""
+        return super().log_mel(windows)[..., :-1]
 
     def from_log_mel(self, log_mel: torch.Tensor) -> torch.Tensor:
         """(B, M, 2 T) in dB → the same in Whisper's scale, of which a unit is 40 dB."""
         floor = log_mel.amax(dim=(1, 2), keepdim=True) - 80
         return torch.maximum(log_mel, floor) / 40 + 1
-
-    def forward(self, windows: torch.Tensor) -> torch.Tensor:
-        """(B, S) → (B, M, 2 T)."""
-        return self.from_log_mel(self.log_mel(windows))
 
 
 class WhisperEncoder(nn.Module):
