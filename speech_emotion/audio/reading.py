@@ -39,8 +39,8 @@ def read_pieces(path: str | Path) -> Iterator[tuple[np.ndarray, int]]:
                 check_samples(samples, rate)
                 yield samples, rate
     except (OSError, AudioError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise AudioError(f"cannot read: {printable(reason).rstrip('.')}") from error
+        said = getattr(error, "strerror", None) or str(error)
+        raise AudioError(f"cannot read: {printable(said).rstrip('.')}") from error
 
 
 def check_samples(samples: np.ndarray, rate: int) -> None:

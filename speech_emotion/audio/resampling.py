@@ -37,7 +37,7 @@ def stream_audio(path: str | Path, sample_rate: int) -> Iterator[torch.Tensor]:
         samples = torch.cat([rest, torch.from_numpy(piece)]) if len(rest) else torch.from_numpy(piece)
         margin = p * ceil((_ZERO_CROSSINGS * p / min(p, q) + 2) / p)
         end = len(samples) if following is None else (len(samples) - margin) // p * p
-        yield _resample(samples, p, q)[lead * q // p : ceil(end * q / p)]
+        yield change_rate(samples, p, q)[lead * q // p : ceil(end * q / p)]
         rest, lead = samples[end - margin :], margin
 
 
@@ -51,7 +51,7 @@ def to_mono(samples: np.ndarray, rate: int, sample_rate: int) -> torch.Tensor:
         raise ValueError(f"samples must be (samples,) or (samples, channels), not {samples.shape}")
     mono = np.ascontiguousarray(average_channels(samples), dtype=np.float32)
     check_samples(mono, rate)
-    return _resample(torch.from_numpy(mono), *_ratio(rate, sample_rate))
+    return change_rate(torch.from_numpy(mono), *_ratio(rate, sample_rate))
 
 
 def _ratio(rate: int, sample_rate: int) -> tuple[int, int]:
@@ -59,5 +59,6 @@ def _ratio(rate: int, sample_rate: int) -> tuple[int, int]:
     return (Fraction(rate) / sample_rate).limit_denominator(_FINEST_RATIO).as_integer_ratio()
 
 
-def _resample(waveform: torch.Tensor, p: int, q: int) -> torch.Tensor:
+def change_rate(waveform: torch.Tensor, p: int, q: int) -> torch.Tensor:
+    """(..., samples) from p samples to q."""
     return waveform if p == q or not len(waveform) else resample(waveform, p, q)

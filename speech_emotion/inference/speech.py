@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch.nn.functional import pad
-from torchaudio.functional import resample
+
+from speech_emotion.audio.resampling import change_rate
 
 RATE = 16_000
 _FRAME = 512  # samples that the network judges at once
@@ -55,9 +56,9 @@ class SpeechDetector:
     @torch.inference_mode()
     def scores(self, windows: torch.Tensor, sample_rate: int) -> torch.Tensor:
         """(B, samples) at `sample_rate` Hz → how much of each is speech, from 0 to 1: (B,)."""
-        windows = _resample(windows, sample_rate, RATE)
+        windows = change_rate(windows, sample_rate, RATE)
         windows = self.settings.peak * windows / windows.abs().amax(dim=1, keepdim=True).clamp(min=1e-9)
-        return torch.stack([self._score(_resample(windows, *speed)) for speed in self.settings.speeds]).mean(dim=0)
+        return torch.stack([self._score(change_rate(windows, *speed)) for speed in self.settings.speeds]).mean(dim=0)
 
     def _score(self, windows: torch.Tensor) -> torch.Tensor:
         """(B, samples) at 16 kHz → the mean over the frames that hold anything but zeros, which are padding: (B,)."""
@@ -68,7 +69,3 @@ class SpeechDetector:
         probabilities = np.stack([self._network.run(["speech_probs"], each)[0] for each in inputs])
         holds = frames.abs().amax(dim=2) > 0
         return (torch.from_numpy(probabilities).sqrt() * holds).sum(1) / holds.sum(1).clamp(min=1)
-
-
-def _resample(windows: torch.Tensor, rate: int, new_rate: int) -> torch.Tensor:
-    return windows if rate == new_rate else resample(windows, rate, new_rate)
