@@ -1,12 +1,14 @@
-"""Log-mel spectrograms of a table of clips, computed once and kept on disk."""
+"""What is computed of a table of clips once, and kept on disk; log-mel spectrograms first of all."""
 
 import hashlib
 import json
 import os
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -18,27 +20,34 @@ from speech_emotion.audio import decoders, reading, resampling, windows
 from speech_emotion.audio.reading import AudioError
 from speech_emotion.audio.resampling import load_audio
 from speech_emotion.audio.windows import recording_window
+from speech_emotion.models import log_mel
 
 
 def log_mels(clips: pd.DataFrame, front_end: nn.Module, margin_s: float, folder: str | Path) -> torch.Tensor:
     """(N, M, T) float16 in dB: one spectrogram per row of `clips`, `margin_s` wider than the window on both sides.
 
-    The file in `folder` is named after a digest of all that the numbers depend on (the settings, the clips, their
-    files' sizes and times, and the code of the front end), so that a stale one is never read; a damaged one is named
-    and made anew. Raises ValueError for a clip that cannot be read.
+    Raises ValueError for a clip that cannot be read.
     """
-    path = Path(folder) / f"log_mels-{_digest(clips, front_end, margin_s)}.npy"
+    return kept(folder, f"log_mels-{_digest(clips, front_end, margin_s)}", lambda: _compute(clips, front_end, margin_s))
+
+
+def kept(folder: str | Path, name: str, compute: Callable[[], np.ndarray]) -> torch.Tensor:
+    """The array in `folder`/`name`.npy, computed where it is not there; a damaged file is named and made anew.
+
+    `name` holds a digest of all that the numbers depend on, code included, so that a stale one is never read.
+    """
+    path = Path(folder) / f"{name}.npy"
     try:
         return torch.from_numpy(np.load(path))
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (ValueError, EOFError):
         print(f"{path} is damaged and made anew", file=sys.stderr)
-    spectrograms = _compute(clips, front_end, margin_s)
+    array = compute()
     part = path.with_name(f"{path.stem}-{os.getpid()}.part.npy")
-    np.save(part, spectrograms)
+    np.save(part, array)
     part.replace(path)
-    return torch.from_numpy(spectrograms)
+    return torch.from_numpy(array)
 
 
 @torch.inference_mode()
@@ -59,6 +68,11 @@ def _compute(clips: pd.DataFrame, front_end: nn.Module, margin_s: float) -> np.n
 
 def _digest(clips: pd.DataFrame, front_end: nn.Module, margin_s: float) -> str:
     files = [(clip, os.stat(path).st_size, os.stat(path).st_mtime_ns) for clip, path in clips[["clip", "path"]].values]
-    modules = (decoders, reading, resampling, windows, sys.modules[type(front_end).__module__])
-    code = [Path(module.__file__).read_text(encoding="utf-8") for module in modules]
-    return hashlib.sha256(json.dumps([asdict(front_end.features), margin_s, files, code]).encode()).hexdigest()[:16]
+    modules = (decoders, reading, resampling, windows, log_mel, sys.modules[type(front_end).__module__])
+    known = [asdict(front_end.features), margin_s, files, code_of(*modules)]
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
+
+
+def code_of(*modules: ModuleType) -> list[str]:
+    """Their text: a change of it changes what is computed."""
+    return [Path(module.__file__).read_text(encoding="utf-8") for module in modules]

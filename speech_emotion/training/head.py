@@ -17,16 +17,15 @@ from torch import nn
 from tqdm import tqdm
 
 from speech_emotion.evaluation.metrics import fit_temperature
-from speech_emotion.models import any_voice, whisper
+from speech_emotion.models import any_voice, log_mel, whisper
 from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
 from speech_emotion.models.checkpoint import Checkpoint
 from speech_emotion.models.whisper import WhisperEncoder, WhisperFeatures
 from speech_emotion.training import augment
 from speech_emotion.training.augment import AugmentationSettings, augmentation
-from speech_emotion.training.cache import log_mels
-from speech_emotion.training.loop import autocast
+from speech_emotion.training.cache import code_of, kept, log_mels
+from speech_emotion.training.loop import MARGIN_S, autocast, target_indices
 
-MARGIN_S = 0.5  # spectrogram kept on both sides of the window, for the augmentation that moves it
 _BATCH = 16
 
 
@@ -102,13 +101,12 @@ def train_head(
         _fit(network, [few[0].of(rest), *few[1:]], labels, settings)
         with torch.inference_mode():
             logits.append(network.classify(own.embeddings[0, left_out].float()))
-        targets.append(_targets(own.emotions[left_out], labels))
+        targets.append(target_indices(own.emotions[left_out], labels))
     temperature = fit_temperature(torch.cat(logits), torch.cat(targets))
     _fit(network, [own, *together[1:]], labels, settings)
     return Checkpoint(network.eval(), labels, temperature, training=asdict(settings))
 
 
-@torch.inference_mode()
 def embeddings(
     clips: pd.DataFrame,
     network: AnyVoice,
@@ -118,25 +116,26 @@ def embeddings(
     folder: str | Path,
 ) -> torch.Tensor:
     """(1 + copies, B, D) float16: the clips as they are, then as the augmentation changes them; kept in `folder`."""
-    spectrograms = log_mels(clips, network.front_end, MARGIN_S, folder)
-    code = [Path(module.__file__).read_text(encoding="utf-8") for module in (augment, any_voice, whisper)]
-    weights = hashlib.sha256(b"".join(p.numpy().tobytes() for p in network.encoder.state_dict().values())).hexdigest()
-    name = [
-        hashlib.sha256(spectrograms.contiguous().numpy()).hexdigest(),
-        weights,
-        asdict(settings.augmentation),
-        settings.seed,
-        code,
-    ]
-    path = Path(folder) / f"embeddings-{hashlib.sha256(json.dumps(name).encode()).hexdigest()[:16]}-{copies}.npy"
-    if path.exists():
-        return torch.from_numpy(np.load(path))
+    spectrograms = log_mels(clips, network.front_end, MARGIN_S, folder).contiguous()
+    digest = hashlib.sha256(spectrograms.numpy())
+    for tensor in network.encoder.state_dict().values():
+        digest.update(tensor.numpy())
+    code = code_of(augment, log_mel, any_voice, whisper)
+    digest.update(json.dumps([copies, asdict(settings.augmentation), settings.seed, code]).encode())
+    name = f"embeddings-{digest.hexdigest()[:16]}"
+    return kept(folder, name, lambda: _embed(spectrograms, network, copies, settings, device))
+
+
+@torch.inference_mode()
+def _embed(
+    spectrograms: torch.Tensor, network: AnyVoice, copies: int, settings: HeadSettings, device: torch.device
+) -> np.ndarray:
     fast = network.for_inference().to(device)
     margin = (spectrograms.shape[2] - network.features.n_frames) // 2
     generator = torch.Generator().manual_seed(settings.seed)
     change = augmentation(settings.augmentation, network.features, generator).to(device)
     computed = []
-    with tqdm(total=(1 + copies) * len(clips), desc="embedding clips", unit="clip") as progress:
+    with tqdm(total=(1 + copies) * len(spectrograms), desc="embedding clips", unit="clip") as progress:
         for copy in range(1 + copies):
             for batch in spectrograms.split(_BATCH):
                 batch = batch.float().to(device)
@@ -146,11 +145,7 @@ def embeddings(
                 with autocast(device) if copy else nullcontext():
                     computed.append(fast.embed(inputs).half().cpu())
                 progress.update(len(batch))
-    result = torch.cat(computed).unflatten(0, (1 + copies, len(clips)))
-    part = path.with_suffix(".part.npy")
-    np.save(part, result.numpy())
-    part.replace(path)
-    return result
+    return torch.cat(computed).unflatten(0, (1 + copies, len(spectrograms))).numpy()
 
 
 def _fit(network: AnyVoice, corpora: list[_Corpus], labels: list[str], settings: HeadSettings) -> None:
@@ -168,8 +163,7 @@ def _fit(network: AnyVoice, corpora: list[_Corpus], labels: list[str], settings:
 
     rows, allowed, weights, masks = [], [], [], []
     for number, (corpus, x) in enumerate(zip(corpora, clean, strict=True)):
-        of_all = torch.stack([network.mean, network.deviation]).expand(len(x), 2, -1)
-        of_speaker = torch.empty_like(of_all)
+        of_speaker = torch.empty(len(x), 2, x.shape[1])
         for speaker in np.unique(corpus.speakers):
             own = torch.from_numpy(corpus.speakers == speaker)
             of_speaker[own] = network.statistics(x[own])
@@ -177,8 +171,8 @@ def _fit(network: AnyVoice, corpora: list[_Corpus], labels: list[str], settings:
         weight = (target / target.sum(dim=0).clamp(min=1)).amax(dim=1)  # every emotion of a corpus counts alike
         weight *= (settings.other_weight if number else 1.0) / weight.sum() / len(corpus.embeddings)
         for copy in corpus.embeddings:
-            for statistics in (of_all, of_speaker):
-                rows.append((copy.float() - statistics[:, 0]) / statistics[:, 1])
+            for statistics in (None, of_speaker):
+                rows.append(network.standardise(copy.float(), statistics))
                 allowed.append(target), masks.append(mask.expand_as(target)), weights.append(weight)
     _logistic_regression(network.linear, *map(torch.cat, (rows, allowed, masks, weights)), settings)
 
@@ -200,16 +194,12 @@ def _logistic_regression(linear: nn.Linear, x, allowed, mask, weights, settings:
     optimizer.step(closure)
 
 
-def _targets(emotions: np.ndarray, labels: list[str]) -> torch.Tensor:
-    return torch.tensor([labels.index(emotion) for emotion in emotions])
-
-
 def _soft_targets(emotions: np.ndarray, labels: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
     """Which emotions each clip may have, (B, K) of 0 and 1, and -inf or so for those that its corpus lacks, (K,).
 
     A corpus without calm calls it neutral: its neutral clips may be either.
     """
-    allowed = nn.functional.one_hot(_targets(emotions, labels), len(labels)).float()
+    allowed = nn.functional.one_hot(target_indices(emotions, labels), len(labels)).float()
     present = allowed.any(dim=0)
     if {"calm", "neutral"} <= set(labels) and not present[labels.index("calm")]:
         allowed[:, labels.index("calm")] = allowed[:, labels.index("neutral")]

@@ -7,6 +7,7 @@ V: views, B: clips, M: mel bands, C: coefficients, T: frames, K: emotions.
 
 import copy
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -73,9 +74,9 @@ def train(
     average = copy.deepcopy(network).eval()
 
     wide = log_mels(training, network.front_end, MARGIN_S, cache_dir).to(device)
-    targets = _targets(training, labels).to(device)
+    targets = target_indices(training["emotion"], labels).to(device)
     held_out = log_mels(validation, network.front_end, 0.0, cache_dir).to(device)
-    held_out_targets = _targets(validation, labels).to(device)
+    held_out_targets = target_indices(validation["emotion"], labels).to(device)
     n_batches = len(training) // settings.batch_size or 1
     optimizer = torch.optim.AdamW(_parameter_groups(network, settings.weight_decay), lr=settings.learning_rate)
     scheduler = _scheduler(optimizer, settings, n_batches)
@@ -137,8 +138,8 @@ def _logits(network: nn.Module, spectrograms: torch.Tensor) -> torch.Tensor:
     return torch.cat([network(network.front_end.from_log_mel(batch.float())) for batch in spectrograms.split(128)])
 
 
-def _targets(clips: pd.DataFrame, labels: list[str]) -> torch.Tensor:
-    return torch.tensor([labels.index(emotion) for emotion in clips["emotion"]])
+def target_indices(emotions: Iterable[str], labels: list[str]) -> torch.Tensor:
+    return torch.tensor([labels.index(emotion) for emotion in emotions])
 
 
 def _mix(inputs, targets, alpha: float, generator: torch.Generator):
