@@ -123,11 +123,11 @@ def classify(options: argparse.Namespace) -> int:
         predictor = Predictor(options.model, options.device)
     adaptation = None
     if options.adapt:
-        from speech_emotion.inference.adaptation import Adaptation
+        from speech_emotion.inference.adaptation import GROUPS, Adaptation
 
         # Of all recordings, also those that a resumed run has classified: so it ends with the same table.
         adaptation = Adaptation(
-            predictor, recordings, options.adapt, batch_size=options.batch_size, workers=options.workers
+            predictor, recordings, GROUPS[options.adapt], batch_size=options.batch_size, workers=options.workers
         )
     with ExitStack() as stack:
         table = stack.enter_context(Table(options.out, columns(predictor.labels), options.resume))

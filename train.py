@@ -11,7 +11,8 @@ from speech_emotion.corpora import emodb, nemo
 from speech_emotion.corpora.ravdess import EMOTIONS, check_table, clip_table
 from speech_emotion.corpora.splits import ACTOR_FOLDS
 from speech_emotion.evaluation.metrics import accuracy, calm_as_neutral, prediction_table, uar
-from speech_emotion.evaluation.report import PUBLISHED, write_report
+from speech_emotion.evaluation.report import write_report
+from speech_emotion.evaluation.results import PUBLISHED
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.any_voice import AnyVoiceSettings
 from speech_emotion.models.checkpoint import load_checkpoint

@@ -13,7 +13,7 @@ from speech_emotion.corpora.ravdess import EMOTIONS
 from speech_emotion.evaluation import plots
 from speech_emotion.evaluation.envelope import load_envelope
 from speech_emotion.evaluation.metrics import wilson_interval
-from speech_emotion.evaluation.report import write_results
+from speech_emotion.evaluation.results import write_results
 
 LABELS = ["calm", "happy", "angry"]
 

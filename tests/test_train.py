@@ -13,7 +13,7 @@ import pytest
 from conftest import REPOSITORY
 
 from speech_emotion.corpora.ravdess import clip_table
-from speech_emotion.evaluation.report import PUBLISHED
+from speech_emotion.evaluation.results import PUBLISHED
 from speech_emotion.models.checkpoint import load_checkpoint
 from speech_emotion.training.head import HeadSettings
 from speech_emotion.training.loop import TrainingSettings

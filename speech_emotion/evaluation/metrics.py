@@ -28,10 +28,10 @@ def prediction_table(clips: pd.DataFrame, predictions) -> pd.DataFrame:
 
 
 def read_predictions(path: str | Path) -> pd.DataFrame:
-    """A saved prediction table, with what the file names say of each clip (channel, actor, sex, intensity)."""
+    """A saved prediction table, with what the names of RAVDESS say of each clip (channel, actor, sex, intensity)."""
     table = pd.read_csv(path)
     if emodb.describe(table["clip"].iloc[0]):
-        return table.assign(actor=[emodb.describe(clip)["speaker"] for clip in table["clip"]], channel="speech")
+        return table
     names = [parse_name(clip) for clip in table["clip"]]
     for part in ("channel", "actor", "sex", "intensity"):
         table[part] = [getattr(name, part) for name in names]

@@ -1,7 +1,6 @@
-"""The written results of a run, and the tables and pictures of the README that are made from them without audio."""
+"""The tables and pictures of the README, made from the results of the runs without audio."""
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -22,70 +21,13 @@ from speech_emotion.evaluation.plots import (
     plot_history,
     plot_recalls,
     plot_reliability,
-    plot_run,
     plot_schedules,
     save_picture,
     use_style,
 )
+from speech_emotion.evaluation.results import PUBLISHED, result_files, write_run_picture
 
-
-@dataclass(frozen=True)
-class Published:
-    """A model in the repository: its file, the run that makes it, and what the README calls it."""
-
-    file: str
-    run: str
-    title: str
-
-
-PUBLISHED = (
-    Published("model.pt", "random8-split0", "eight emotions"),
-    Published("model_sad_removed.pt", "random7-split0", "without sad"),
-    Published("model_any_voice.pt", "any8-split0", "any voice"),
-)
 SCHEDULE_RUNS = {"one cycle": "random7-split0", "cosine, warm restarts": "random7-split0-cosine_warm_restarts"}
-
-
-def result_files(folder: str | Path, name: str) -> dict[str, Path]:
-    """Where a run is kept: splits, histories, predictions, each as KIND/NAME.csv, and its picture."""
-    tables = {kind: Path(folder, kind, f"{name}.csv") for kind in ("splits", "histories", "predictions")}
-    return tables | {"picture": Path(folder, "figures", "runs", f"{name}.png")}
-
-
-def write_results(
-    folder: str | Path,
-    name: str,
-    parts: dict[str, pd.DataFrame],
-    history: pd.DataFrame | None,
-    predictions: pd.DataFrame,
-    adapted: pd.DataFrame | None = None,
-) -> None:
-    """Keep one run in its `result_files`: which clip was in which part, its learning curve if any, its predictions.
-
-    All is written before the first file gets its name.
-    """
-    split = pd.concat([clips[["clip"]].assign(part=part) for part, clips in parts.items()]).sort_values("clip")
-    files = result_files(folder, name)
-    tables = {"splits": split, "predictions": predictions}
-    if adapted is not None:
-        files["adapted"] = Path(folder, "predictions", f"{name}-adapted.csv")
-        tables["adapted"] = adapted
-    if history is not None:
-        tables["histories"] = history
-    for kind, table in tables.items():
-        files[kind].parent.mkdir(parents=True, exist_ok=True)
-        table.to_csv(f"{files[kind]}.part", index=False, float_format="%.5f")
-    if history is not None:
-        write_run_picture(Path(folder), name, history, predictions)
-    for kind in tables:
-        Path(f"{files[kind]}.part").replace(files[kind])
-
-
-def write_run_picture(results: Path, name: str, history: pd.DataFrame, predictions: pd.DataFrame) -> None:
-    use_style()
-    path = result_files(results, name)["picture"]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_picture(plot_run(history, predictions, name), path)
 
 
 def write_report(results: str | Path, repository: str | Path) -> None:
@@ -178,10 +120,7 @@ def results_table(runs: dict[str, pd.DataFrame]) -> str:
         ("any voice, adapted: unseen speakers, speech and song", r"any8-fold\d-adapted", None, "actor"),
         ("any voice, control: shuffled labels", "any8-split0-shuffled", None, "clip"),
     ):
-        tables = _tables(runs, prefix)
-        if channel:
-            tables = [table[table["channel"] == channel] for table in tables]
-        if tables:
+        if tables := _tables(runs, prefix, channel):
             rows.append([question, len(tables), *_mean_and_interval(tables, by)])
     header = ["question", "runs", "clips", "accuracy", "sd over runs", "UAR", "calibration error"]
     return _markdown(header, rows)
@@ -210,16 +149,16 @@ def strangers_table(runs: dict[str, pd.DataFrame]) -> str:
     ):  # fmt: skip
         row = [question]
         for prefix in cells:
-            tables = _tables(runs, prefix) if prefix else []
-            tables = [table[table["channel"] == channel] if channel else table for table in tables]
+            tables = _tables(runs, prefix, channel) if prefix else []
             row.append(f"{mean(map(metric, tables)):.3f}" if tables else "")
         rows.append(row)
     return _markdown(["", "`model.pt`", "`model_any_voice.pt`", "the same with `--adapt`"], rows)
 
 
-def _tables(runs: dict[str, pd.DataFrame], prefix: str) -> list[pd.DataFrame]:
-    """The predictions of every split or fold of one kind."""
-    return [table for name, table in runs.items() if re.fullmatch(rf"{prefix}\d*", name)]
+def _tables(runs: dict[str, pd.DataFrame], prefix: str, channel: str | None = None) -> list[pd.DataFrame]:
+    """The predictions of every split or fold of one kind, of all clips or those of one channel."""
+    tables = [table for name, table in runs.items() if re.fullmatch(rf"{prefix}\d*", name)]
+    return [table[table["channel"] == channel] for table in tables] if channel else tables
 
 
 def _mean_and_interval(tables: list[pd.DataFrame], by: str) -> list[str]:

@@ -1,6 +1,6 @@
 """The statistics of the user's own recordings, without labels, for networks that take them."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from math import ceil
 from pathlib import Path
 
@@ -9,32 +9,36 @@ import torch
 from speech_emotion.inference.predictor import Predictor
 
 LIMIT = 300  # recordings of a group that are listened to; more change the statistics no further
-MODES = ("all", "folder")
-
-
-def group_of(path: str, mode: str) -> str:
-    """What is taken as one voice or room: everything (`all`), or what lies in one folder (`folder`)."""
-    return str(path).rpartition("/")[0] if mode == "folder" else ""
+GROUPS: dict[str, Callable[[str], Hashable]] = {  # what is taken as one voice or room, by what --adapt says
+    "all": lambda path: "",
+    "folder": lambda path: path.rpartition("/")[0],
+}
 
 
 class Adaptation:
     """Which statistics each recording is judged by: those of its group.
 
-    >>> adaptation = Adaptation(predictor, recordings, "folder")
+    >>> adaptation = Adaptation(predictor, recordings, GROUPS["folder"])
     >>> rows = predictor.predict_windows(recordings, statistics=adaptation)
     """
 
-    def __init__(self, predictor: Predictor, recordings: Iterable[str | Path], mode: str = "all", **options):
+    def __init__(
+        self,
+        predictor: Predictor,
+        recordings: Iterable[str | Path],
+        group_of: Callable[[str], Hashable] = GROUPS["all"],
+        **options,
+    ):
         """Listens to at most `LIMIT` recordings of each group, evenly chosen; `options` are those of predict_windows.
 
         Raises ValueError for a network that takes no statistics.
         """
         if not predictor.network.takes_statistics:
             raise ValueError("this model cannot adapt to recordings; --model model_any_voice.pt can")
-        self.mode = mode
-        groups: dict[str, list[str]] = {}
-        for recording in recordings:
-            groups.setdefault(group_of(recording, mode), []).append(str(recording))
+        self._group_of = group_of
+        groups: dict[Hashable, list[str]] = {}
+        for recording in map(str, recordings):
+            groups.setdefault(group_of(recording), []).append(recording)
         self.n_recordings = sum(map(len, groups.values()))
         self.n_heard = 0
         self._statistics = {}
@@ -48,7 +52,7 @@ class Adaptation:
 
     def __call__(self, path: str | Path) -> torch.Tensor:
         """Mean and deviation, (2, D), for a recording."""
-        return self._statistics[group_of(path, self.mode)]
+        return self._statistics[self._group_of(str(path))]
 
     def __str__(self) -> str:
         groups = f"{len(self._statistics)} group{'s' if len(self._statistics) != 1 else ''}"

@@ -12,7 +12,7 @@ from speech_emotion.audio.windows import RecordingWindows
 from speech_emotion.corpora.ravdess import EMOTIONS
 from speech_emotion.corpora.splits import ACTOR_FOLDS, actor_split, hold_out_validation, stratified_split
 from speech_emotion.evaluation.metrics import accuracy, prediction_table, uar
-from speech_emotion.evaluation.report import PUBLISHED, result_files, write_results
+from speech_emotion.evaluation.results import PUBLISHED, result_files, write_results
 from speech_emotion.inference.adaptation import Adaptation
 from speech_emotion.inference.predictor import Predictor, choose_device
 from speech_emotion.models.checkpoint import Checkpoint, save_checkpoint
@@ -170,11 +170,9 @@ def _check_readable(clips: pd.DataFrame) -> None:
 
 def adapted_predictions(predictor: Predictor, clips: pd.DataFrame) -> pd.DataFrame:
     """The prediction table when each speaker's clips are judged by their own statistics, as by eval.py --adapt."""
-    tables = []
-    for _, own in clips.groupby("speaker"):
-        rows = predictor.predict_windows(own["path"], statistics=Adaptation(predictor, own["path"]))
-        tables.append(prediction_table(own, (row for row, _ in rows)))
-    return pd.concat(tables).sort_values("clip", ignore_index=True)
+    speaker_of = dict(zip(clips["path"], clips["speaker"], strict=True))
+    adaptation = Adaptation(predictor, clips["path"], speaker_of.get)
+    return prediction_table(clips, (row for row, _ in predictor.predict_windows(clips["path"], statistics=adaptation)))
 
 
 def _train(run: Run, clips, parts: Parts, device, cache_dir, encoder, others) -> tuple[Checkpoint, pd.DataFrame | None]:
