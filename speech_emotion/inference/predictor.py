@@ -128,17 +128,21 @@ class Predictor:
             except StopIteration as end:
                 return end.value[0]
 
-    def predict_in_turns(self, path: str | Path) -> Generator[None, None, tuple[Row, list[Row]]]:
+    def predict_in_turns(
+        self, path: str | Path, statistics: Statistics | None = None
+    ) -> Generator[None, None, tuple[Row, list[Row]]]:
         """The row and the windows of one recording, in this thread, with a pause after every some windows.
 
         Who has several recordings to answer may go on with another one there, or close this one.
         """
         pieces = stream_audio(path, self.features.sample_rate)
-        return self._in_turns(_Recording(str(path), RecordingWindows(pieces, self.features)))
+        return self._in_turns(_Recording(str(path), RecordingWindows(pieces, self.features)), statistics)
 
-    def _in_turns(self, recording: _Recording) -> Generator[None, None, tuple[Row, list[Row]]]:
+    def _in_turns(
+        self, recording: _Recording, statistics: Statistics | None = None
+    ) -> Generator[None, None, tuple[Row, list[Row]]]:
         while items := self._read(recording):
-            recording.seen += zip([item.window for item in items], self._classify(None, items), strict=True)
+            recording.seen += zip([item.window for item in items], self._classify(statistics, items), strict=True)
             yield
         return self._rows(recording)
 

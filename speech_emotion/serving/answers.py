@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from speech_emotion.audio.reading import AudioError, read_pieces
+from speech_emotion.inference.adaptation import Adaptation
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.inference.rows import error_row
 from speech_emotion.serving.limits import Limits
@@ -36,8 +37,6 @@ def answer_all(
         errors.append((yield from _refusal(upload, limits)))
     statistics = None
     if adapt:
-        from speech_emotion.inference.adaptation import Adaptation
-
         fine = [upload.path for upload, error in zip(uploads, errors, strict=True) if not error]
         statistics = Adaptation(predictor, fine, workers=1)
         yield
@@ -72,10 +71,7 @@ def _answer(predictor: Predictor, upload: Upload, error: str, statistics) -> Gen
     name = upload.name or "recording"
     if error:
         return Answer(error_row(name, predictor.labels, error))
-    if statistics:
-        row, windows = next(predictor.predict_windows([upload.path], workers=1, statistics=statistics))
-    else:
-        row, windows = yield from predictor.predict_in_turns(upload.path)
+    row, windows = yield from predictor.predict_in_turns(upload.path, statistics)
     return Answer(_rounded(row | {"url": name}), [_rounded(window | {"url": name}) for window in windows])
 
 
