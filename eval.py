@@ -4,14 +4,11 @@ import argparse
 import logging
 import re
 import sys
-from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
 
 HERE = Path(__file__).parent
-ERRORS_SHOWN = 10
 PICTURES = (".png", ".pdf", ".svg")
-CONFIDENCE_BINS = 20
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -104,6 +101,7 @@ def classify(options: argparse.Namespace) -> int:
     from tqdm import tqdm  # --help pays neither for this nor for torch
 
     from speech_emotion.audio.listing import find_recordings
+    from speech_emotion.evaluation.summary import Summary
     from speech_emotion.inference.predictor import Predictor
     from speech_emotion.inference.rows import columns, window_columns
     from speech_emotion.inference.table import Table, check_space
@@ -151,89 +149,12 @@ def classify(options: argparse.Namespace) -> int:
             table.finish()
     if adaptation:
         print(adaptation)
-    return summarise(options, predictor.labels, n_others)
-
-
-def summarise(options: argparse.Namespace, labels: list[str], n_others: int) -> int:
-    """Print, and draw, what a finished table says; returns 1 when a recording has an error, else 0."""
-    from speech_emotion.inference.rows import error_sentence
-    from speech_emotion.inference.table import read_table
-
-    counts, confidences, pairs, errors = Counter(), Counter(), Counter(), []
-    bins = {label: [0] * CONFIDENCE_BINS for label in labels}
-    for row in read_table(options.out):
-        emotion = row["emotion"]
-        counts[emotion] += 1
-        if not row["error"]:
-            confidence = float(row["confidence"])
-            confidences[emotion] += confidence
-            bins[emotion][min(int(confidence * CONFIDENCE_BINS), CONFIDENCE_BINS - 1)] += 1
-            pairs[true_emotion(row["url"]), emotion] += 1
-        elif len(errors) < ERRORS_SHOWN:
-            errors.append(error_sentence(row))
-    n_failed = counts.pop("", 0)
-    print(f"{counts.total() + n_failed} recordings, {n_failed} without an emotion; the table is in {options.out}")
-    if n_others:
-        print(f"  {n_others} other files in the folders were left alone")
-    for label, count in counts.most_common():
-        print(f"  {label:<10} {count:5d}   mean confidence {confidences[label] / count:.2f}")
-    for error in errors:
-        print(f"  {error}")
-    if n_failed > len(errors):
-        print(f"  and {n_failed - len(errors)} more, see the column `error`")
-    pairs = Counter({pair: count for pair, count in pairs.items() if pair[0] in labels})
-    print_truth(pairs, labels)
+    summary = Summary(options.out, predictor.labels, n_others)
+    print(summary)
     if options.plot:
-        draw(options, bins, n_failed, pairs)
-    return 1 if n_failed else 0
-
-
-def true_emotion(url: str) -> str | None:
-    """What a RAVDESS name says."""
-    from speech_emotion.corpora.ravdess import parse_name
-
-    try:
-        return parse_name(url).emotion
-    except ValueError:
-        return None
-
-
-def print_truth(pairs: Counter, labels: list[str]) -> None:
-    """How many were right, by the counts of (true, predicted) emotions; nothing where there are none."""
-    if not pairs:
-        return
-    from sklearn.metrics import classification_report, confusion_matrix
-
-    truth, predicted = zip(*pairs.elements(), strict=True)
-    present = [label for label in labels if label in {*truth, *predicted}]
-    correct = sum(count for (a, b), count in pairs.items() if a == b)
-    print(f"\n{len(truth)} recordings have RAVDESS names: accuracy {correct / len(truth):.4f}\n")
-    print(classification_report(truth, predicted, labels=present, digits=3, zero_division=0))
-    print("confusion matrix, a row for each true emotion:")
-    width = max(map(len, present)) + 1
-    print(" " * width + "".join(f"{label[:7]:>8}" for label in present))
-    for label, row in zip(present, confusion_matrix(truth, predicted, labels=present), strict=True):
-        print(f"{label:<{width}}" + "".join(f"{count:8d}" for count in row))
-
-
-def draw(options: argparse.Namespace, bins: dict[str, list[int]], n_failed: int, pairs: Counter) -> None:
-    """One recording with its timeline over time, else how often each emotion and confidence was given."""
-    from speech_emotion.evaluation import plots
-    from speech_emotion.inference.table import read_table
-
-    plots.use_style()
-    labels = list(bins)
-    if options.timeline and n_failed == 0 and sum(map(sum, bins.values())) == 1:
-        figure = plots.Figure(figsize=(8, 3.6), layout="constrained")
-        ax = figure.subplots()
-        mesh = plots.plot_timeline(list(read_table(options.timeline)), labels, ax)
-        ax.legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
-        figure.colorbar(mesh, label="probability")
-    else:
-        confusion = [[pairs[truth, emotion] for emotion in labels] for truth in labels] if pairs else None
-        figure = plots.plot_folder(bins, n_failed, confusion)
-    plots.save_picture(figure, options.plot)
-    print(f"the picture is in {options.plot}")
+        summary.draw(options.plot, options.timeline)
+        print(f"the picture is in {options.plot}")
+    return 1 if summary.n_failed else 0
 
 
 if __name__ == "__main__":
