@@ -5,9 +5,9 @@ import logging
 import re
 import sys
 from contextlib import ExitStack
+from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
 
-HERE = Path(__file__).parent
 PICTURES = (".png", ".pdf", ".svg")
 
 
@@ -24,7 +24,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         default=["eval_data"],
         help="recordings or folders, s3:// and gs:// among them (default: eval_data)",
     )
-    parser.add_argument("--model", default=HERE / "model.pt", metavar="FILE", help="checkpoint (default: model.pt)")
+    parser.add_argument(
+        "--model", type=checkpoint, default="model.pt", metavar="FILE", help="checkpoint (default: model.pt)"
+    )
     parser.add_argument(
         "--out", default="out.csv", metavar="FILE", help="table to write, .csv or .parquet (default: out.csv)"
     )
@@ -72,6 +74,20 @@ def positive(text: str) -> int:
     if not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
     return int(text)
+
+
+def checkpoint(name: str) -> Path:
+    """The file of that name, else the one that came with this program, in its folder or where pip puts such files."""
+    path = Path(name)
+    if path.exists() or path.name != name:
+        return path
+    if (beside := Path(__file__).parent / name).exists():
+        return beside
+    try:
+        installed = files("speech-emotion")
+    except PackageNotFoundError:
+        return path
+    return next((Path(file.locate()).resolve() for file in installed if file.name == name), path)
 
 
 def address(text: str) -> str:

@@ -1,0 +1,49 @@
+"""`pip install .` as a user does it, without a checkout beside it."""
+
+import os
+import subprocess
+import sys
+from importlib.metadata import Distribution
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY, read_rows, write_noise
+from packaging.requirements import Requirement
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """The prefix that the project was installed into, without what it depends on."""
+    folder = tmp_path_factory.mktemp("installed")
+    source = tmp_path_factory.mktemp("source")  # building leaves folders behind
+    names = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    for name in names.stdout.splitlines():
+        if (REPOSITORY / name).is_file() and not name.startswith(("eval_data", "results", "tests")):
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            (source / name).symlink_to(REPOSITORY / name)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*pip, "--prefix", folder, source], check=True)
+    return folder
+
+
+def test_the_command_classifies_far_from_the_checkout(installed, tmp_path):
+    write_noise(tmp_path / "a.wav", seed=0)
+    (command,) = installed.glob("[bS]*/speech-emotion*")  # bin/, or Scripts/ with .exe
+    environment = {**os.environ, "PYTHONPATH": str(site_packages(installed))}
+    for model in ([], ["--model", "model_any_voice.pt"]):
+        subprocess.run([command, *model, "a.wav"], cwd=tmp_path, env=environment, check=True)
+        assert [row["error"] for row in read_rows(tmp_path / "out.csv")] == [""]
+
+
+def test_the_installation_requires_what_the_requirements_say(installed):
+    (info,) = site_packages(installed).glob("*.dist-info")
+    required = {str(Requirement(line)) for line in Distribution.at(info).requires}
+    lines = (REPOSITORY / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    wanted = {str(Requirement(line.split(" #")[0].strip())) for line in lines if line and not line.startswith("#")}
+    assert len(wanted) > 10 and wanted <= required
+
+
+def site_packages(installed: Path) -> Path:
+    return next(installed.glob("**/site-packages"))
