@@ -21,8 +21,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "paths",
         nargs="*",
         metavar="PATH",
-        default=["eval_data"],
-        help="recordings or folders, s3:// and gs:// among them (default: eval_data)",
+        help="recordings or folders, s3:// and gs:// among them (default: those in --labels, else eval_data)",
     )
     parser.add_argument(
         "--model", type=checkpoint, default="model.pt", metavar="FILE", help="checkpoint (default: model.pt)"
@@ -43,6 +42,19 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         choices=["all", "folder"],
         help="judge recordings by their own statistics, without labels: all of them as one voice, or each folder as "
         "its own (for model_any_voice.pt; from five recordings on, of several emotions)",
+    )
+    parser.add_argument(
+        "--labels",
+        metavar="FILE",
+        help="CSV table of path, emotion, perhaps speaker: say how often the model is right",
+    )
+    parser.add_argument(
+        "--map",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="LABEL=LABEL",
+        help="count one label as another, such as calm=neutral, where what is true is known",
     )
     parser.add_argument("--resume", action="store_true", help="go on from the .part files of a run that was stopped")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
@@ -118,6 +130,7 @@ def classify(options: argparse.Namespace) -> int:
 
     from speech_emotion.audio.listing import find_recordings
     from speech_emotion.evaluation.summary import Summary
+    from speech_emotion.evaluation.truth import Judged, LabelTable, RavdessNames
     from speech_emotion.inference.predictor import Predictor
     from speech_emotion.inference.rows import columns, window_columns
     from speech_emotion.inference.table import Table, check_space
@@ -130,11 +143,15 @@ def classify(options: argparse.Namespace) -> int:
         from speech_emotion.evaluation.plots import check_picture
 
         check_picture(options.plot)
-    recordings, n_others = find_recordings(options.paths)
+    truth = LabelTable(options.labels, must_exist=not options.paths) if options.labels else RavdessNames()
+    recordings, n_others = find_recordings(options.paths or truth.paths or ["eval_data"])
     if options.ray:
         predictor = ClusterPredictor(options.model, options.device, options.ray)
     else:
         predictor = Predictor(options.model, options.device)
+    judged = Judged(truth, predictor.labels, options.map)
+    if options.labels:
+        judged.check(recordings)
     adaptation = None
     if options.adapt:
         from speech_emotion.inference.adaptation import GROUPS, Adaptation
@@ -165,7 +182,7 @@ def classify(options: argparse.Namespace) -> int:
             table.finish()
     if adaptation:
         print(adaptation)
-    summary = Summary(options.out, predictor.labels, n_others)
+    summary = Summary(options.out, predictor.labels, n_others, judged)
     print(summary)
     if options.plot:
         summary.draw(options.plot, options.timeline)

@@ -56,6 +56,13 @@ def test_a_folder_is_counted_by_emotion_and_by_confidence():
     assert colours == {to_rgb(plots.COLOURS["calm"]), to_rgb(plots.COLOURS["happy"])}
 
 
+def test_other_labels_than_those_of_ravdess_have_colours_of_their_own():
+    figure = plots.plot_folder({"happy": [1], "bored": [2], "怒り": [1]}, n_failed=1)
+    colours = [to_rgb(bar.get_facecolor()) for bar in figure.axes[0].patches]
+    assert len(set(colours)) == 4 and colours[0] == to_rgb(plots.COLOURS["happy"])
+    assert colours[3] == to_rgb("lightgrey")
+
+
 def test_a_timeline_shows_every_window_and_the_pause():
     windows = [
         row(0.5, 3.5, calm=0.7, happy=0.2, angry=0.1),
@@ -80,9 +87,10 @@ def test_a_timeline_shows_every_window_and_the_pause():
 
 
 def test_a_confusion_matrix_has_the_counts_and_a_row_without_clips_stays_white():
-    counts = np.array([[8, 2, 0], [0, 0, 0], [1, 0, 3]])
+    pairs = ["calm calm"] * 8 + ["calm happy"] * 2 + ["angry calm"] + ["angry angry"] * 3
     ax = Figure().subplots()
-    plots.draw_confusion(counts, LABELS, ax)
+    predictions = pd.DataFrame([pair.split() for pair in pairs], columns=["emotion", "prediction"])
+    plots.plot_confusion(predictions, ax=ax, labels=LABELS)
     assert texts(ax) == ["8", "2", "", "", "", "", "1", "", "3"]
     assert [label.get_rotation() for label in ax.get_yticklabels()] == [0, 0, 0]
     np.testing.assert_array_equal(

@@ -7,6 +7,8 @@ from unicodedata import normalize
 
 import pandas as pd
 
+from speech_emotion.audio.buckets import is_url
+
 COLUMNS = ("path", "emotion", "speaker")  # the last may be absent
 
 
@@ -17,8 +19,8 @@ class LabelsError(ValueError):
 def read_labels(file: str | Path, must_exist: bool = True) -> pd.DataFrame:
     """One row per recording: clip (the path as it is written), path, emotion, and speaker where the file has it.
 
-    Paths are absolute or relative to the CSV file; labels are any words, compared in Unicode's composed form. A
-    recording that is listed twice in the same way counts once. Raises LabelsError when the file is not a CSV table in
+    Paths are absolute or relative to the CSV file, or urls; labels are any words, compared in Unicode's composed form.
+    A recording that is listed twice in the same way counts once. Raises LabelsError when the file is not a CSV table in
     UTF-8, is empty, lacks a column or a value, names recordings that do not exist (unless not `must_exist`: all of
     them are named), or gives one recording two emotions or speakers.
     """
@@ -41,14 +43,14 @@ def read_labels(file: str | Path, must_exist: bool = True) -> pd.DataFrame:
         raise LabelsError(f"{file} has no recording below its first line")
     clips = pd.DataFrame(rows)[[column for column in COLUMNS if column in rows[0]]]
     clips.insert(0, "clip", clips["path"])
-    clips["path"] = [os.path.normpath(file.parent / path) for path in clips["path"]]
+    clips["path"] = [path if is_url(path) else os.path.normpath(file.parent / path) for path in clips["path"]]
     clips = clips.drop_duplicates(clips.columns[1:], ignore_index=True)
     if len(twice := clips[clips["path"].duplicated(keep=False)]):
         same = twice[twice["path"] == twice["path"].iloc[0]]
         column = "emotions" if same["emotion"].nunique() > 1 else "speakers"
         values = " and ".join(same[column[:-1]].unique())
         raise LabelsError(f"{file} gives {same['clip'].iloc[0]} several {column}: {values}")
-    if must_exist and len(missing := [row.clip for row in clips.itertuples() if not os.path.isfile(row.path)]):
+    if must_exist and len(missing := [row.clip for row in clips.itertuples() if not _may_exist(row.path)]):
         raise LabelsError(f"{len(missing)} of {len(clips)} recordings in {file} do not exist: {', '.join(missing)}")
     return clips
 
@@ -60,6 +62,10 @@ def check_trainable(clips: pd.DataFrame) -> None:
         raise LabelsError(f"every recording is labelled {counts.index[0]}: training needs two emotions or more")
     if len(single := sorted(counts.index[counts == 1])):
         raise LabelsError(f"training needs two recordings or more of each emotion, there is one of {', '.join(single)}")
+
+
+def _may_exist(path: str) -> bool:
+    return is_url(path) or os.path.isfile(path)
 
 
 def _checked(row: dict, where: str) -> dict[str, str]:

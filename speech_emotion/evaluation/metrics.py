@@ -1,6 +1,7 @@
 """How good a model is, from its predictions alone: accuracy, UAR, intervals, calibration.
 
-Predictions are tables with the columns clip, emotion (the truth), prediction, and one probability per label.
+Predictions are tables with the columns clip, emotion (the truth), prediction, and one probability per label; where
+those are not at hand, their largest may stand in the column confidence.
 """
 
 from pathlib import Path
@@ -8,10 +9,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.metrics import recall_score
 
 from speech_emotion.corpora import emodb
-from speech_emotion.corpora.ravdess import EMOTIONS, parse_name
+from speech_emotion.corpora.ravdess import parse_name
 from speech_emotion.inference.rows import error_sentence, prediction_row
 
 
@@ -39,8 +39,9 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
 
 
 def label_columns(predictions: pd.DataFrame) -> list[str]:
-    """The probability columns, in the order of the labels."""
-    return [column for column in predictions.columns if column in EMOTIONS]
+    """The probability columns, in the order of the labels: those of fractions."""
+    fractions = predictions.select_dtypes("float").columns
+    return [column for column in fractions if column != "confidence"]
 
 
 def calm_as_neutral(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -48,14 +49,18 @@ def calm_as_neutral(predictions: pd.DataFrame) -> pd.DataFrame:
     return predictions.assign(prediction=predictions["prediction"].replace("calm", "neutral"))
 
 
-def accuracy(predictions: pd.DataFrame) -> float:
-    return float((predictions["emotion"] == predictions["prediction"]).mean())
+def accuracy(predictions: pd.DataFrame, weights: np.ndarray | None = None) -> float:
+    """The share that is right; `weights` (N,) count rows several times or not at all."""
+    return float(np.average(predictions["emotion"] == predictions["prediction"], weights=weights))
 
 
-def uar(predictions: pd.DataFrame) -> float:
-    """Unweighted average recall: every emotion counts alike, however many clips it has."""
-    labels = sorted(set(predictions["emotion"]))
-    return float(recall_score(predictions["emotion"], predictions["prediction"], labels=labels, average="macro"))
+def uar(predictions: pd.DataFrame, weights: np.ndarray | None = None) -> float:
+    """Unweighted average recall: every emotion counts alike, however many clips it has; `weights` as in accuracy."""
+    emotions = pd.factorize(predictions["emotion"])[0]
+    weights = np.ones(len(predictions)) if weights is None else weights
+    clips = np.bincount(emotions, weights)
+    right = np.bincount(emotions, weights * (predictions["emotion"] == predictions["prediction"]))
+    return float((right[clips > 0] / clips[clips > 0]).mean())
 
 
 def recalls(predictions: pd.DataFrame, by: str = "emotion") -> pd.Series:
@@ -64,19 +69,21 @@ def recalls(predictions: pd.DataFrame, by: str = "emotion") -> pd.Series:
 
 
 def bootstrap_interval(predictions: pd.DataFrame, metric, by: str = "clip", n: int = 1000, seed: int = 0):
-    """95 % percentile interval of `metric`, resampling `by` clip or by actor (the clips of one voice go together)."""
+    """95 % percentile interval of `metric`, resampling `by` clip or by actor (the clips of one voice go together).
+
+    `metric` takes the table and how often each row was drawn, as accuracy and uar do.
+    """
     rng = np.random.default_rng(seed)
-    rows = list(predictions.groupby(by).indices.values())
-    values = [
-        metric(predictions.iloc[np.concatenate([rows[i] for i in rng.integers(len(rows), size=len(rows))])])
-        for _ in range(n)
-    ]
+    group, groups = pd.factorize(predictions[by], sort=True)
+    draws = (rng.integers(len(groups), size=len(groups)) for _ in range(n))
+    values = [metric(predictions, np.bincount(drawn, minlength=len(groups))[group]) for drawn in draws]
     return tuple(np.percentile(values, [2.5, 97.5]))
 
 
 def calibration_bins(predictions: pd.DataFrame, n_bins: int = 15) -> pd.DataFrame:
     """Confidence against accuracy in `n_bins` equal bins of confidence: columns confidence, accuracy, clips."""
-    confidence = predictions[label_columns(predictions)].max(axis=1)
+    columns = ["confidence"] if "confidence" in predictions else label_columns(predictions)
+    confidence = predictions[columns].max(axis=1)
     correct = predictions["emotion"] == predictions["prediction"]
     bins = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
     grouped = pd.DataFrame({"confidence": confidence, "accuracy": correct}).groupby(bins)

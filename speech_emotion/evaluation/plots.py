@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
 from speech_emotion.evaluation.metrics import calibration_bins, label_columns, recalls, wilson_interval
+from speech_emotion.evaluation.truth import Judged
 from speech_emotion.models.mfcc import FeatureSettings
 
 BLUE, ORANGE = sns.color_palette("colorblind").as_hex()[:2]
@@ -32,6 +33,7 @@ COLOURS = {
     "surprised": "#f7ee7a",
 }
 
+NO_EMOTION = "no emotion"  # what recordings without one are called
 _FEWEST = 5  # clips in a bin of the reliability diagram; fewer say nothing
 
 
@@ -107,29 +109,24 @@ def plot_schedules(histories: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def plot_confusion(predictions: pd.DataFrame, title: str = "", ax: Axes | None = None) -> Figure:
-    """Share of each true emotion's clips that was given each emotion, with the counts written in."""
-    labels = label_columns(predictions)
+def plot_confusion(
+    predictions: pd.DataFrame, title: str = "", ax: Axes | None = None, labels: list[str] | None = None
+) -> Figure:
+    """Share of each true emotion's clips that was given each emotion, with the counts written in; no zeros."""
+    labels = labels or label_columns(predictions)
     counts = confusion_matrix(predictions["emotion"], predictions["prediction"], labels=labels)
+    shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
     if ax is None:
         _, ax = plt.subplots(figsize=(5.8, 5.0), layout="constrained")
-    draw_confusion(counts, labels, ax)
-    ax.set_title(title)
-    return ax.figure
-
-
-def draw_confusion(counts: np.ndarray, labels: list[str], ax: Axes) -> None:
-    """(K, K) counts, a row for each true emotion; zeros are left out."""
-    shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
-    written = np.where(counts > 0, counts.astype(str), "")
     sns.heatmap(
-        shares, annot=written, fmt="", cmap="Blues", vmin=0, vmax=1, ax=ax,
+        shares, annot=np.where(counts > 0, counts.astype(str), ""), fmt="", cmap="Blues", vmin=0, vmax=1, ax=ax,
         xticklabels=labels, yticklabels=labels, cbar_kws={"label": "share of the true emotion"},
     )  # fmt: skip
-    ax.set(xlabel="predicted", ylabel="true")
+    ax.set(xlabel="predicted", ylabel="true", title=title)
     plt.setp(ax.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
     plt.setp(ax.get_yticklabels(), rotation=0)  # seaborn turns those that have room for it
     ax.tick_params(length=0)
+    return ax.figure
 
 
 def plot_recalls(tables: dict[str, pd.DataFrame], ax: Axes | None = None) -> Figure:
@@ -183,18 +180,18 @@ def plot_run(history: pd.DataFrame, predictions: pd.DataFrame, title: str) -> Fi
     return figure
 
 
-def plot_folder(confidences: dict[str, list[int]], n_failed: int, confusion: list[list[int]] | None = None) -> Figure:
+def plot_folder(confidences: dict[str, list[int]], n_failed: int, judged: Judged | None = None) -> Figure:
     """What was found in a folder: how many recordings have each emotion, and with what confidence.
 
     `confidences` counts the recordings of each of the K emotions in equal bins from 0 to 1, `n_failed` those without an
-    emotion; `confusion` has (K, K) counts, a row for each true emotion, where that is known.
+    emotion; what `judged` has is drawn as a confusion matrix and a reliability diagram.
     """
-    n_panels = 2 if confusion is None else 3
+    n_panels = 4 if judged else 2
     figure = Figure(figsize=(4.8 * n_panels, 4.6), layout="constrained")
     axes = figure.subplots(1, n_panels)
     totals = {label: sum(counts) for label, counts in confidences.items()}
     if n_failed:
-        totals["no emotion"] = n_failed
+        totals[NO_EMOTION] = n_failed
     bars = axes[0].barh(list(totals), list(totals.values()), color=_colours(totals))
     axes[0].bar_label(bars, padding=3)
     axes[0].margins(x=0.12)
@@ -209,9 +206,10 @@ def plot_folder(confidences: dict[str, list[int]], n_failed: int, confusion: lis
         below = below + np.array(counts)
     axes[1].yaxis.get_major_locator().set_params(integer=True)
     axes[1].set(xlim=(0, 1), xlabel="confidence", ylabel="recordings", title="confidence, in the same colours")
-    if confusion is not None:
-        draw_confusion(np.array(confusion), list(confidences), axes[2])
-        axes[2].set_title("RAVDESS names")
+    if judged:
+        known = judged.table()
+        plot_confusion(known, judged.source, axes[2], judged.labels)
+        plot_reliability({judged.source: known}, axes[3])
     return figure
 
 
@@ -243,4 +241,8 @@ def plot_timeline(windows: list[dict], labels: list[str], ax: Axes) -> QuadMesh:
 
 
 def _colours(names: Iterable[str]) -> list[str]:
-    return [COLOURS.get(name, "lightgrey") for name in names]
+    """Those of RAVDESS's emotions, and others for other labels; `no emotion` stays pale."""
+    names = list(names)
+    others = [name for name in names if name not in COLOURS and name != NO_EMOTION]
+    colours = COLOURS | dict(zip(others, sns.color_palette("husl", len(others)).as_hex(), strict=True))
+    return [colours.get(name, "lightgrey") for name in names]

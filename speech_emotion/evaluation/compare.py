@@ -1,0 +1,90 @@
+"""Is one model better than another? Compares what two of them said of the same recordings.
+
+python3 -m speech_emotion.evaluation.compare a/out.csv b/out.csv --labels truth.csv
+"""
+
+import argparse
+import csv
+import sys
+from pathlib import Path
+
+import pandas as pd
+from scipy.stats import binomtest
+
+from speech_emotion.evaluation.metrics import accuracy, bootstrap_interval, uar
+from speech_emotion.evaluation.truth import Judged, LabelTable, RavdessNames, group_column
+from speech_emotion.inference.rows import FIXED
+from speech_emotion.inference.table import read_table
+
+
+def judged_table(path: str | Path, truth: RavdessNames | LabelTable, joins: list[str]) -> pd.DataFrame:
+    """What the table at `path` says of the recordings whose true emotion is known, a row each, indexed by clip.
+
+    Raises ValueError when it is no table of eval.py, or knows none of the recordings.
+    """
+    try:
+        rows = list(read_table(path))
+    except csv.Error:
+        rows = []
+    if not rows or not {"url", "emotion", "confidence", "error"} <= {*rows[0]}:
+        raise ValueError(f"{path} is not a table that eval.py wrote, with rows")
+    judged = Judged(truth, [column for column in rows[0] if column not in FIXED], joins)
+    for row in rows:
+        judged.add(row)
+    if not judged:
+        raise ValueError(f"{path} has no emotion for any of the {truth.source}; are its paths seen from this folder?")
+    return judged.table().drop_duplicates("clip").set_index("clip")
+
+
+def compare(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str]) -> str:
+    """What to print of two prediction tables, indexed by clip; only what is in both counts.
+
+    The interval is of the paired bootstrap: both models are asked of the same draws. The test is McNemar's (1947),
+    exact: of the recordings that one model alone has right, are as many the one's as the other's?
+    """
+    common = a.index.intersection(b.index)
+    if not len(common):
+        raise ValueError(f"{names[0]} and {names[1]} have no recording in common whose true emotion is known")
+    a, b = (table.loc[common].reset_index() for table in (a, b))
+    lines = [
+        f"{name}: accuracy {accuracy(table):.4f}, UAR {uar(table):.4f}"
+        for name, table in zip(names, (a, b), strict=True)
+    ]
+    by = group_column(a)
+    low, high = bootstrap_interval(a, lambda table, weights: uar(b, weights) - uar(table, weights), by)
+    right_a, right_b = (table["emotion"] == table["prediction"] for table in (a, b))
+    n_a, n_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+    p = binomtest(n_a, n_a + n_b).pvalue if n_a + n_b else 1.0
+    verdict = "which is better cannot be told from these recordings"
+    if low > 0 or high < 0:
+        verdict = f"{names[int(low > 0)]} has the better UAR"
+    return "\n".join(
+        [
+            f"{len(common)} recordings are in both",
+            *lines,
+            f"UAR of the second less that of the first: {uar(b) - uar(a):+.4f} ({low:+.4f} to {high:+.4f}; "
+            f"95 % interval of the paired bootstrap, by {by})",
+            f"right in the second alone {n_b}, in the first alone {n_a}: p = {p:.3g}, exact McNemar test",
+            verdict,
+        ]
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Say whether one model is better than another on the same recordings.")
+    parser.add_argument("tables", nargs=2, metavar="OUT.csv", help="what eval.py wrote with each")
+    parser.add_argument("--labels", metavar="FILE", help="CSV table with path, emotion, perhaps speaker")
+    parser.add_argument("--map", action="extend", nargs="+", default=[], metavar="LABEL=LABEL")
+    options = parser.parse_args(arguments)
+    try:
+        truth = LabelTable(options.labels) if options.labels else RavdessNames()
+        tables = [judged_table(path, truth, options.map) for path in options.tables]
+        print(compare(*tables, tuple(options.tables)))
+    except (OSError, ValueError, ImportError) as error:
+        print(f"compare: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""How often a model is right by the user's own table, and whether another is better: real processes, real files."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from conftest import REPOSITORY, read_rows, run_eval, write_noise
+from scipy.stats import binom
+from sklearn.metrics import confusion_matrix, recall_score
+
+from speech_emotion.corpora.ravdess import EMOTIONS
+from speech_emotion.evaluation import compare
+from speech_emotion.evaluation.metrics import accuracy, bootstrap_interval, uar
+from speech_emotion.evaluation.truth import Judged, LabelTable, RavdessNames
+
+
+def run_compare(*arguments, cwd: Path) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "speech_emotion.evaluation.compare", *map(str, arguments)]
+    environment = {"PYTHONPATH": str(REPOSITORY)}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory) -> Path:
+    """calls/0.wav to 9.wav, one of them broken, and a table beside the folder."""
+    home = tmp_path_factory.mktemp("calls")
+    for number in range(9):
+        write_noise(home / "calls" / f"{number}.wav", number)
+    (home / "calls" / "9.wav").write_text("this is not audio")
+    emotions = ["happy", "sad", "calm", "bored", "neutral", "happy", "angry", "neutral"]
+    rows = [f"calls/{number}.wav,{emotion},{number % 3}" for number, emotion in enumerate(emotions)]
+    (home / "truth.csv").write_text("\n".join(["path,emotion,speaker", *rows, "calls/9.wav,sad,1\n"]))
+    (home / "other").mkdir()
+    return home
+
+
+def test_eval_says_how_often_it_is_right_by_a_table(calls, model, tmp_path):
+    """From another folder: the paths of the table are its own."""
+    arguments = (calls / "calls", "--model", model, "--labels", calls / "truth.csv", "--map", "calm=neutral")
+    result = run_eval(*arguments, "--plot", "a.svg", cwd=tmp_path)
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    said = {int(Path(row["url"]).stem): row["emotion"] for row in read_rows(tmp_path / "out.csv")}
+    joined = {**{emotion: emotion for emotion in EMOTIONS}, "calm": "neutral"}
+    truth = {0: "happy", 1: "sad", 2: "neutral", 4: "neutral", 5: "happy", 6: "angry", 7: "neutral"}
+    predicted = [joined[said[number]] for number in truth]
+    share = np.mean([emotion == other for emotion, other in zip(truth.values(), predicted, strict=True)])
+    present = {*truth.values()}
+    recall = recall_score([*truth.values()], predicted, labels=sorted(present), average="macro", zero_division=0)
+    assert f"7 recordings have labels in {calls}/truth.csv: accuracy {share:.4f} (" in result.stdout
+    assert f"UAR {recall:.4f} (" in result.stdout and "95 % intervals, by speaker" in result.stdout
+    assert "calibration error 0." in result.stdout and "macro avg" in result.stdout
+    shown = [label for label in ("neutral", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+             if label in {*present, *predicted}]  # fmt: skip
+    counts = confusion_matrix([*truth.values()], predicted, labels=shown)
+    for label, row in zip(shown, counts, strict=True):
+        assert re.search(rf"^{label} +{' +'.join(map(str, row))}$", result.stdout, re.MULTILINE)
+    assert "left out: 1 with a label that the model does not know (bored 1)" in result.stdout
+    assert "left out: 1 with an error" in result.stdout
+    assert "left out: 1 not among the labels" in result.stdout
+    svg = (tmp_path / "a.svg").read_text()
+    assert f"labels in {calls}/truth.csv" in svg and "accuracy, 95 % interval" in svg
+
+
+def test_a_table_alone_names_the_recordings(calls, model, tmp_path):
+    result = run_eval("--labels", calls / "truth.csv", "--model", model, cwd=tmp_path)
+    assert [Path(row["url"]).name for row in read_rows(tmp_path / "out.csv")] == [f"{i}.wav" for i in [*range(8), 9]]
+    assert result.returncode == 1 and "not among" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["calls", "--labels", "nowhere.csv"], "cannot read nowhere.csv: No such file or directory"),
+        (["calls", "--labels", "calls/0.wav"], "calls/0.wav is not a CSV table in UTF-8"),
+        (["calls/8.wav", "--labels", "truth.csv"], "none of the 1 recordings is among the labels in truth.csv"),
+        (["calls/3.wav", "--labels", "truth.csv"], "the model knows none of the labels in truth.csv (bored)"),
+        (["calls", "--labels", "truth.csv", "--map", "clam=neutral"], "--map joins clam, which neither the model nor"),
+        (["calls", "--map", "calm"], "calm is not LABEL=LABEL, which --map takes"),
+        (["calls", "--map", "calm=sad", "calm=happy"], "--map joins calm with sad and with happy"),
+        (["--labels", "gone.csv"], "1 of 1 recordings in gone.csv do not exist: gone.wav"),
+    ],
+)
+def test_what_cannot_be_judged_is_one_sentence_before_anything_is_classified(calls, model, arguments, sentence):
+    (calls / "gone.csv").write_text("path,emotion\ngone.wav,sad\n")
+    before = sorted(calls.iterdir())
+    result = run_eval(*arguments, "--model", model, cwd=calls)
+    assert result.returncode == 2 and sentence in result.stderr and result.stderr.count("\n") == 1
+    assert sorted(calls.iterdir()) == before
+
+
+def test_labels_are_joined_with_their_probabilities_and_a_name_with_an_apostrophe_is_found(tmp_path):
+    soundfile.write(tmp_path / "=1.wav", np.zeros(10), 16_000)
+    (tmp_path / "t.csv").write_text("path,emotion\n=1.wav,fine\ns3://calls/a.wav,fine\n")
+    judged = Judged(LabelTable(tmp_path / "t.csv"), ["calm", "sad", "neutral"], ["calm=fine", "neutral=fine"])
+    row = {"emotion": "calm", "confidence": "0.4", "calm": "0.4", "sad": "0.3", "neutral": "0.3", "error": ""}
+    for url in ("s3://calls/a.wav", f"'{tmp_path}/./=1.wav", "elsewhere.wav"):
+        judged.add({"url": url, **row})
+    assert judged.labels == ["fine", "sad"] and judged.n_unlabelled == 1
+    table = judged.table()
+    assert table[["emotion", "prediction"]].values.tolist() == [["fine", "fine"]] * 2
+    assert table["confidence"].tolist() == pytest.approx([0.7, 0.7])
+    assert RavdessNames().of("x/03-01-06-01-02-01-12.wav") == ("03-01-06-01-02-01-12", "fearful", "12")
+
+
+def write_answers(path: Path, right: list[bool]) -> None:
+    """A table of eval.py over 0.wav, 1.wav, ...: happy where the truth says so and this says that it is right."""
+    path.parent.mkdir(exist_ok=True)
+    rows = ["url,emotion,confidence,happy,sad,error"]
+    for number, is_right in enumerate(right):
+        says_happy = (number % 2 == 0) == is_right
+        rows.append(f"{number}.wav,{'happy,0.9,0.9,0.1,' if says_happy else 'sad,0.9,0.1,0.9,'}")
+    path.write_text("\n".join(rows) + "\n")
+
+
+def test_compare_tells_the_better_model_with_its_interval_and_the_exact_test(tmp_path, monkeypatch, capsys):
+    """Of 100 recordings a has 60 right and b 80: 30 in b alone, 10 in a alone."""
+    a = np.array([True] * 60 + [False] * 40)
+    b = np.array([True] * 50 + [False] * 10 + [True] * 30 + [False] * 10)
+    write_answers(tmp_path / "a" / "out.csv", a)
+    write_answers(tmp_path / "b" / "out.csv", b)
+    truth = ["path,emotion"] + [f"{number}.wav,{'sad' if number % 2 else 'happy'}" for number in range(100)]
+    (tmp_path / "truth.csv").write_text("\n".join(truth))
+    tables = ("a/out.csv", "b/out.csv", "--labels", "truth.csv")
+    result = run_compare(*tables, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    first, *lines, verdict = result.stdout.splitlines()
+    assert first == "100 recordings are in both" and verdict == "b/out.csv has the better UAR"
+    assert lines[:2] == ["a/out.csv: accuracy 0.6000, UAR 0.6000", "b/out.csv: accuracy 0.8000, UAR 0.8000"]
+    difference, low, high = map(float, re.findall(r"[+-]0\.\d+", lines[2]))
+    # Each recording's difference is 1, 0 or -1 with the shares 0.3, 0.6, 0.1: variance 0.36.
+    assert difference == 0.2 and (low, high) == pytest.approx((0.2 - 1.96 * 0.06, 0.2 + 1.96 * 0.06), abs=0.015)
+    p = 2 * binom.cdf(10, 40, 0.5)
+    assert f"right in the second alone 30, in the first alone 10: p = {p:.3g}, exact McNemar test" in lines[3]
+    write_answers(tmp_path / "b" / "out.csv", a[::-1])
+    monkeypatch.chdir(tmp_path)
+    assert compare.main([*tables]) == 0
+    assert capsys.readouterr().out.endswith("\nwhich is better cannot be told from these recordings\n")
+
+
+def test_compare_refuses_what_it_cannot_compare_with_one_sentence(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_answers(tmp_path / "a.csv", [True])
+    (tmp_path / "truth.csv").write_text("path,emotion\n0.wav,happy\n")
+    (tmp_path / "elsewhere.csv").write_text("path,emotion\nx/0.wav,happy\n")
+    for arguments, sentence in (
+        (("a.csv", "none.csv", "--labels", "truth.csv"), "none.csv"),
+        (("a.csv", "truth.csv", "--labels", "truth.csv"), "truth.csv is not a table that eval.py wrote"),
+        (
+            ("a.csv", "a.csv", "--labels", "elsewhere.csv"),
+            "a.csv has no emotion for any of the labels in elsewhere.csv",
+        ),
+        (("a.csv", "a.csv", "--labels", "a.csv"), "a.csv has the columns url, emotion"),
+    ):
+        assert compare.main([*arguments]) == 2
+        said = capsys.readouterr().err
+        assert sentence in said and said.count("\n") == 1
+
+
+def test_the_numbers_with_weights_are_those_of_the_repeated_rows_and_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    labels = np.array(["a", "b", "c"])
+    table = pd.DataFrame({"clip": range(60), "emotion": labels[rng.integers(3, size=60)]})
+    table["prediction"] = np.where(rng.random(60) < 0.6, table["emotion"], "a")
+    weights = rng.integers(3, size=60)
+    repeated = table.loc[table.index.repeat(weights)]
+    assert accuracy(table, weights) == pytest.approx(accuracy(repeated))
+    expected = recall_score(repeated["emotion"], repeated["prediction"], average="macro")
+    assert uar(table, weights) == pytest.approx(expected) == pytest.approx(uar(repeated))
+    assert bootstrap_interval(table, lambda rows, drawn: float(drawn.sum())) == (60, 60)
