@@ -19,13 +19,15 @@ from tqdm import tqdm
 from speech_emotion.audio import decoders, reading, resampling, windows
 from speech_emotion.audio.reading import AudioError
 from speech_emotion.audio.resampling import load_audio
-from speech_emotion.audio.windows import recording_window
+from speech_emotion.audio.windows import crop_or_pad, recording_window
 from speech_emotion.models import log_mel
 
 
 def log_mels(clips: pd.DataFrame, front_end: nn.Module, margin_s: float, folder: str | Path) -> torch.Tensor:
     """(N, M, T) float16 in dB: one spectrogram per row of `clips`, `margin_s` wider than the window on both sides.
 
+    The window is that of the whole recording, or where the column start, in samples, puts it: `clips` may have several
+    rows for one path then, next to each other.
     Raises ValueError for a clip that cannot be read.
     """
     return kept(folder, f"log_mels-{_digest(clips, front_end, margin_s)}", lambda: _compute(clips, front_end, margin_s))
@@ -53,23 +55,33 @@ def kept(folder: str | Path, name: str, compute: Callable[[], np.ndarray]) -> to
 @torch.inference_mode()
 def _compute(clips: pd.DataFrame, front_end: nn.Module, margin_s: float) -> np.ndarray:
     features = front_end.features
+    margin = round(margin_s * features.sample_rate)
 
-    def spectrogram(path: str) -> np.ndarray:
+    def spectrograms(path: str, starts: list[int] | None) -> np.ndarray:
         try:
             waveform = load_audio(path, features.sample_rate)
         except AudioError as error:
             raise ValueError(f"{path}: {error}") from error
-        window = recording_window(waveform, features, margin_s)
-        return front_end.log_mel(window[None])[0].half().numpy()
+        if starts is None:
+            windows = [recording_window(waveform, features, margin_s)]
+        else:
+            length = features.window_samples + 2 * margin
+            windows = [crop_or_pad(waveform, start - margin, length) for start in starts]
+        return np.concatenate([front_end.log_mel(window[None]).half().numpy() for window in windows])
 
+    files = [(path, None) for path in clips["path"]]
+    if "start" in clips:
+        files = list(clips.groupby("path", sort=False)["start"].apply(list).items())
     with ThreadPoolExecutor() as readers:
-        return np.stack(list(tqdm(readers.map(spectrogram, clips["path"]), total=len(clips), desc="reading clips")))
+        found = readers.map(spectrograms, *zip(*files, strict=True))
+        return np.concatenate(list(tqdm(found, total=len(files), desc="reading clips")))
 
 
 def _digest(clips: pd.DataFrame, front_end: nn.Module, margin_s: float) -> str:
     files = [(clip, os.stat(path).st_size, os.stat(path).st_mtime_ns) for clip, path in clips[["clip", "path"]].values]
     modules = (decoders, reading, resampling, windows, log_mel, sys.modules[type(front_end).__module__])
-    known = [asdict(front_end.features), margin_s, files, code_of(*modules)]
+    starts = clips["start"].tolist() if "start" in clips else []
+    known = [asdict(front_end.features), margin_s, files, starts, code_of(*modules)]
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
 
 

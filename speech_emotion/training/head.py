@@ -6,7 +6,7 @@ B: clips, C: copies, N: rows, D: size of the embedding, K: emotions.
 import hashlib
 import json
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -56,13 +56,27 @@ class _Corpus:
 
     embeddings: torch.Tensor  # (C, B, D) float16; the first copy is the clips as they are
     emotions: np.ndarray  # (B,)
-    speakers: np.ndarray  # (B,)
+    clips: np.ndarray  # (B,), a name that is there several times is that of a recording of several windows
+    speakers: np.ndarray | None  # (B,), None where they are not known
 
     def of(self, chosen: np.ndarray) -> "_Corpus":
-        return _Corpus(self.embeddings[:, torch.from_numpy(chosen)], self.emotions[chosen], self.speakers[chosen])
+        speakers = None if self.speakers is None else self.speakers[chosen]
+        embeddings = self.embeddings[:, torch.from_numpy(chosen)]
+        return _Corpus(embeddings, self.emotions[chosen], self.clips[chosen], speakers)
 
     def first(self, copies: int) -> "_Corpus":
-        return _Corpus(self.embeddings[:copies], self.emotions, self.speakers)
+        return replace(self, embeddings=self.embeddings[:copies])
+
+    @property
+    def groups(self) -> np.ndarray:
+        """(B,): what goes together where some are left out."""
+        return self.clips if self.speakers is None else self.speakers
+
+    @property
+    def weights(self) -> torch.Tensor:
+        """(B,): a recording counts once, however many windows it has."""
+        _, of_clip, counts = np.unique(self.clips, return_inverse=True, return_counts=True)
+        return torch.from_numpy(1 / counts[of_clip]).float()
 
 
 def train_head(
@@ -76,8 +90,9 @@ def train_head(
 ) -> Checkpoint:
     """Train on the clips of `training`, which are among those of `corpora[0]`, and on all of the other corpora.
 
-    The tables have the columns clip, path, emotion, speaker; embeddings are cached for whole corpora, so that every
-    split of one uses the same. The temperature is fitted on speakers of `training` that were left out in turn.
+    The tables have the columns clip, path, emotion, and speaker where that is known; a row for each window, if there is
+    a column start (see log_mels). Embeddings are cached for whole corpora, so that every split of one uses the same.
+    The temperature is fitted on speakers of `training`, else on clips, that were left out in turn.
     """
     features = WhisperFeatures()
     shape = AnyVoiceSettings(len(labels), n_blocks=len(encoder.blocks), width=encoder.conv1.out_channels)
@@ -88,15 +103,17 @@ def train_head(
     for number, table in enumerate(tables):
         copies = settings.other_copies if number else settings.copies
         computed = embeddings(table, network, copies, settings, device, cache_dir)
-        together.append(_Corpus(computed, table["emotion"].to_numpy(), table["speaker"].to_numpy(str)))
+        speakers = table["speaker"].to_numpy(str) if "speaker" in table else None
+        together.append(_Corpus(computed, table["emotion"].to_numpy(), table["clip"].to_numpy(str), speakers))
     emotion_of = dict(training[["clip", "emotion"]].to_numpy())  # the control's are not those of the table
     chosen = tables[0]["clip"].isin(emotion_of).to_numpy()
     own = together[0].of(chosen)
-    own = _Corpus(own.embeddings, tables[0]["clip"][chosen].map(emotion_of).to_numpy(), own.speakers)
+    own = replace(own, emotions=tables[0]["clip"][chosen].map(emotion_of).to_numpy())
 
     logits, targets = [], []
     few = [corpus.first(settings.temperature_copies) for corpus in (own, *together[1:])]
-    folds = GroupKFold(settings.temperature_folds).split(own.emotions, groups=own.speakers)
+    n_folds = min(settings.temperature_folds, len({*own.groups}))
+    folds = GroupKFold(n_folds).split(own.emotions, groups=own.groups)
     for rest, left_out in tqdm(list(folds), desc="temperature"):
         _fit(network, [few[0].of(rest), *few[1:]], labels, settings)
         with torch.inference_mode():
@@ -151,27 +168,31 @@ def _embed(
 def _fit(network: AnyVoice, corpora: list[_Corpus], labels: list[str], settings: HeadSettings) -> None:
     """Set the statistics and the linear layer of the network.
 
-    Every copy of a clip is seen twice: by the statistics of all, and by those of its speaker, as under --adapt.
+    Every copy of a clip is seen twice: by the statistics of all, and by those of a known speaker, as under --adapt.
     """
     shares = torch.tensor([1.0, *[settings.other_weight] * (len(corpora) - 1)])
     shares /= shares.sum()
     clean = [corpus.embeddings[0].float() for corpus in corpora]
-    mean = sum(share * x.mean(dim=0) for share, x in zip(shares, clean, strict=True))
-    square = sum(share * x.square().mean(dim=0) for share, x in zip(shares, clean, strict=True))
+    each = [share * corpus.weights / corpus.weights.sum() for share, corpus in zip(shares, corpora, strict=True)]
+    mean = sum(weight @ x for weight, x in zip(each, clean, strict=True))
+    square = sum(weight @ x.square() for weight, x in zip(each, clean, strict=True))
     network.mean.copy_(mean)
     network.deviation.copy_((square - mean.square()).clamp(min=0).sqrt() + 1e-3)
 
     rows, allowed, weights, masks = [], [], [], []
     for number, (corpus, x) in enumerate(zip(corpora, clean, strict=True)):
-        of_speaker = torch.empty(len(x), 2, x.shape[1])
-        for speaker in np.unique(corpus.speakers):
-            own = torch.from_numpy(corpus.speakers == speaker)
-            of_speaker[own] = network.statistics(x[own])
+        views = [None]
+        if corpus.speakers is not None:
+            views.append(torch.empty(len(x), 2, x.shape[1]))
+            for speaker in np.unique(corpus.speakers):
+                own = torch.from_numpy(corpus.speakers == speaker)
+                views[1][own] = network.statistics(x[own])
         target, mask = _soft_targets(corpus.emotions, labels)
-        weight = (target / target.sum(dim=0).clamp(min=1)).amax(dim=1)  # every emotion of a corpus counts alike
+        shares_of = target * corpus.weights[:, None]
+        weight = (shares_of / shares_of.sum(dim=0).clamp(min=1)).amax(dim=1)  # every emotion of a corpus counts alike
         weight *= (settings.other_weight if number else 1.0) / weight.sum() / len(corpus.embeddings)
         for copy in corpus.embeddings:
-            for statistics in (None, of_speaker):
+            for statistics in views:
                 rows.append(network.standardise(copy.float(), statistics))
                 allowed.append(target), masks.append(mask.expand_as(target)), weights.append(weight)
     _logistic_regression(network.linear, *map(torch.cat, (rows, allowed, masks, weights)), settings)
