@@ -6,6 +6,8 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from speech_emotion.serving.limits import Limits
@@ -33,6 +35,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--model", action="append", metavar="FILE", help="checkpoint to offer, the first by default; may be given again"
+    )
+    parser.add_argument(
+        "--speech-only", action="store_true", help="give no emotion where nobody speaks (needs Silero VAD)"
     )
     parser.add_argument(
         "--token",
@@ -71,7 +76,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         print("app.py: the page needs more: pip install -r requirements-app.txt", file=sys.stderr)
         return 2
-    except (OSError, OverflowError, ValueError) as error:
+    except (OSError, OverflowError, ValueError, ImportError) as error:
         print(f"app.py: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
         return 2
     return 0
@@ -94,7 +99,13 @@ def serve(options: argparse.Namespace) -> None:
         use_style()
         turns = Turns()
         try:
-            service = Service(load_models(options.model, Predictor), turns, folder, limits, options.token)
+            service = Service(
+                load_models(options.model, partial(Predictor, speech_only=options.speech_only)),
+                turns,
+                folder,
+                limits,
+                options.token,
+            )
             host, port = listening.getsockname()[:2]
             config = uvicorn.Config(
                 build_app(service, [*options.allow_host, options.host]),
@@ -116,7 +127,7 @@ def serve(options: argparse.Namespace) -> None:
             turns.stop()
 
 
-def load_models(files: list[str] | None, predictor: type) -> dict:
+def load_models(files: list[str] | None, predictor: Callable) -> dict:
     """Predictors by the name of their file. Raises CheckpointError, and ValueError for one name of two models."""
     if files is None:
         files = [HERE / name for name in MODELS if name != OPTIONAL or (HERE / name).exists()]

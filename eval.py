@@ -56,6 +56,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         metavar="LABEL=LABEL",
         help="count one label as another, such as calm=neutral, where what is true is known",
     )
+    parser.add_argument(
+        "--speech-only", action="store_true", help="leave out what is music, noise or an empty room (needs Silero VAD)"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the .part files of a run that was stopped")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
     parser.add_argument("--batch-size", type=positive, default=16, metavar="N", help="windows at once (default: 16)")
@@ -146,9 +149,9 @@ def classify(options: argparse.Namespace) -> int:
     truth = LabelTable(options.labels, must_exist=not options.paths) if options.labels else RavdessNames()
     recordings, n_others = find_recordings(options.paths or truth.paths or ["eval_data"])
     if options.ray:
-        predictor = ClusterPredictor(options.model, options.device, options.ray)
+        predictor = ClusterPredictor(options.model, options.device, options.ray, options.speech_only)
     else:
-        predictor = Predictor(options.model, options.device)
+        predictor = Predictor(options.model, options.device, options.speech_only)
     judged = Judged(truth, predictor.labels, options.map)
     if options.labels:
         judged.check(recordings)

@@ -2,10 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
-from conftest import REPOSITORY
+from conftest import REPOSITORY, read_rows, run_eval
 from non_speech import RATE, non_speech
 
 from speech_emotion.audio.resampling import load_audio
@@ -13,6 +16,7 @@ from speech_emotion.audio.windows import crop_or_pad, window_start
 from speech_emotion.corpora import emodb, ravdess
 from speech_emotion.corpora.clips import NoDataError
 from speech_emotion.inference import speech
+from speech_emotion.inference.predictor import Predictor
 from speech_emotion.inference.speech import NoDetectorError, SpeechDetector
 
 
@@ -78,3 +82,33 @@ def test_without_silero_the_remedy_is_named(monkeypatch):
     monkeypatch.setattr(speech, "find_spec", lambda name: None)
     with pytest.raises(NoDetectorError, match="pip install -r requirements-speech.txt"):
         SpeechDetector()
+
+
+@pytest.fixture
+def folder(tmp_path, spoken):
+    """A melody, a voice, and the voice between melodies."""
+    sounds = dict(non_speech())
+    melody, voice = sounds["melody-3"], (spoken[7] / spoken[7].abs().max() / 2).numpy()
+    for name, samples in {"melody": melody, "voice": voice, "both": np.concatenate([melody, melody, voice, melody])}.items():
+        soundfile.write(tmp_path / f"{name}.wav", samples, RATE)
+    return tmp_path
+
+
+def test_eval_gives_no_emotion_where_nobody_speaks(folder):
+    options = ("--model", REPOSITORY / "model_any_voice.pt", "--timeline", "t.csv", "--speech-only")
+    done = run_eval(folder / "melody.wav", folder / "voice.wav", folder / "both.wav", *options, cwd=folder)
+    assert done.returncode == 1 and "melody.wav: nobody speaks" in done.stdout, done.stderr
+    rows = {Path(row["url"]).stem: row for row in read_rows(folder / "out.csv")}
+    assert [rows[name]["error"] for name in ("melody", "voice", "both")] == ["nobody speaks", "", ""]
+    starts = [float(row["start"]) for row in read_rows(folder / "t.csv") if row["url"].endswith("both.wav")]
+    assert starts and 3 < min(starts) and max(starts) < 9
+
+    assert run_eval(folder / "voice.wav", *options[:2], cwd=folder).returncode == 0
+    assert read_rows(folder / "out.csv") == [rows["voice"]]
+
+
+def test_who_does_not_speak_is_not_adapted_to(folder):
+    predictor = Predictor(REPOSITORY / "model_any_voice.pt", "cpu", speech_only=True)
+    found = dict(predictor.embeddings(sorted(map(str, folder.glob("*.wav")))))
+    assert str(found[str(folder / "melody.wav")]) == "nobody speaks" and len(found[str(folder / "voice.wav")]) == 1
+    assert predictor.predict_waveform(*soundfile.read(folder / "melody.wav"))["error"] == "nobody speaks"

@@ -89,6 +89,7 @@ def recording_window(waveform: torch.Tensor, settings: WindowSettings, margin_s:
 class Window:
     start: int  # samples; may be slightly negative
     level: float  # mean square of its loudest frame
+    speaks: bool = True  # whether somebody does; RecordingWindows does not ask
 
 
 class RecordingWindows:

@@ -31,7 +31,7 @@ _RETRIES = 3  # of a task whose process died, perhaps from a recording in it
 class ClusterPredictor:
     """A checkpoint ready to classify on a cluster: each of its cores, or GPUs, has a process with a Predictor."""
 
-    def __init__(self, model: str | Path, device: str = "auto", address: str = "local"):
+    def __init__(self, model: str | Path, device: str = "auto", address: str = "local", speech_only: bool = False):
         """`address` is `local` (a cluster of this machine alone), `auto` or `host:port`.
 
         Raises CheckpointError for an unreadable model, ConnectionError when no cluster answers, ValueError for a
@@ -40,7 +40,7 @@ class ClusterPredictor:
         checkpoint = load_checkpoint(model)
         self.labels = checkpoint.labels
         _connect(address)
-        self._checkpoint = ray.put(checkpoint)
+        self._checkpoint, self._speech_only = ray.put(checkpoint), speech_only
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         with_gpu = [node for node in nodes if node.get("GPU")]
         if device == "mps" or (device == "cuda" and not with_gpu):
@@ -70,7 +70,8 @@ class ClusterPredictor:
             warnings.simplefilter("ignore")  # a later Ray may take the retries elsewhere
             results = blocks.map_batches(
                 _Actor,
-                fn_constructor_args=(self._checkpoint, self._device, os.getcwd(), batch_size, self._cpus),
+                fn_args=(batch_size, self._cpus),
+                fn_constructor_args=(self._checkpoint, self._device, self._speech_only, os.getcwd()),
                 batch_size=None,
                 batch_format="pyarrow",
                 compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors),
@@ -89,16 +90,15 @@ class ClusterPredictor:
 class _Actor:
     """A process of the cluster that holds the model."""
 
-    def __init__(self, checkpoint: ray.ObjectRef, device: str, folder: str, batch_size: int, cpus: int):
-        self.predictor = Predictor(ray.get(checkpoint), device)
-        self.batch_size, self.cpus = batch_size, cpus
+    def __init__(self, checkpoint: ray.ObjectRef, device: str, speech_only: bool, folder: str):
+        self.predictor = Predictor(ray.get(checkpoint), device, speech_only)
         with suppress(OSError):  # a machine without this folder has no use for relative paths
             os.chdir(folder)
 
-    def __call__(self, batch: pa.Table) -> pa.Table:
+    def __call__(self, batch: pa.Table, batch_size: int, cpus: int) -> pa.Table:
         paths = [os.fsdecode(path) for path in batch["path"].to_pylist()]
-        threads = self.cpus * (_FETCHES if is_url(paths[0]) else 1)
-        results = self.predictor.predict_windows(paths, self.batch_size, threads)
+        threads = cpus * (_FETCHES if is_url(paths[0]) else 1)
+        results = self.predictor.predict_windows(paths, batch_size, threads)
         return pa.table({"result": [pickle.dumps(result) for result in results]})
 
 

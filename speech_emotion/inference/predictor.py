@@ -16,6 +16,7 @@ from speech_emotion.audio.reading import PIECE_S, AudioError, printable
 from speech_emotion.audio.resampling import stream_audio, to_mono
 from speech_emotion.audio.windows import RecordingWindows, Window
 from speech_emotion.inference.rows import Row, error_row, recording_row, window_row
+from speech_emotion.inference.speech import SpeechDetector
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint
 
 _READ_AT_ONCE = 16  # windows of one recording, so that a long one is not held whole
@@ -48,8 +49,13 @@ class _Recording:
         self.unread = iter(self.windows)
 
     def heard(self) -> list[tuple[Window, list[float] | torch.Tensor]]:
-        """Of all that were seen, those that count."""
-        return list(compress(self.seen, self.windows.counts([window for window, _ in self.seen])))
+        """Of all that were seen, those that count. Raises AudioError where there are none."""
+        if self.error:
+            raise AudioError(self.error)
+        loud = compress(self.seen, self.windows.counts([window for window, _ in self.seen]))
+        if not (spoken := [(window, result) for window, result in loud if window.speaks]):
+            raise AudioError("nobody speaks")
+        return spoken
 
 
 @dataclass(frozen=True)
@@ -69,8 +75,12 @@ class Predictor:
     ...     print(row["emotion"], row["confidence"])
     """
 
-    def __init__(self, model: str | Path | Checkpoint, device: str = "auto"):
-        """Raises CheckpointError for an unreadable model, ValueError for a device that is not here."""
+    def __init__(self, model: str | Path | Checkpoint, device: str = "auto", speech_only: bool = False):
+        """With `speech_only`, windows in which nobody speaks do not count.
+
+        Raises CheckpointError for an unreadable model, ValueError for a device that is not here, and with
+        `speech_only` NoDetectorError where Silero VAD is not installed.
+        """
         self.device = choose_device(device)
         checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
         self.labels = checkpoint.labels
@@ -78,6 +88,7 @@ class Predictor:
         self.temperature = checkpoint.temperature
         self.front_end = checkpoint.network.front_end
         self.network = checkpoint.network.for_inference().to(self.device)
+        self._detector = SpeechDetector() if speech_only else None
 
     def predict(self, paths: Iterable[str | Path], batch_size: int = 16, workers: int | None = None) -> Iterator[Row]:
         """One row per path, in order, with the columns of out.csv: url, emotion, confidence, each label, error.
@@ -109,10 +120,10 @@ class Predictor:
     ) -> Iterator[tuple[str, torch.Tensor | AudioError]]:
         """Each path with the embeddings of the windows that count, (windows, D), or with what is wrong with it."""
         for recording in self._schedule(paths, batch_size, workers, self._embed):
-            if recording.error:
-                yield recording.path, AudioError(recording.error)
-            else:
+            try:
                 yield recording.path, torch.stack([embedding for _, embedding in recording.heard()]).cpu()
+            except AudioError as error:
+                yield recording.path, error
 
     def predict_waveform(self, samples: np.ndarray, sample_rate: int) -> Row:
         """The row of a recording in memory: (samples,) or (samples, channels), float, full scale at 1."""
@@ -198,7 +209,7 @@ class Predictor:
         """The next windows of a recording; fewer than `_READ_AT_ONCE` are its last."""
         try:
             return [
-                _Item(recording, window, self.front_end(samples[None])[0])
+                _Item(recording, self._listen(window, samples), self.front_end(samples[None])[0])
                 for window, samples in islice(recording.unread, _READ_AT_ONCE)
             ]
         except Exception as error:  # whatever a file does to a library costs its own row only
@@ -206,6 +217,11 @@ class Predictor:
             recording.error = str(error) if is_ours else f"cannot read: {type(error).__name__}: {printable(error)}"
             _log.debug("%s", printable(recording.path), exc_info=True)
         return []
+
+    def _listen(self, window: Window, samples: torch.Tensor) -> Window:
+        if self._detector is None:
+            return window
+        return replace(window, speaks=self._detector(samples[None], self.features.sample_rate)[0])
 
     @torch.inference_mode()
     def _embed(self, items: list[_Item]) -> list[torch.Tensor]:
@@ -232,10 +248,11 @@ class Predictor:
 
     def _rows(self, recording: _Recording) -> tuple[Row, list[Row]]:
         url, labels = recording.path, self.labels
-        if recording.error:
-            return error_row(url, labels, recording.error), []
-        timeline = [
-            window_row(url, labels, probabilities, recording.windows.span(window))
-            for window, probabilities in recording.heard()
-        ]
+        try:
+            timeline = [
+                window_row(url, labels, probabilities, recording.windows.span(window))
+                for window, probabilities in recording.heard()
+            ]
+        except AudioError as error:
+            return error_row(url, labels, str(error)), []
         return recording_row(url, labels, timeline), timeline
