@@ -17,6 +17,7 @@ from sklearn.metrics import confusion_matrix
 
 from speech_emotion.evaluation.metrics import calibration_bins, label_columns, recalls, wilson_interval
 from speech_emotion.evaluation.truth import Judged
+from speech_emotion.inference.targets import target
 from speech_emotion.models.mfcc import FeatureSettings
 
 BLUE, ORANGE = sns.color_palette("colorblind").as_hex()[:2]
@@ -44,18 +45,16 @@ def use_style() -> None:
 
 def check_picture(path: str | Path) -> None:
     """Raises OSError when no picture can be written to `path`."""
-    if Path(path).is_dir():
-        raise IsADirectoryError(f"{path} is a folder; name a file for the picture")
-    part = Path(f"{path}.part")
+    part = Path(f"{target(path)}.part")
     part.touch()
     part.unlink()
 
 
 def save_picture(figure: Figure, path: str | Path) -> None:
     """Write `figure` in the format that the ending of `path` names; it appears under its name when it is whole."""
-    part = Path(f"{path}.part")
+    part = Path(f"{target(path)}.part")
     figure.savefig(part, format=Path(path).suffix[1:])
-    part.replace(path)
+    part.replace(target(path))
 
 
 def plot_waveform(waveform, settings: FeatureSettings, ax: Axes, window_start_s: float | None = None) -> None:

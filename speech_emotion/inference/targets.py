@@ -1,0 +1,40 @@
+"""Which file is meant by a name that is to be written, and whether writing it would destroy something."""
+
+import os
+import stat
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+
+def target(path: str | Path) -> Path:
+    """The file that is made or replaced in order to write `path`: of a link, what it leads to.
+
+    Raises OSError for folders, pipes, devices and what this process prints to.
+    """
+    with suppress(FileNotFoundError):
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(f"{path} is a folder; name a file")
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(f"{path} is a pipe or a device; name a file")
+        if any(_is(status, descriptor) for descriptor in (1, 2)):
+            raise OSError(f"{path} is what this program prints to; name another file")
+    return Path(os.path.realpath(path) if os.path.islink(path) else path)
+
+
+def check_not_read(path: str | Path, inputs: Iterable[str | Path]) -> None:
+    """Raises FileExistsError when `path` is one of `inputs`, under whatever name."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return
+    if any(_is(status, other) for other in inputs):
+        raise FileExistsError(f"{path} is read by this run; name another file to write")
+
+
+def _is(status: os.stat_result, other: str | Path | int) -> bool:
+    try:
+        return os.path.samestat(status, os.stat(other))
+    except (OSError, ValueError):  # it is in a bucket, gone, or no path at all
+        return False
