@@ -61,4 +61,4 @@ $(VENV)/installed-dev: requirements-dev.txt requirements-app.txt requirements-ra
 	touch $@
 
 clean:  ## remove what the other targets made here
-	rm -rf $(VENV) .cache out.csv out.csv.part
+	rm -rf $(VENV) .cache out.csv out.csv.*part

@@ -2,10 +2,13 @@
 
 import argparse
 import logging
+import os
 import re
 import sys
 from contextlib import ExitStack
+from functools import partial
 from importlib.metadata import PackageNotFoundError, files
+from itertools import chain
 from pathlib import Path
 
 PICTURES = (".png", ".pdf", ".svg")
@@ -75,7 +78,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--debug", action="store_true", help="show where errors come from")
     options = parser.parse_args(arguments)
-    files = [Path(file).absolute() for file in (options.out, options.timeline, options.plot) if file]
+    files = [os.path.realpath(file) for file in (options.out, options.timeline, options.plot) if file]
     if len(set(files)) < len(files):
         parser.error("two of --out, --timeline and --plot are the same file")
     if options.plot and Path(options.plot).suffix.lower() not in PICTURES:
@@ -119,7 +122,8 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return classify(options)
     except KeyboardInterrupt:
-        print(f"\neval.py: stopped; --resume goes on from {options.out}.part", file=sys.stderr)
+        part = Path(f"{os.path.realpath(options.out)}.part")
+        print("\neval.py: stopped" + part.exists() * f"; --resume goes on from {options.out}.part", file=sys.stderr)
         return 130
     except Exception as error:
         logging.debug("stopped", exc_info=True)
@@ -135,10 +139,14 @@ def classify(options: argparse.Namespace) -> int:
     from speech_emotion.evaluation.summary import Summary
     from speech_emotion.evaluation.truth import Judged, LabelTable, RavdessNames
     from speech_emotion.inference.predictor import Predictor
-    from speech_emotion.inference.rows import columns, window_columns
-    from speech_emotion.inference.table import Table, check_space
+    from speech_emotion.inference.rows import cell, columns, window_columns
+    from speech_emotion.inference.table import Table, check_space, fingerprint
+    from speech_emotion.inference.targets import check_not_read, target
 
-    # A missing Ray or a picture that cannot be written is said before a long listing.
+    # A missing Ray or a file that cannot be written is said before a long listing.
+    outputs = [file for file in (options.out, options.timeline, options.plot) if file]
+    for file in outputs:
+        target(file)
     if options.ray:
         from speech_emotion.inference.cluster import ClusterPredictor
 
@@ -148,6 +156,8 @@ def classify(options: argparse.Namespace) -> int:
         check_picture(options.plot)
     truth = LabelTable(options.labels, must_exist=not options.paths) if options.labels else RavdessNames()
     recordings, n_others = find_recordings(options.paths or truth.paths or ["eval_data"])
+    for file in outputs:
+        check_not_read(file, chain([options.model, *filter(None, [options.labels])], recordings))
     if options.ray:
         predictor = ClusterPredictor(options.model, options.device, options.ray, options.speech_only)
     else:
@@ -155,35 +165,42 @@ def classify(options: argparse.Namespace) -> int:
     judged = Judged(truth, predictor.labels, options.map)
     if options.labels:
         judged.check(recordings)
-    adaptation = None
-    if options.adapt:
-        from speech_emotion.inference.adaptation import GROUPS, Adaptation
-
-        # Of all recordings, also those that a resumed run has classified: so it ends with the same table.
-        adaptation = Adaptation(
-            predictor, recordings, GROUPS[options.adapt], batch_size=options.batch_size, workers=options.workers
-        )
+    # Whatever changes rows; of the recordings themselves only which they are, where others depend on that.
+    settings = [predictor.digest, options.adapt, options.speech_only]
+    belongs_to = fingerprint(settings, recordings if options.adapt else [])
     with ExitStack() as stack:
-        table = stack.enter_context(Table(options.out, columns(predictor.labels), options.resume))
+        table = stack.enter_context(Table(options.out, columns(predictor.labels), options.resume, belongs_to))
         left = [path for path in recordings if path not in table]
         tables = [table]
         if options.timeline:
             of_windows = window_columns(predictor.labels)
-            timeline = Table(
-                options.timeline, of_windows, options.resume, only=table, begun=len(left) < len(recordings)
-            )
+            timeline = Table(options.timeline, of_windows, options.resume, belongs_to, of=table)
             tables.append(stack.enter_context(timeline))
+        if table.was_whole and len(recordings) - len(left) < len(table):
+            raise ValueError(f"{options.out} has other recordings than these; leave out --resume to start anew")
+        batches = {"batch_size": options.batch_size, "workers": options.workers}
+        predict = partial(predictor.predict_windows, **batches)
+        if options.adapt:
+            from speech_emotion.inference.adaptation import GROUPS, Adaptation
+
+            # Of all recordings, also those that a resumed run has classified: so it ends with the same table.
+            adaptation = Adaptation(predictor, recordings, GROUPS[options.adapt], **batches)
+            predict = partial(predict, statistics=adaptation)
+        example = [path for path in recordings if cell("url", path) == table.example] if table.example else []
+        if example and any(each.was_whole for each in tables):
+            row, windows = next(predict(example))
+            for each, rows in zip(tables, ([row], windows), strict=False):
+                each.confirm(rows)
         check_space(options.out, len(left))
         progress = stack.enter_context(tqdm(total=len(recordings), initial=len(recordings) - len(left), unit="file"))
-        by_statistics = {"statistics": adaptation} if adaptation else {}
-        for row, windows in predictor.predict_windows(left, options.batch_size, options.workers, **by_statistics):
+        for row, windows in predict(left):
             if options.timeline:
                 timeline.write(windows)
             table.write([row])  # last: with this row, a resumed run takes the recording as done
             progress.update()
-        for table in tables:
-            table.finish()
-    if adaptation:
+        for each in tables:
+            each.finish()
+    if options.adapt:
         print(adaptation)
     summary = Summary(options.out, predictor.labels, n_others, judged)
     print(summary)

@@ -97,7 +97,7 @@ def test_a_part_that_cannot_be_gone_on_with_is_left_as_it_is(tone_data, model, t
     before = part.read_bytes()
     result = run_eval(tone_data, "--model", model, "--resume", "--timeline", "t.csv", cwd=tmp_path)
     assert result.returncode == 2
-    assert ("there is no t.csv.part" if only_timeline else "other columns") in result.stderr
+    assert ("t.csv lacks windows of recordings" if only_timeline else "other columns") in result.stderr
     assert part.read_bytes() == before
 
 

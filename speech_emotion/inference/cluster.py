@@ -38,7 +38,7 @@ class ClusterPredictor:
         device that it does not have.
         """
         checkpoint = load_checkpoint(model)
-        self.labels = checkpoint.labels
+        self.labels, self.digest = checkpoint.labels, checkpoint.digest
         _connect(address)
         self._checkpoint, self._speech_only = ray.put(checkpoint), speech_only
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]

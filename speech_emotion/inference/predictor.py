@@ -83,7 +83,7 @@ class Predictor:
         """
         self.device = choose_device(device)
         checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
-        self.labels = checkpoint.labels
+        self.labels, self.digest = checkpoint.labels, checkpoint.digest
         self.features = checkpoint.features
         self.temperature = checkpoint.temperature
         self.front_end = checkpoint.network.front_end

@@ -1,9 +1,10 @@
 """Save and load a trained model: one file of tensors, strings, numbers and lists, and never any code."""
 
+import hashlib
 import platform
 import warnings
 import zipfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -39,6 +40,7 @@ class Checkpoint:
     split: dict = field(default_factory=dict)  # the name of the run, and its held-out clips by file stem
     metrics: dict = field(default_factory=dict)  # what it reached on those
     versions: dict = field(default_factory=lambda: {"python": platform.python_version()} | library_versions())
+    digest: str = ""  # SHA-256 of the file that it was read from
 
     @property
     def features(self) -> FeatureSettings:
@@ -96,9 +98,17 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             "train the model again with python3 train.py"
         )
     try:
-        return _checkpoint(content)
+        return replace(_checkpoint(content), digest=_digest(path))
     except Exception as error:  # settings of the wrong kind make torch raise anything
         raise CheckpointError(f"{path} is incomplete or altered: its parts do not fit together") from error
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _is_label(label: str) -> bool:
