@@ -1,4 +1,4 @@
-"""Train a model on RAVDESS and measure it on the clips that it has not seen."""
+"""Train a model on RAVDESS, or on recordings of your own, and measure it on the clips that it has not seen."""
 
 import argparse
 import sys
@@ -18,9 +18,24 @@ from speech_emotion.models.any_voice import AnyVoiceSettings
 from speech_emotion.models.checkpoint import load_checkpoint
 from speech_emotion.models.whisper import WhisperEncoder, WhisperFeatures, load_encoder
 from speech_emotion.training.loop import SCHEDULES
-from speech_emotion.training.runs import NETWORKS, Run, adapted_predictions, carry_out, check_places, published_settings
+from speech_emotion.training.own import RESULTS as OWN_RESULTS
+from speech_emotion.training.own import learn, read_lesson
+from speech_emotion.training.runs import (
+    NETWORKS,
+    Run,
+    adapted_predictions,
+    carry_out,
+    check_places,
+    check_writable,
+    published_settings,
+)
 
 HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+# What a run on RAVDESS has, and one on the user's table has not.
+NOT_OWN = (
+    "command", "network", "without_nemo", "drop", "split", "fold", "epochs", "schedule", "shuffle_labels",
+)  # fmt: skip
 
 EPILOG = """\
 python3 train.py                         model.pt, all eight emotions
@@ -29,6 +44,7 @@ python3 train.py --split 1               another split; with --out, a checkpoint
 python3 train.py --fold 0                speaker-independent: five folds of actors, 0 to 4
 python3 train.py --drop sad --schedule cosine_warm_restarts    the other schedule
 python3 train.py --network any-voice     model_any_voice.pt; --split, --fold and --drop as above
+python3 train.py --labels mine.csv --out mine.pt    your own emotions; mine.csv has path, emotion, perhaps speaker
 python3 train.py emodb                   model.pt and model_any_voice.pt on EmoDB, a corpus that neither has heard
 python3 train.py check                   the checkpoints over their own test clips
 python3 train.py robustness              model.pt on noisy, quiet, coded, reverberant test clips
@@ -45,6 +61,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("command", nargs="?", choices=list(COMMANDS), default="train", help="(default: train)")
     parser.add_argument("--data", default=HERE / "data", metavar="FOLDER", help="where RAVDESS is (default: data)")
+    parser.add_argument("--labels", metavar="FILE", help="CSV table of your own recordings: path, emotion, speaker")
+    parser.add_argument("--with-ravdess", action="store_true", help="learn from RAVDESS too, where --labels agree")
     parser.add_argument("--network", choices=NETWORKS, default="cnn", help="(default: cnn)")
     parser.add_argument(
         "--encoder", metavar="FILE", help="OpenAI's base.pt, for any-voice (default: the blocks in model_any_voice.pt)"
@@ -59,7 +77,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--out", metavar="FILE", help="checkpoint to write (default: that of the first two lines below)"
     )
-    parser.add_argument("--results", default=HERE / "results", metavar="FOLDER", help="(default: results)")
+    parser.add_argument("--results", metavar="FOLDER", help="(default: results; of --labels, OUT-results beside OUT)")
     parser.add_argument(
         "--epochs", type=int, metavar="N", help=f"(default: {defaults.epochs}, {control.epochs} with --shuffle-labels)"
     )
@@ -69,7 +87,17 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=defaults.seed, help="of weights, order, augmentation (default: 0)")
     parser.add_argument("--shuffle-labels", action="store_true", help="control: train on permuted labels, reach chance")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.labels:
+        given = [name for name in NOT_OWN if getattr(options, name) != parser.get_default(name)]
+        if given:
+            parser.error(f"--labels goes without {', '.join(given)}")
+        if not options.out:
+            parser.error("--labels needs --out FILE, the model to write")
+    elif options.with_ravdess:
+        parser.error("--with-ravdess goes with --labels")
+    options.results = options.results or (f"{Path(options.out).with_suffix('')}-results" if options.labels else RESULTS)
+    return options
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -87,7 +115,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run(options: argparse.Namespace) -> None:
-    """One split: train, classify the held-out clips as eval.py would, and write down what came out."""
+    """Train on a split, or the user's table, classify what is held out as eval.py would, write down what came out."""
+    if options.labels:
+        learn_own(options)
+        return
     settings = replace(published_settings(options.network, options.shuffle_labels), seed=options.seed)
     if options.network == "any-voice":
         if options.epochs is not None or options.schedule != SCHEDULES[0]:
@@ -121,6 +152,17 @@ def run(options: argparse.Namespace) -> None:
     outcome.write(options.results, out)
     if out:
         print(f"wrote {out}")
+
+
+def learn_own(options: argparse.Namespace) -> None:
+    """A model for the user's own labels, measured on held-out recordings and then fitted on all."""
+    lesson = read_lesson(options.labels, clip_table(options.data) if options.with_ravdess else None)
+    check_writable([*(Path(options.results, name) for name in OWN_RESULTS), Path(options.out)])
+    print(lesson)
+    learned = learn(lesson, any_voice_encoder(options.encoder), options.device, HERE / ".cache", options.seed)
+    print(learned.report)
+    learned.write(options.results, options.out)
+    print(f"wrote {options.out}, which has learned from all of them; what was measured is in {options.results}")
 
 
 def any_voice_encoder(file: str | None) -> WhisperEncoder:

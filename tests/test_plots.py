@@ -1,5 +1,6 @@
 """The pictures show what the tables say."""
 
+import warnings
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -61,6 +62,14 @@ def test_other_labels_than_those_of_ravdess_have_colours_of_their_own():
     colours = [to_rgb(bar.get_facecolor()) for bar in figure.axes[0].patches]
     assert len(set(colours)) == 4 and colours[0] == to_rgb(plots.COLOURS["happy"])
     assert colours[3] == to_rgb("lightgrey")
+
+
+def test_a_label_in_a_script_without_a_font_is_no_warning(tmp_path):
+    predictions = pd.DataFrame({"emotion": ["\u6012\u308a", "a"], "prediction": ["a", "a"]})
+    with warnings.catch_warnings(record=True) as caught:
+        plots.use_style()
+        plots.save_picture(plots.plot_confusion(predictions, labels=["a", "\u6012\u308a"]), tmp_path / "a.png")
+    assert not caught
 
 
 def test_a_timeline_shows_every_window_and_the_pause():

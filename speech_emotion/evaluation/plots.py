@@ -3,13 +3,15 @@
 Those that make several drawings on one figure take the axes to draw on; without, they make a figure for the notebook.
 """
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Collection
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
@@ -34,12 +36,15 @@ COLOURS = {
     "surprised": "#f7ee7a",
 }
 
+OTHER_SCRIPTS = {"Noto Sans CJK JP", "Noto Sans Arabic", "Noto Sans Devanagari", "Arial Unicode MS", "Yu Gothic"}
 NO_EMOTION = "no emotion"  # what recordings without one are called
 _FEWEST = 5  # clips in a bin of the reliability diagram; fewer say nothing
 
 
 def use_style() -> None:
     sns.set_theme(context="notebook", style="ticks", palette="colorblind")
+    plt.rcParams["font.family"] = ["sans-serif", *sorted(OTHER_SCRIPTS & {*font_manager.get_font_names()})]
+    warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box says so, where no font is here
     plt.rcParams.update({"figure.dpi": 110, "savefig.dpi": 150, "axes.spines.top": False, "axes.spines.right": False})
 
 
@@ -108,9 +113,7 @@ def plot_schedules(histories: dict[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def plot_confusion(
-    predictions: pd.DataFrame, title: str = "", ax: Axes | None = None, labels: list[str] | None = None
-) -> Figure:
+def plot_confusion(predictions: pd.DataFrame, title="", ax: Axes | None = None, labels: list[str] = ()) -> Figure:
     """Share of each true emotion's clips that was given each emotion, with the counts written in; no zeros."""
     labels = labels or label_columns(predictions)
     counts = confusion_matrix(predictions["emotion"], predictions["prediction"], labels=labels)
@@ -239,9 +242,8 @@ def plot_timeline(windows: list[dict], labels: list[str], ax: Axes) -> QuadMesh:
     return mesh
 
 
-def _colours(names: Iterable[str]) -> list[str]:
+def _colours(names: Collection[str]) -> list[str]:
     """Those of RAVDESS's emotions, and others for other labels; `no emotion` stays pale."""
-    names = list(names)
-    others = [name for name in names if name not in COLOURS and name != NO_EMOTION]
+    others = [name for name in names if name not in {*COLOURS, NO_EMOTION}]
     colours = COLOURS | dict(zip(others, sns.color_palette("husl", len(others)).as_hex(), strict=True))
     return [colours.get(name, "lightgrey") for name in names]

@@ -4,6 +4,7 @@ import hashlib
 import platform
 import warnings
 import zipfile
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +18,8 @@ from speech_emotion.models.mfcc import FeatureSettings
 NETWORKS = {network.kind: network for network in (EmotionCNN, AnyVoice)}  # by the `format` of the checkpoint
 FORMAT_VERSION = 2
 
-_COLUMNS = {"url", "clip", "start", "end", "emotion", "prediction", "confidence", "error"}  # of tables with the labels
+# Of tables with the labels.
+_COLUMNS = {"url", "clip", "speaker", "start", "end", "emotion", "prediction", "confidence", "error"}
 
 # What a checkpoint may ask for; a damaged one must not take all memory.
 _LARGEST = {
@@ -111,8 +113,17 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()
 
 
+def check_labels(labels: Iterable[str]) -> None:
+    """Raises ValueError for labels that cannot stand in tables, terminals and pages."""
+    if wrong := [label for label in labels if not _is_label(label)]:
+        raise ValueError(
+            f"{', '.join(map(ascii, wrong))} cannot be a label: those are printable, do not begin with =, +, - or @, "
+            f"and are none of {', '.join(sorted(_COLUMNS))}"
+        )
+
+
 def _is_label(label: str) -> bool:
-    """Whether it can stand in tables, terminals and pages: printable, no other column's name, no formula."""
+    """Whether it is printable, no other column's name, no formula."""
     return (
         label.isprintable()
         and label == label.strip() != ""
@@ -123,8 +134,9 @@ def _is_label(label: str) -> bool:
 
 def _checkpoint(content: dict) -> Checkpoint:
     labels, temperature = [str(label) for label in content["labels"]], float(content["temperature"])
-    if not 1e-3 < temperature < 1e3 or len(set(labels)) < len(labels) or not all(map(_is_label, labels)):
-        raise ValueError("a temperature is about 1, a label is a word that is there once")
+    check_labels(labels)
+    if not 1e-3 < temperature < 1e3 or len(set(labels)) < len(labels):
+        raise ValueError("a temperature is about 1, a label is there once")
     if not all(0 < content["features"].get(name, 1) <= largest for name, largest in _LARGEST.items()):
         raise ValueError("larger features would take all memory")
     build, settings = NETWORKS[content["format"]].from_settings, (content["model"], content["features"])

@@ -1,5 +1,6 @@
 """A run, from the clips to a checkpoint and its evidence: train.py and the notebook both carry it out."""
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -117,7 +118,12 @@ class Outcome:
 
 def check_places(run: Run, results: str | Path, out: str | Path | None) -> None:
     """Raises OSError when what the run makes could not be written."""
-    for path in [*result_files(results, run.name).values(), *([Path(out)] if out else [])]:
+    check_writable([*result_files(results, run.name).values(), *([Path(out)] if out else [])])
+
+
+def check_writable(paths: Iterable[Path]) -> None:
+    """Makes their folders; raises OSError when a file could not be written."""
+    for path in paths:
         if path.is_dir():
             raise IsADirectoryError(f"{path} is a folder, not a file to write")
         path.parent.mkdir(parents=True, exist_ok=True)

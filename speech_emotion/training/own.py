@@ -1,0 +1,160 @@
+"""A model for the user's own labels: a linear layer on the frozen encoder, measured on recordings held out."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from speech_emotion.audio.buckets import is_url
+from speech_emotion.audio.reading import AudioError, printable
+from speech_emotion.audio.resampling import stream_audio
+from speech_emotion.audio.windows import RecordingWindows
+from speech_emotion.corpora.labels import LabelsError, check_trainable, read_labels
+from speech_emotion.corpora.ravdess import EMOTIONS, describe
+from speech_emotion.corpora.splits import folds
+from speech_emotion.evaluation.metrics import accuracy, prediction_table, uar
+from speech_emotion.evaluation.plots import plot_confusion, plot_reliability, save_picture, use_style
+from speech_emotion.evaluation.truth import findings, group_column
+from speech_emotion.inference.predictor import Predictor, choose_device
+from speech_emotion.models.checkpoint import Checkpoint, check_labels, save_checkpoint
+from speech_emotion.models.whisper import WhisperEncoder, WhisperFeatures
+from speech_emotion.training.head import HeadSettings, train_head
+from speech_emotion.training.runs import adapted_predictions
+
+FEW = 500  # recordings, below which each is held out once; of more, one part is
+EMBEDDINGS = 10_000  # windows and augmented copies of them, at most unless there are more windows: minutes of one core
+RESULTS = ("predictions.csv", "predictions-adapted.csv", "report.txt", "confusion.png", "reliability.png")
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is learned from: checked before anything is computed."""
+
+    name: str  # of the table
+    clips: pd.DataFrame  # clip, path, emotion, and speaker where there are several
+    ravdess: pd.DataFrame | None  # its clips of the same labels
+
+    @property
+    def labels(self) -> list[str]:
+        """RAVDESS's in their order, then the others by the alphabet."""
+        own = set(self.clips["emotion"])
+        return [label for label in EMOTIONS if label in own] + sorted(own - {*EMOTIONS})
+
+    def __str__(self) -> str:
+        others = f", with {len(self.ravdess)} clips of RAVDESS" if self.ravdess is not None else ""
+        return f"{self.name}: {len(self.clips)} recordings, {len(self.labels)} labels{others}"
+
+
+def read_lesson(file: str | Path, ravdess: pd.DataFrame | None = None) -> Lesson:
+    """The table of labels, with RAVDESS if its clips are given.
+
+    Raises LabelsError for a table that cannot be learned from.
+    """
+    clips = read_labels(file)
+    check_trainable(clips)
+    try:
+        check_labels(clips["emotion"].unique())
+    except ValueError as error:
+        raise LabelsError(f"{file}: {error}") from error
+    if urls := [path for path in clips["path"] if is_url(path)]:
+        raise LabelsError(f"{file} names {urls[0]}: training needs recordings on this machine")
+    if group_column(clips) == "clip":
+        clips = clips.drop(columns="speaker", errors="ignore")
+    if ravdess is not None:
+        if known := [clip for clip in clips["clip"] if describe(Path(clip).stem)]:
+            raise LabelsError(f"{file} has recordings of RAVDESS itself, {known[0]} first: leave out --with-ravdess")
+        ravdess = ravdess[ravdess["emotion"].isin(clips["emotion"])]
+        if ravdess.empty:
+            raise LabelsError(f"{file} has no label of RAVDESS ({', '.join(EMOTIONS)}): leave out --with-ravdess")
+    return Lesson(Path(file).name, clips, ravdess)
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A model that has learned from everything, and what models of the same making said of recordings held out."""
+
+    checkpoint: Checkpoint
+    report: str
+    predictions: pd.DataFrame
+    adapted: pd.DataFrame | None  # by the statistics of each speaker, where they are known
+
+    def write(self, folder: str | Path, out: str | Path) -> None:
+        """RESULTS in `folder`, then the model; each file is there whole, or as it was."""
+        use_style()
+        files = dict(zip(RESULTS, map(Path(folder).joinpath, RESULTS), strict=True))
+        for name, table in (("predictions.csv", self.predictions), ("predictions-adapted.csv", self.adapted)):
+            if table is not None:
+                table.to_csv(f"{files[name]}.part", index=False, float_format="%.5f")
+                Path(f"{files[name]}.part").replace(files[name])
+        part = Path(f"{files['report.txt']}.part")
+        part.write_text(self.report + "\n", encoding="utf-8")
+        part.replace(files["report.txt"])
+        save_picture(plot_confusion(self.predictions, "held-out recordings"), files["confusion.png"])
+        save_picture(plot_reliability({"held-out recordings": self.predictions}), files["reliability.png"])
+        save_checkpoint(out, self.checkpoint)
+
+
+def learn(lesson: Lesson, encoder: WhisperEncoder, device: str, cache_dir: str | Path, seed: int = 0) -> Learned:
+    """Hold out and measure, then fit on everything.
+
+    Speakers are held out where they are known, else recordings. Raises LabelsError, before anything is trained, when
+    recordings cannot be heard: all of them are named.
+    """
+    windows = counted_windows(lesson.clips)
+    copies = min(HeadSettings.copies, max(0, EMBEDDINGS // len(windows) - 1))
+    settings = replace(HeadSettings(), copies=copies, other_copies=1, with_nemo=False, seed=seed)
+    corpora = [windows] if lesson.ravdess is None else [windows, lesson.ravdess]
+
+    def trained(clips: pd.DataFrame) -> Checkpoint:
+        return train_head(clips, corpora, lesson.labels, settings, encoder, choose_device(device), cache_dir)
+
+    parts = list(folds(lesson.clips, seed))
+    if len(lesson.clips) >= FEW:
+        parts = parts[:1]
+    tables, adapted = [], []
+    for rest, held_out in parts:
+        predictor = Predictor(trained(rest), device)
+        tables.append(prediction_table(held_out, predictor.predict(held_out["path"])))
+        if "speaker" in held_out:
+            adapted.append(adapted_predictions(predictor, held_out))
+    by = group_column(lesson.clips)
+    predictions = _together(tables, lesson.clips)
+    report = f"{len(predictions)} recordings held out by {by if by == 'speaker' else 'file'}, "
+    report += f"in {len(parts)} parts in turn: " if len(parts) > 1 else "in one part: "
+    report += findings(predictions, lesson.labels)
+    if adapted:
+        adapted = _together(adapted, lesson.clips)
+        report += f"\nwith --adapt, each speaker alone: accuracy {accuracy(adapted):.4f}, UAR {uar(adapted):.4f}"
+    checkpoint = trained(lesson.clips)
+    checkpoint.split = {"name": lesson.name, "test": []}  # nothing is held out from what is kept
+    checkpoint.metrics = {"accuracy": accuracy(predictions), "uar": uar(predictions)}
+    return Learned(checkpoint, report, predictions, adapted if len(adapted) else None)
+
+
+def counted_windows(clips: pd.DataFrame) -> pd.DataFrame:
+    """The clips with a row for each of their windows that counts, which starts at the column start, in samples."""
+    features = WhisperFeatures()
+
+    def starts(path: str) -> list[int] | AudioError:
+        recording = RecordingWindows(stream_audio(path, features.sample_rate), features)
+        try:
+            windows = [window for window, _ in recording]
+        except AudioError as error:
+            return error
+        return [window.start for window, counts in zip(windows, recording.counts(windows), strict=True) if counts]
+
+    with ThreadPoolExecutor() as readers:
+        found = list(readers.map(starts, clips["path"]))
+    failed = [
+        f"{clip}: {error}" for clip, error in zip(clips["clip"], found, strict=True) if not isinstance(error, list)
+    ]
+    if failed:
+        raise LabelsError(f"{len(failed)} of {len(clips)} recordings cannot be used: {printable('; '.join(failed))}")
+    return clips.assign(start=found).explode("start", ignore_index=True)
+
+
+def _together(tables: list[pd.DataFrame], clips: pd.DataFrame) -> pd.DataFrame:
+    """Prediction tables as one, with the speakers of the clips."""
+    table = pd.concat(tables).sort_values("clip", ignore_index=True)
+    return table.merge(clips[["clip", "speaker"]], on="clip") if "speaker" in clips else table

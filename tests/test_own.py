@@ -1,0 +1,207 @@
+"""train.py --labels as its users run it: a model for their own emotions, from their own recordings."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from conftest import REPOSITORY, read_rows, run_eval
+
+import train
+from speech_emotion.corpora import emodb
+from speech_emotion.evaluation.metrics import accuracy, prediction_table, uar
+from speech_emotion.inference.predictor import Predictor
+from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
+from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from speech_emotion.models.whisper import WhisperFeatures
+from speech_emotion.training import head, own
+from speech_emotion.training.own import RESULTS, counted_windows, learn, read_lesson
+
+SPEAKERS = ("ann", "bob", "cho")
+EMODB = REPOSITORY / "data" / "emodb"
+
+
+def voice(emotion: str, speaker: str, seconds: float, seed: int) -> np.ndarray:
+    """16 kHz; one emotion is low and slow, every other high and fast, and each speaker has a pitch."""
+    time = np.arange(round(seconds * 16_000)) / 16_000
+    pitch, rate = (120, 2) if emotion == "bored" else (320, 7)
+    pitch *= 1 + 0.1 * SPEAKERS.index(speaker)
+    sound = sum(np.sin(2 * np.pi * k * pitch * time) / k for k in range(1, 6)) * (1 + np.sin(2 * np.pi * rate * time))
+    return 0.1 * sound + np.random.default_rng(seed).normal(scale=1e-3, size=len(time))
+
+
+def write_table(folder: Path, emotions: tuple[str, str]) -> list[tuple[str, str, str]]:
+    """Ten recordings of each emotion by three speakers, one of them long, and mine.csv beside them."""
+    (folder / "clips").mkdir(parents=True)
+    rows = []
+    for number in range(20):
+        emotion, speaker = emotions[number % 2], SPEAKERS[number % 3]
+        path = f"clips/{number:02d}.wav"
+        soundfile.write(folder / path, voice(emotion, speaker, 9 if number == 0 else 1.5, number), 16_000)
+        rows.append((path, emotion, speaker))
+    pd.DataFrame(rows, columns=["path", "emotion", "speaker"]).to_csv(folder / "mine.csv", index=False)
+    return rows
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """train.py with an encoder that takes no time, and recordings of two emotions, one of them RAVDESS's."""
+    home = tmp_path_factory.mktemp("home")
+    shutil.copy(REPOSITORY / "train.py", home)
+    torch.manual_seed(0)
+    network = AnyVoice(AnyVoiceSettings(n_classes=2, n_blocks=1, width=64), WhisperFeatures()).eval()
+    save_checkpoint(home / "model_any_voice.pt", Checkpoint(network, ["a", "b"]))
+    write_table(home / "own", ("bored", "怒り"))
+    return home
+
+
+def run_train(home: Path, *arguments) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, home / "train.py", *map(str, arguments)],
+        cwd=home,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+@pytest.fixture(scope="module")
+def mine(home) -> tuple[Path, str]:
+    """mine.pt, and what train.py said."""
+    result = run_train(home, "--labels", "own/mine.csv", "--out", "mine.pt")
+    assert result.returncode == 0 and "Warning" not in result.stderr, result.stderr
+    return home / "mine.pt", result.stdout
+
+
+def test_a_model_for_ones_own_emotions_is_measured_on_held_out_speakers(home, mine):
+    path, said = mine
+    folder = home / "mine-results"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(RESULTS)
+    assert "20 recordings held out by speaker, in 3 parts in turn: accuracy " in said
+    assert "(95 % intervals, by speaker)" in said and "with --adapt, each speaker alone" in said
+    assert (folder / "report.txt").read_text(encoding="utf-8") in said
+    table = pd.read_csv(folder / "predictions.csv")
+    assert sorted(table["clip"]) == [f"clips/{number:02d}.wav" for number in range(20)]
+    assert list(table) == ["clip", "emotion", "prediction", "bored", "怒り", "speaker"]
+    checkpoint = load_checkpoint(path)
+    assert checkpoint.labels == ["bored", "怒り"] and checkpoint.split == {"name": "mine.csv", "test": []}
+    assert checkpoint.metrics == pytest.approx({"accuracy": accuracy(table), "uar": uar(table)})
+
+
+def test_it_classifies_adapts_and_is_measured_as_other_models_are(home, mine, tmp_path):
+    arguments = ("--model", mine[0], "--adapt", "--timeline", "t.csv")
+    result = run_eval("--labels", home / "own" / "mine.csv", *arguments, cwd=tmp_path)
+    assert result.returncode == 0 and "20 recordings have labels in" in result.stdout, result.stderr
+    assert "accuracy 1.0000" in result.stdout
+    long, *others = pd.read_csv(tmp_path / "t.csv").groupby("url").size()
+    assert long == 5 and others == [1] * 19
+    assert list(read_rows(tmp_path / "out.csv")[0]) == ["url", "emotion", "confidence", "bored", "怒り", "error"]
+
+
+def test_without_speakers_files_are_held_out_and_ravdess_helps_where_labels_agree(home, tone_data, tmp_path):
+    rows = write_table(tmp_path, ("bored", "happy"))
+    pd.DataFrame(rows)[[0, 1]].to_csv(tmp_path / "mine.csv", index=False, header=["path", "emotion"])
+    arguments = ("--labels", tmp_path / "mine.csv", "--with-ravdess", "--data", tone_data, "--out", tmp_path / "m.pt")
+    result = run_train(home, *arguments)
+    assert result.returncode == 0, result.stderr
+    assert "mine.csv: 20 recordings, 2 labels, with 32 clips of RAVDESS" in result.stdout
+    assert "20 recordings held out by file, in 5 parts in turn" in result.stdout and "by clip" in result.stdout
+    assert load_checkpoint(tmp_path / "m.pt").labels == ["happy", "bored"]
+    assert not (tmp_path / "m-results" / "predictions-adapted.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "sentence"),
+    [
+        ("", (), "bad.csv is empty"),
+        ("file,emotion\nclips/00.wav,sad\n", (), "has the columns file, emotion: it needs path and emotion"),
+        ("path,emotion\nno.wav,sad\nnone.wav,glad\n", (), "2 of 2 recordings in own/bad.csv do not exist: no.wav, "),
+        ("path,emotion\nclips/00.wav,sad\nclips/00.wav,glad\n", (), "gives clips/00.wav several emotions: sad and "),
+        ("path,emotion\nclips/00.wav,sad\nclips/01.wav,sad\n", (), "every recording is labelled sad"),
+        ("path,emotion\nclips/00.wav,sad\nclips/01.wav,sad\nclips/02.wav,glad\n", (), "there is one of glad"),
+        ("path,emotion\n" + "clips/00.wav,sad\nclips/01.wav,sad\nclips/02.wav,=A1\nclips/03.wav,=A1\n", (),
+         "'=A1' cannot be a label"),
+        ("path,emotion\n" + "clips/00.wav,sad\nclips/01.wav,sad\nclips/02.wav,Error\nclips/03.wav,Error\n", (),
+         "'Error' cannot be a label"),
+        ("path,emotion\n" + "clips/00.wav,x\nclips/01.wav,x\nempty.wav,y\nsilent.wav,y\n", (),
+         "2 of 4 recordings cannot be used: empty.wav: "),
+        ("path,emotion\n" + "clips/00.wav,x\nclips/01.wav,x\nclips/02.wav,y\ns3://calls/a.wav,y\n", (),
+         "training needs recordings on this machine"),
+        (None, ("--with-ravdess",), "has no label of RAVDESS (neutral, calm"),
+        (None, ("--drop", "sad", "--split", "1"), "--labels goes without drop, split"),
+        (None, ("check",), "--labels goes without command"),
+        (None, ("--out", "own"), "own is a folder, not a file to write"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_learned_from_is_one_sentence(home, tone_data, monkeypatch, capsys, text, arguments, sentence):
+    soundfile.write(home / "own" / "silent.wav", np.zeros(16_000), 16_000)
+    (home / "own" / "empty.wav").write_bytes(b"")
+    (home / "own" / "bad.csv").write_text(text or "")
+    monkeypatch.chdir(home)
+    monkeypatch.setattr(train, "HERE", home)
+    options = {"--labels": "own/mine.csv" if text is None else "own/bad.csv", "--out": "bad.pt", "--data": tone_data}
+    given = [str(part) for option in options.items() for part in option if option[0] not in arguments]
+    try:
+        status = train.main([*given, *arguments])
+    except SystemExit as wrong_usage:
+        status = wrong_usage.code
+    *_, last = capsys.readouterr().err.splitlines()
+    assert status == 2 and sentence in last
+    assert not (home / "bad.pt").exists() and not list(home.glob("bad-results/*"))
+
+
+def test_what_is_wrong_with_a_table_is_said_without_a_traceback(home):
+    (home / "own" / "one.csv").write_text("path,emotion\nclips/00.wav,sad\nclips/01.wav,sad\n")
+    result = run_train(home, "--labels", "own/one.csv", "--out", "one.pt")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == "train.py: every recording is labelled sad: training needs two emotions or more\n"
+
+
+def test_windows_are_those_that_eval_classifies(home):
+    clips = read_lesson(home / "own" / "mine.csv").clips
+    windows = counted_windows(clips)
+    predictor = Predictor(home / "model_any_voice.pt", "cpu")
+    embeddings = torch.cat([found for _, found in predictor.embeddings(clips["path"])])
+    assert windows["clip"].tolist()[:6] == ["clips/00.wav"] * 5 + ["clips/01.wav"]
+    network = load_checkpoint(home / "model_any_voice.pt").network
+    computed = head.embeddings(windows, network, 0, head.HeadSettings(), torch.device("cpu"), home / ".cache")
+    torch.testing.assert_close(computed[0].float(), embeddings, atol=2e-2, rtol=2e-2)
+
+
+def test_a_recording_counts_once_however_many_windows_it_has():
+    rng = np.random.default_rng(0)
+    emotions = np.array(["x", "y"] * 10)
+    x = torch.from_numpy(rng.normal(size=(2, 20, 128)) + 2 * (emotions == "x")[:, None]).half()
+    names = np.array([f"{number}" for number in range(20)])
+    twice = np.r_[np.zeros(7, int), np.arange(20)]  # the first recording has eight windows, all alike
+    fitted = []
+    for rows in (np.arange(20), twice):
+        network = AnyVoice(AnyVoiceSettings(n_classes=2, n_blocks=1, width=64), WhisperFeatures())
+        corpus = head._Corpus(x[:, rows], emotions[rows], names[rows], None)
+        head._fit(network, [corpus], ["x", "y"], head.HeadSettings())
+        fitted.append([network.mean, network.deviation, network.linear.weight.detach()])
+    for one, other in zip(*fitted, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not EMODB.exists(), reason="EmoDB is not in data/")
+def test_half_of_the_speakers_of_emodb_teach_the_emotions_of_the_others(tmp_path, monkeypatch):
+    monkeypatch.setattr(own, "EMBEDDINGS", 600)  # one augmented copy: a test is in more of a hurry
+    clips = emodb.clip_table(EMODB, boredom=True)
+    is_known = clips["speaker"].isin(sorted(emodb.SPEAKERS)[::2])
+    clips[is_known].to_csv(tmp_path / "mine.csv", columns=["path", "emotion", "speaker"], index=False)
+    encoder = load_checkpoint(REPOSITORY / "model_any_voice.pt").network.encoder.float()
+    learned = learn(read_lesson(tmp_path / "mine.csv"), encoder, "cpu", tmp_path / "cache")
+    others = clips[~is_known]
+    predictions = prediction_table(others, Predictor(learned.checkpoint, "cpu").predict(others["path"]))
+    assert uar(predictions) >= 0.75 and len(set(others["emotion"])) == 7
+    assert uar(learned.predictions) >= 0.6
