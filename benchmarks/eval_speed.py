@@ -1,10 +1,12 @@
-"""How fast eval.py is: against the loop that most projects use, and where its time goes, at the start and after.
+"""How fast eval.py is against what most projects do, and where its time and its memory go.
 
     python3 benchmarks/eval_speed.py                 # the 1440 speech clips under data/
     python3 benchmarks/eval_speed.py --clips 200
 
-The loop reads one file at a time with librosa.load at 22.05 kHz, takes librosa's MFCC and asks the same network. Both
-are processes of their own, timed from start to end, in turns on the same machine.
+The usual loop reads one file at a time with librosa.load at 22.05 kHz and asks a small network (32 MFCC, 14 thousand
+weights), or in the second row the network of model.pt. The pipeline is that of transformers with a wav2vec2-base whose
+weights are random, one file at a time. All are processes of their own, timed from start to end, in turns on the same
+machine; the pipeline and the model that is compared with it have one thread and fewer clips.
 """
 
 import argparse
@@ -17,8 +19,12 @@ from itertools import pairwise
 from pathlib import Path
 from time import perf_counter, process_time
 
+import soundfile
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
+
+PIPELINE_CLIPS = 200
 
 
 def main() -> None:
@@ -26,12 +32,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=REPOSITORY / "data" / "speech_actors", metavar="FOLDER")
     parser.add_argument("--clips", type=int, metavar="N", help="take the first N only")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="the best of N counts (default: 3)")
-    parser.add_argument("--loop", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--start-up", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.loop:
-        naive_loop(options.loop)
-        return
     if options.start_up:
         start_up(options.start_up)
         return
@@ -45,33 +47,63 @@ def main() -> None:
 
 
 def compare(clips: list[Path], folder: Path, rounds: int) -> None:
-    recordings = folder / "recordings"
-    recordings.mkdir()
+    """All commands in turns, by the clock; ratios are of the time for one clip, start-up included."""
+    flac, wav, some = (folder / name for name in ("flac", "wav", "some"))
+    for recordings in (flac, wav, some):
+        recordings.mkdir()
     for number, clip in enumerate(clips):  # neutral names: the report on RAVDESS names is not part of the comparison
-        (recordings / f"{number:05d}{clip.suffix}").symlink_to(clip.resolve())
+        (flac / f"{number:05d}{clip.suffix}").symlink_to(clip.resolve())
+        samples, rate = soundfile.read(clip, dtype="int16")
+        soundfile.write(wav / f"{number:05d}.wav", samples, rate)
+        if number < PIPELINE_CLIPS:
+            (some / f"{number:05d}{clip.suffix}").symlink_to(clip.resolve())
     save_untrained_model(folder / "model.pt")
-    evaluate = [sys.executable, REPOSITORY / "eval.py", "--model", "model.pt"]
-    commands = {
-        "the usual loop": [sys.executable, __file__, "--loop", recordings],
-        "eval.py": [*evaluate, recordings],
-        "eval.py, one file": [*evaluate, next(recordings.iterdir())],
-        "import torch": [sys.executable, "-c", "import torch"],
-        "eval.py --help": [*evaluate, "--help"],
+    evaluate, loop = (
+        [sys.executable, REPOSITORY / "eval.py"],
+        [sys.executable, REPOSITORY / "benchmarks" / "usual_loops.py"],
+    )
+    any_voice = [*evaluate, "--model", "model_any_voice.pt"]
+    n_some, one = min(len(clips), PIPELINE_CLIPS), ["env", "OMP_NUM_THREADS=1"]
+    rows = {
+        "the usual loop": (len(clips), [*loop, "small", flac]),
+        "the loop with model.pt's network": (len(clips), [*loop, "cnn", flac]),
+        "eval.py": (len(clips), [*evaluate, "--model", folder / "model.pt", flac]),
+        "the usual loop, 16-bit WAV": (len(clips), [*loop, "small", wav]),
+        "eval.py, 16-bit WAV": (len(clips), [*evaluate, "--model", folder / "model.pt", wav]),
+        "transformers' pipeline, one thread": (n_some, [*one, *loop, "pipeline", some]),
+        "eval.py, any voice, one thread": (n_some, [*one, *any_voice, some, "--workers", "1"]),
     }
-    seconds = dict.fromkeys(commands, float("inf"))
+    seconds, peaks = dict.fromkeys(rows, float("inf")), dict.fromkeys(rows, 0)
     for _ in range(rounds):
-        for name, command in commands.items():
-            seconds[name] = min(seconds[name], timed(command, folder))
+        for name, (n_clips, command) in rows.items():
+            took, peak = timed(command, folder)
+            seconds[name], peaks[name] = min(seconds[name], took / n_clips), max(peaks[name], peak)
     print(f"{len(clips)} clips, {os.cpu_count()} cores, start-up included, best of {rounds}:")
-    for name, value in seconds.items():
-        print(f"  {name:<20} {value:7.2f} s")
-    print(f"eval.py is {seconds['the usual loop'] / seconds['eval.py']:.1f} times faster than the loop")
+    for name, (n_clips, _) in rows.items():
+        print(f"  {name:<34}{n_clips:5d} clips {1e3 * seconds[name]:8.2f} ms/clip   peak {peaks[name] / 1e6:5.0f} MB")
+    _, peak = timed([sys.executable, "-c", "import torch"], folder)
+    print(f"  {'import torch':<63}   peak {peak / 1e6:5.0f} MB")
+    for name, against in (
+        ("eval.py", "the usual loop"),
+        ("eval.py", "the loop with model.pt's network"),
+        ("eval.py, 16-bit WAV", "the usual loop, 16-bit WAV"),
+        ("eval.py, any voice, one thread", "transformers' pipeline, one thread"),
+    ):
+        print(f"{name} is {seconds[against] / seconds[name]:.1f} times faster than {against}")
 
 
-def timed(command: list, folder: Path) -> float:
+def timed(command: list, folder: Path) -> tuple[float, int]:
+    """Seconds by the clock, and the peak of memory in bytes of the process itself."""
     start = perf_counter()
-    subprocess.run(command, cwd=folder, check=True, capture_output=True)
-    return perf_counter() - start
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(list(map(str, command)), cwd=folder, stdout=said, stderr=said)
+        _, status, used = os.wait4(process.pid, 0)
+        took = perf_counter() - start
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode:
+            said.seek(0)
+            sys.exit(said.read().decode(errors="replace"))
+    return took, used.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def save_untrained_model(path: Path) -> None:
@@ -83,26 +115,6 @@ def save_untrained_model(path: Path) -> None:
     features = FeatureSettings()
     network = EmotionCNN(ModelSettings.for_features(features, len(EMOTIONS)), features)
     save_checkpoint(path, Checkpoint(network, list(EMOTIONS)))
-
-
-def naive_loop(folder: Path) -> None:
-    import csv
-
-    import librosa
-    import torch
-
-    from speech_emotion.models.cnn import EmotionCNN, ModelSettings
-    from speech_emotion.models.mfcc import FeatureSettings
-
-    settings = FeatureSettings()
-    network = EmotionCNN(ModelSettings.for_features(settings, 8), settings).eval()
-    with open("loop.csv", "w", newline="") as file, torch.inference_mode():
-        for path in sorted(folder.iterdir()):
-            samples, rate = librosa.load(path)
-            mfcc = librosa.feature.mfcc(y=samples, sr=rate, n_mfcc=settings.n_mfcc)
-            mfcc = librosa.util.fix_length(mfcc, size=settings.n_frames)
-            probabilities = network(torch.from_numpy(mfcc)[None]).softmax(dim=1)[0]
-            csv.writer(file).writerow([path, int(probabilities.argmax()), *probabilities.tolist()])
 
 
 def print_start_up(rounds: int) -> None:
