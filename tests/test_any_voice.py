@@ -12,7 +12,7 @@ from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from speech_emotion.models.whisper import WhisperFeatures
-from speech_emotion.training.head import HeadSettings, _logistic_regression, _soft_targets
+from speech_emotion.training.fit import Corpus, HeadSettings, Rows, _fit_linear, _soft_targets, fit
 
 RECORDINGS = sorted(path for path in (REPOSITORY / "eval_data").iterdir() if path.suffix not in (".md", ".sh"))
 
@@ -62,9 +62,35 @@ def test_the_linear_layer_is_the_logistic_regression_of_scikit_learn():
     settings = HeadSettings(weight_decay=0.01, iterations=500)
     linear = torch.nn.Linear(5, 3)
     allowed = torch.nn.functional.one_hot(torch.from_numpy(y), 3).float()
-    _logistic_regression(linear, torch.from_numpy(x).float(), allowed, torch.zeros(200, 3), torch.ones(200), settings)
+    rows = Rows(torch.from_numpy(x).float(), allowed, torch.zeros(200, 3), torch.full((200,), 1 / 200))
+    _fit_linear(linear, rows, settings)
     theirs = LogisticRegression(C=1 / (0.01 * 200), max_iter=2000, tol=1e-8).fit(x, y)
     np.testing.assert_allclose(linear.weight.detach(), theirs.coef_, atol=2e-3)
+
+
+def test_the_perceptron_learns_what_no_line_separates():
+    rng = np.random.default_rng(0)
+    settings = AnyVoiceSettings(2, n_blocks=1, width=64, hidden=32, input_dropout=0.0)
+    network = AnyVoice(settings, WhisperFeatures())
+    x = torch.from_numpy(rng.normal(size=(1, 600, settings.n_embedding))).float()
+    x[:, :, 2:] = 0
+    emotions = np.where(x[0, :, 0] * x[0, :, 1] > 0, "happy", "sad")
+    corpus = Corpus(x, emotions, np.arange(600).astype(str), None)
+    fit(network, [corpus], ["happy", "sad"], HeadSettings(hidden=32, epochs=60, learning_rate=1e-2))
+    standard = network.standardise(x[0])
+    for classifier, least, most in ((network.linear, 0, 0.65), (network.perceptron, 0.9, 1), (network, 0.9, 1)):
+        logits = network.classify(x[0]) if classifier is network else classifier(standard)
+        right = (np.array(["happy", "sad"])[logits.argmax(dim=1)] == emotions).mean()
+        assert least <= right <= most
+
+
+def test_where_several_emotions_are_allowed_the_loss_is_of_their_sum():
+    logits = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
+    p = logits[:, :3].softmax(dim=1)[0]  # the last is masked
+    rows = Rows(torch.zeros(1, 1), torch.tensor([[1.0, 1, 0, 0]]), torch.tensor([[0, 0, 0, -1e4]]), torch.tensor([0.5]))
+    torch.testing.assert_close(rows.loss(logits), -0.5 * (p[0] + p[1]).log()[None])
+    smoothed = -0.5 * (0.8 * (p[0] + p[1]).log() + 0.2 * p.log().mean())
+    torch.testing.assert_close(rows.loss(logits, label_smoothing=0.2), smoothed[None])
 
 
 def test_a_corpus_without_calm_pushes_against_neither_calm_nor_what_it_lacks():

@@ -1,4 +1,4 @@
-"""A network for voices that it has never heard: frozen blocks of Whisper's encoder, and a linear layer on top.
+"""A network for voices that it has never heard: frozen blocks of Whisper's encoder, two small classifiers on top.
 
 B: windows, S: samples, M: mel bands, T: frames of 20 ms, N: windows of one voice, D: values of the embedding,
 K: emotions.
@@ -14,6 +14,7 @@ from speech_emotion.audio.windows import HEARD
 from speech_emotion.models.whisper import WhisperEncoder, WhisperFeatures, WhisperLogMel
 
 _LEAST_DEVIATION = 1e-3
+_FAR = 6.0  # deviations; what lies further out tells the perceptron no more
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,9 @@ class AnyVoiceSettings:
     n_classes: int
     n_blocks: int = 4  # of the encoder
     width: int = 512
+    hidden: int = 512  # units of the perceptron; 0 is none
+    input_dropout: float = 0.3
+    dropout: float = 0.5
     shrinkage: float = 10.0  # windows of training that a group's own statistics are mixed with
 
     @property
@@ -50,6 +54,7 @@ class AnyVoice(nn.Module):
         self.register_buffer("mean", torch.zeros(settings.n_embedding))  # of the embeddings in training
         self.register_buffer("deviation", torch.ones(settings.n_embedding))
         self.linear = nn.Linear(settings.n_embedding, settings.n_classes)
+        self.perceptron = _perceptron(settings) if settings.hidden else None
 
     @classmethod
     def from_settings(cls, settings: dict, features: dict) -> "AnyVoice":
@@ -76,7 +81,12 @@ class AnyVoice(nn.Module):
 
     def classify(self, embedding: torch.Tensor, statistics: torch.Tensor | None = None) -> torch.Tensor:
         """(B, D) → logits (B, K); `statistics` (B, 2, D) are means and deviations to go by, else those of training."""
-        return self.linear(self.standardise(embedding, statistics))
+        x = self.standardise(embedding, statistics)
+        logits = self.linear(x)
+        if self.perceptron is None:
+            return logits
+        # The linear layer holds on foreign ground, the perceptron knows voices of the training: both have a say.
+        return logits.log_softmax(dim=1) + self.perceptron(x.clamp(-_FAR, _FAR)).log_softmax(dim=1)
 
     def standardise(self, embedding: torch.Tensor, statistics: torch.Tensor | None = None) -> torch.Tensor:
         """(B, D) → (B, D): less the means, over the deviations, of `statistics` as in classify."""
@@ -95,3 +105,13 @@ class AnyVoice(nn.Module):
     def for_inference(self) -> "AnyVoice":
         """A copy in single precision, which processors calculate faster."""
         return copy.deepcopy(self).float().eval()
+
+
+def _perceptron(settings: AnyVoiceSettings) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Dropout(settings.input_dropout),
+        nn.Linear(settings.n_embedding, settings.hidden),
+        nn.GELU(),
+        nn.Dropout(settings.dropout),
+        nn.Linear(settings.hidden, settings.n_classes),
+    )

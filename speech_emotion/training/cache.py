@@ -1,6 +1,7 @@
 """What is computed of a table of clips once, and kept on disk; log-mel spectrograms first of all."""
 
 import hashlib
+import inspect
 import json
 import os
 import sys
@@ -85,6 +86,6 @@ def _digest(clips: pd.DataFrame, front_end: nn.Module, margin_s: float) -> str:
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
 
 
-def code_of(*modules: ModuleType) -> list[str]:
-    """Their text: a change of it changes what is computed."""
-    return [Path(module.__file__).read_text(encoding="utf-8") for module in modules]
+def code_of(*parts: ModuleType | Callable) -> list[str]:
+    """The text of modules and functions: a change of it changes what is computed."""
+    return [inspect.getsource(part) for part in parts]

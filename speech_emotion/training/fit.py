@@ -1,0 +1,187 @@
+"""What is fitted to the embeddings of AnyVoice: the statistics that they are compared with, and two classifiers.
+
+B: clips, C: copies, N: rows, D: size of the embedding, K: emotions.
+"""
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import nn
+
+from speech_emotion.models.any_voice import AnyVoice
+from speech_emotion.training.augment import AugmentationSettings
+from speech_emotion.training.loop import autocast, target_indices
+
+
+@dataclass(frozen=True)
+class HeadSettings:
+    """How a linear layer and a perceptron are trained, whatever the clips; stored in the checkpoint."""
+
+    copies: int = 8  # augmented ones of each RAVDESS clip
+    other_copies: int = 3  # of each clip of another corpus
+    other_weight: float = 0.3  # of an emotion in another corpus, against one in RAVDESS
+    with_nemo: bool = True
+    weight_decay: float = 0.1  # L2 penalty on the linear layer for standardised embeddings
+    iterations: int = 60  # of L-BFGS
+    hidden: int = 512  # units of the perceptron; 0 is none
+    epochs: int = 3  # of the perceptron, over all copies
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    perceptron_decay: float = 0.05  # of AdamW
+    mixup: float = 0.4  # alpha of the Beta distribution of the weights
+    label_smoothing: float = 0.1
+    temperature_folds: int = 4  # of speakers, who are left out in turn
+    temperature_copies: int = 2  # that these see of each clip, itself included; more change it little
+    seed: int = 0
+    augmentation: AugmentationSettings = field(
+        default_factory=lambda: AugmentationSettings(
+            warp_frequency=0.15, warp_time=0.15, shift_s=0.1, equaliser_db=4.0, reverberation_probability=0.25,
+            noise_probability=0.4, band_limit_probability=0.15, gate_probability=0.0, mask_bands=0, mask_frames=0,
+        )
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Clips as the linear layer sees them."""
+
+    embeddings: torch.Tensor  # (C, B, D) float16; the first copy is the clips as they are
+    emotions: np.ndarray  # (B,)
+    clips: np.ndarray  # (B,), a name that is there several times is that of a recording of several windows
+    speakers: np.ndarray | None  # (B,), None where they are not known
+
+    def of(self, chosen: np.ndarray) -> "Corpus":
+        speakers = None if self.speakers is None else self.speakers[chosen]
+        embeddings = self.embeddings[:, torch.from_numpy(chosen)]
+        return Corpus(embeddings, self.emotions[chosen], self.clips[chosen], speakers)
+
+    def first(self, copies: int) -> "Corpus":
+        return replace(self, embeddings=self.embeddings[:copies])
+
+    @property
+    def groups(self) -> np.ndarray:
+        """(B,): what goes together where some are left out."""
+        return self.clips if self.speakers is None else self.speakers
+
+    @property
+    def weights(self) -> torch.Tensor:
+        """(B,): a recording counts once, however many windows it has."""
+        _, of_clip, counts = np.unique(self.clips, return_inverse=True, return_counts=True)
+        return torch.from_numpy(1 / counts[of_clip]).float()
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Embeddings as they are learned from, all copies of all corpora."""
+
+    x: torch.Tensor  # (N, D), standardised
+    allowed: torch.Tensor  # (N, K), 1 for each emotion that a row may have
+    mask: torch.Tensor  # (N, K), -inf or so for those that its corpus lacks, else 0
+    weights: torch.Tensor  # (N,), 1 in all
+
+    def of(self, chosen: torch.Tensor) -> "Rows":
+        return Rows(self.x[chosen], self.allowed[chosen], self.mask[chosen], self.weights[chosen])
+
+    def loss(self, logits: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
+        """Weighted cross entropy of logits (N, K): (N,); where several emotions are allowed, of their sum."""
+        log_probabilities = (logits + self.mask).log_softmax(dim=1)
+        loss = -torch.logsumexp(log_probabilities + self.allowed.log(), dim=1)
+        if label_smoothing:
+            there = self.mask == 0
+            uniform = -(log_probabilities * there).sum(dim=1) / there.sum(dim=1)
+            loss = (1 - label_smoothing) * loss + label_smoothing * uniform
+        return self.weights * loss
+
+
+def fit(network: AnyVoice, corpora: list[Corpus], labels: list[str], settings: HeadSettings) -> None:
+    """Set all of the network but its encoder: the statistics, the linear layer, the perceptron.
+
+    Every copy of a clip is seen twice: by the statistics of all, and by those of a known speaker, as under --adapt.
+    """
+    shares = torch.tensor([1.0, *[settings.other_weight] * (len(corpora) - 1)])
+    shares /= shares.sum()
+    clean = [corpus.embeddings[0].float() for corpus in corpora]
+    each = [share * corpus.weights / corpus.weights.sum() for share, corpus in zip(shares, corpora, strict=True)]
+    mean = sum(weight @ x for weight, x in zip(each, clean, strict=True))
+    square = sum(weight @ x.square() for weight, x in zip(each, clean, strict=True))
+    network.mean.copy_(mean)
+    network.deviation.copy_((square - mean.square()).clamp(min=0).sqrt() + 1e-3)
+
+    rows, allowed, weights, masks = [], [], [], []
+    for number, (corpus, x) in enumerate(zip(corpora, clean, strict=True)):
+        views = [None]
+        if corpus.speakers is not None:
+            views.append(torch.empty(len(x), 2, x.shape[1]))
+            for speaker in np.unique(corpus.speakers):
+                own = torch.from_numpy(corpus.speakers == speaker)
+                views[1][own] = network.statistics(x[own])
+        target, mask = _soft_targets(corpus.emotions, labels)
+        shares_of = target * corpus.weights[:, None]
+        weight = (shares_of / shares_of.sum(dim=0).clamp(min=1)).amax(dim=1)  # every emotion of a corpus counts alike
+        weight *= (settings.other_weight if number else 1.0) / weight.sum() / len(corpus.embeddings)
+        for copy in corpus.embeddings:
+            for statistics in views:
+                rows.append(network.standardise(copy.float(), statistics))
+                allowed.append(target), masks.append(mask.expand_as(target)), weights.append(weight)
+    weights = torch.cat(weights)
+    rows = Rows(torch.cat(rows), torch.cat(allowed), torch.cat(masks), weights / weights.sum())
+    _fit_linear(network.linear, rows, settings)
+    if network.perceptron is not None:
+        _fit_perceptron(network.perceptron, rows, settings)
+
+
+def _fit_linear(linear: nn.Linear, rows: Rows, settings: HeadSettings) -> None:
+    """Multinomial logistic regression."""
+    nn.init.zeros_(linear.weight), nn.init.zeros_(linear.bias)
+    optimizer = torch.optim.LBFGS(linear.parameters(), max_iter=settings.iterations, line_search_fn="strong_wolfe")
+
+    def closure() -> torch.Tensor:
+        optimizer.zero_grad()
+        loss = rows.loss(linear(rows.x)).sum() + 0.5 * settings.weight_decay * linear.weight.square().sum()
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+
+
+def _fit_perceptron(perceptron: nn.Sequential, rows: Rows, settings: HeadSettings) -> None:
+    """AdamW under one cycle of the learning rate, with mixup (Zhang et al., 2018) and label smoothing."""
+    torch.manual_seed(settings.seed)
+    perceptron.train()
+    for layer in perceptron:
+        if isinstance(layer, nn.Linear):
+            layer.reset_parameters()
+    optimizer = torch.optim.AdamW(
+        perceptron.parameters(), lr=settings.learning_rate, weight_decay=settings.perceptron_decay
+    )
+    n_batches = max(1, len(rows.x) // settings.batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, settings.learning_rate, total_steps=settings.epochs * n_batches + 1, pct_start=0.1
+    )
+    beta = torch.distributions.Beta(settings.mixup, settings.mixup)
+    for _ in range(settings.epochs):
+        for batch in torch.randperm(len(rows.x)).tensor_split(n_batches):
+            one, other = rows.of(batch), rows.of(batch[torch.randperm(len(batch))])
+            share = float(beta.sample())
+            with autocast(rows.x.device):
+                logits = perceptron(share * one.x + (1 - share) * other.x).float()
+            losses = [part.loss(logits, settings.label_smoothing).sum() for part in (one, other)]
+            loss = (share * losses[0] + (1 - share) * losses[1]) * n_batches  # of weights that are 1 in all
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    perceptron.eval()
+
+
+def _soft_targets(emotions: np.ndarray, labels: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which emotions each clip may have, (B, K) of 0 and 1, and -inf or so for those that its corpus lacks, (K,).
+
+    A corpus without calm calls it neutral: its neutral clips may be either.
+    """
+    allowed = nn.functional.one_hot(target_indices(emotions, labels), len(labels)).float()
+    present = allowed.any(dim=0)
+    if {"calm", "neutral"} <= set(labels) and not present[labels.index("calm")]:
+        allowed[:, labels.index("calm")] = allowed[:, labels.index("neutral")]
+    return allowed, torch.where(allowed.any(dim=0), 0.0, -1e4)
