@@ -56,7 +56,7 @@ $(VENV)/installed-app: requirements-app.txt $(VENV)/installed
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-app.txt
 	touch $@
 
-$(VENV)/installed-dev: requirements-dev.txt requirements-app.txt requirements-ray.txt $(VENV)/installed
+$(VENV)/installed-dev: $(wildcard requirements-*.txt) $(VENV)/installed
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 

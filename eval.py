@@ -10,7 +10,10 @@ from functools import partial
 from importlib.metadata import PackageNotFoundError, files
 from itertools import chain
 from pathlib import Path
+from shutil import copyfileobj
+from tempfile import TemporaryDirectory
 
+STANDARD_INPUT = "-"
 PICTURES = (".png", ".pdf", ".svg")
 
 
@@ -24,15 +27,20 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "paths",
         nargs="*",
         metavar="PATH",
-        help="recordings or folders, s3:// and gs:// among them (default: those in --labels, else eval_data)",
+        help="recordings or folders, s3:// and gs:// among them, or - for one recording from standard input "
+        "(default: those in --labels, else eval_data)",
     )
     parser.add_argument(
         "--model", type=checkpoint, default="model.pt", metavar="FILE", help="checkpoint (default: model.pt)"
     )
     parser.add_argument(
-        "--out", default="out.csv", metavar="FILE", help="table to write, .csv or .parquet (default: out.csv)"
+        "--out", default="out.csv", metavar="FILE", help="table to write, .csv, .jsonl or .parquet (default: out.csv)"
     )
-    parser.add_argument("--timeline", metavar="FILE", help="table of the 3 s windows of every recording")
+    parser.add_argument(
+        "--timeline",
+        metavar="FILE",
+        help="table of the 3 s windows of every recording; for one recording also .TextGrid, .srt or .txt (Audacity)",
+    )
     parser.add_argument(
         "--plot",
         metavar="FILE",
@@ -83,6 +91,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         parser.error("two of --out, --timeline and --plot are the same file")
     if options.plot and Path(options.plot).suffix.lower() not in PICTURES:
         parser.error(f"--plot writes {', '.join(PICTURES)}, not {options.plot}")
+    if STANDARD_INPUT in options.paths and (len(options.paths) > 1 or options.resume or options.ray):
+        parser.error("- is one recording, and goes without others, --resume and --ray")
     if options.adapt and options.ray:
         parser.error("--adapt listens to all recordings on this machine first, and goes without --ray")
     return options
@@ -120,7 +130,13 @@ def main(arguments: list[str] | None = None) -> int:
     if hasattr(sys.stdout, "reconfigure"):  # not in a notebook
         sys.stdout.reconfigure(errors="backslashreplace")  # not every name is UTF-8
     try:
-        return classify(options)
+        if options.paths != [STANDARD_INPUT]:
+            return classify(options)
+        with TemporaryDirectory() as folder:
+            options.paths = [Path(folder) / "recording"]
+            with options.paths[0].open("wb") as file:
+                copyfileobj(sys.stdin.buffer, file)
+            return classify(options, name="stdin")
     except KeyboardInterrupt:
         part = Path(f"{os.path.realpath(options.out)}.part")
         print("\neval.py: stopped" + part.exists() * f"; --resume goes on from {options.out}.part", file=sys.stderr)
@@ -131,13 +147,14 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
 
 
-def classify(options: argparse.Namespace) -> int:
-    """Write a row for each recording as soon as it is classified; returns the exit status."""
+def classify(options: argparse.Namespace, name: str | None = None) -> int:
+    """Write a row for each recording, or the one of that name, as soon as it is classified; returns the exit status."""
     from tqdm import tqdm  # --help pays neither for this nor for torch
 
     from speech_emotion.audio.listing import find_recordings
     from speech_emotion.evaluation.summary import Summary
     from speech_emotion.evaluation.truth import Judged, LabelTable, RavdessNames
+    from speech_emotion.inference.formats import format_of, is_track
     from speech_emotion.inference.predictor import Predictor
     from speech_emotion.inference.rows import cell, columns, window_columns
     from speech_emotion.inference.table import Table, check_space, fingerprint
@@ -147,6 +164,8 @@ def classify(options: argparse.Namespace) -> int:
     outputs = [file for file in (options.out, options.timeline, options.plot) if file]
     for file in outputs:
         target(file)
+    format_of(options.out, columns([]))
+    is_one_recording = bool(options.timeline) and is_track(options.timeline)
     if options.ray:
         from speech_emotion.inference.cluster import ClusterPredictor
 
@@ -156,6 +175,8 @@ def classify(options: argparse.Namespace) -> int:
         check_picture(options.plot)
     truth = LabelTable(options.labels, must_exist=not options.paths) if options.labels else RavdessNames()
     recordings, n_others = find_recordings(options.paths or truth.paths or ["eval_data"])
+    if is_one_recording and len(recordings) > 1:
+        raise ValueError(f"{options.timeline} would hold one recording, not {len(recordings)}; a .csv holds many")
     for file in outputs:
         check_not_read(file, chain([options.model, *filter(None, [options.labels])], recordings))
     if options.ray:
@@ -194,6 +215,9 @@ def classify(options: argparse.Namespace) -> int:
         check_space(options.out, len(left))
         progress = stack.enter_context(tqdm(total=len(recordings), initial=len(recordings) - len(left), unit="file"))
         for row, windows in predict(left):
+            if name:
+                for each in (row, *windows):
+                    each["url"] = name
             if options.timeline:
                 timeline.write(windows)
             table.write([row])  # last: with this row, a resumed run takes the recording as done

@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 from speech_emotion.evaluation.truth import Judged, RavdessNames
+from speech_emotion.inference.formats import is_track
 from speech_emotion.inference.rows import error_sentence
 from speech_emotion.inference.table import read_table
 
@@ -58,7 +59,7 @@ class Summary:
         from speech_emotion.evaluation import plots
 
         plots.use_style()
-        if timeline and self.n_failed == 0 and self.counts.total() == 1:
+        if timeline and not is_track(timeline) and self.n_failed == 0 and self.counts.total() == 1:
             figure = plots.Figure(figsize=(8, 3.6), layout="constrained")
             ax = figure.subplots()
             mesh = plots.plot_timeline(list(read_table(timeline)), self.labels, ax)

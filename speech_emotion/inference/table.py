@@ -1,6 +1,6 @@
 """A table that is written row by row, appears under its name when it is whole, and can be gone on with.
 
-It is CSV; under a name that ends in .parquet it becomes Parquet when it is whole.
+It is CSV; when it is whole it becomes what the ending of its name asks for.
 """
 
 import csv
@@ -12,6 +12,7 @@ from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import BinaryIO
 
+from speech_emotion.inference.formats import format_of
 from speech_emotion.inference.rows import TEXT, cell, value
 from speech_emotion.inference.targets import target
 from speech_emotion.locks import Lock
@@ -44,12 +45,11 @@ class Table:
 
         `belongs_to` names whatever changes rows. `of` is the table of the recordings of which this one has windows; it
         gets a recording's row after this one. Raises OSError when the part file cannot be written, Busy when another
-        process writes it, ValueError when the rows from before are not of this run, ImportError when Parquet needs
-        what is not installed.
+        process writes it, ValueError when the rows from before are not of this run or the format is for other rows,
+        ImportError when the format needs what is not installed.
         """
         self.path, self.columns, self._belongs_to = Path(path), columns, belongs_to
-        if _is_parquet(path):
-            import speech_emotion.inference.parquet  # noqa: F401  to know now rather than at the end
+        self._format = format_of(path, columns)  # to know now rather than at the end
         self._target = target(path)
         self.part, self._run, lock = (Path(f"{self._target}{kind}") for kind in (".part", ".run.part", ".lock.part"))
         self.n_heard = 0  # rows from before with an emotion
@@ -94,7 +94,7 @@ class Table:
 
     def confirm(self, rows: list[dict]) -> None:
         """Raises ValueError when the table was whole before, and says otherwise than `rows`, all of one recording."""
-        if not self.was_whole:
+        if not self.was_whole or (self._format and self._format.is_track):
             return
         url = self._key(cell("url", rows[0]["url"]))
         from_there = dropwhile(lambda row: row["url"] != url, read_table(self.path))
@@ -112,12 +112,10 @@ class Table:
         if self._file is None:  # it has it
             return
         self._file.close()
-        if not _is_parquet(self.path):
+        if self._format is None:
             self.part.replace(self._target)
             return
-        from speech_emotion.inference.parquet import write_parquet
-
-        write_parquet(self._whole, self.columns, _read_csv(self.part))
+        self._format.write(self._whole, self.columns, _read_csv(self.part))
         self._whole.replace(self._target)
         self.part.unlink()
 
@@ -126,7 +124,7 @@ class Table:
         return Path(f"{self._target}.whole.part")
 
     def _key(self, url: str) -> str:
-        return value("url", url) if self.was_whole and _is_parquet(self.path) else url
+        return value("url", url) if self.was_whole and self._format else url
 
     def _open(self, end: int) -> None:
         """Write on behind the first `end` bytes."""
@@ -142,7 +140,7 @@ class Table:
 
     def _open_whole(self) -> None:
         """Write on behind a copy of the whole table."""
-        if _is_parquet(self.path):
+        if self._format:
             with self._whole.open("w", newline="", **_ENCODING) as file:
                 writer = csv.writer(file)
                 writer.writerow(self.columns)
@@ -170,7 +168,9 @@ class Table:
                 raise ValueError(f"{self.part} is of another model or of other options; {_ANEW}")
         elif self.path.exists() and (size := self.path.stat().st_size) and (of is None or len(of)):
             self.was_whole = True
-            if _is_parquet(self.path):
+            if self._format and self._format.is_track:  # which does not say whose it is
+                self._urls, self.n_heard = of._urls, of.n_heard
+            elif self._format:
                 self._note(_rows_with_header(self.path), self.path, of)
             else:
                 with self.path.open("rb") as file:
@@ -198,12 +198,16 @@ class Table:
 
 
 def read_table(path: str | Path) -> Iterator[dict]:
-    """The rows of a finished table, one at a time; the numbers are strings, but floats or None in Parquet."""
-    if _is_parquet(path):
-        from speech_emotion.inference.parquet import read_parquet
+    """The rows of a finished table, one at a time; of CSV the numbers are strings, else floats or None.
 
-        return read_parquet(path)
-    return _read_csv(path)
+    Raises ValueError for a track, which does not hold them all.
+    """
+    found = format_of(path)
+    if found is None:
+        return _read_csv(path)
+    if found.is_track:
+        raise ValueError(f"{path} holds no probabilities to read")
+    return found.read(path)
 
 
 def _rows_with_header(path: Path) -> Iterator[tuple[list[str], int]]:
@@ -212,10 +216,6 @@ def _rows_with_header(path: Path) -> Iterator[tuple[list[str], int]]:
         if n == 0:
             yield list(row), 0
         yield ["" if field is None else field for field in row.values()], 0
-
-
-def _is_parquet(path: str | Path) -> bool:
-    return Path(path).suffix == ".parquet"
 
 
 def _read_csv(path: str | Path) -> Iterator[dict[str, str]]:
