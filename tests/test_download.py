@@ -19,6 +19,7 @@ import pytest
 from speech_emotion.corpora import emodb
 from speech_emotion.corpora.download import ARCHIVES, CORPORA, DownloadError, download
 from speech_emotion.corpora.ravdess import expected_clips
+from speech_emotion.locks import Lock
 
 
 def archive(channel: str, without: str = "", extra: str = "") -> bytes:
@@ -181,6 +182,17 @@ def emodb_archive(folder: str = "wav", content=lambda stem: stem.encode() * 4000
 def emodb_command(server, data, *options) -> list[str]:
     module = "speech_emotion.corpora.download"
     return [sys.executable, "-m", module, "emodb", "--data", str(data), "--base-url", server.url, *options]
+
+
+def test_a_second_download_is_told_who_is_at_it(server, tmp_path):
+    lock = Lock(tmp_path / ".download.lock", "")
+    result = subprocess.run(emodb_command(server, tmp_path), capture_output=True, text=True, check=False, timeout=60)
+    assert (result.returncode, server.requests) == (2, [])
+    assert result.stderr == (
+        f"download: {tmp_path} is being filled by process {os.getpid()}; wait for it, or name another place\n"
+    )
+    lock.release()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_killed_at_random_no_clip_is_ever_cut_short(server, tmp_path):

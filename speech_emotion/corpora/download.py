@@ -17,6 +17,7 @@ import pooch
 from speech_emotion.corpora import emodb, nemo
 from speech_emotion.corpora.clips import CLIP_SUFFIXES, NoDataError, walk_clips
 from speech_emotion.corpora.ravdess import expected_clips
+from speech_emotion.locks import Busy, Lock
 
 TRIES = 5
 ARCHIVES = "archives"  # the folder below data/ for what is fetched until it is unpacked
@@ -96,9 +97,18 @@ def download(archives: tuple[Archive, ...], data: Path, base_url: str | None = N
 
     Clips that are already there stay as they are, a clip appears whole or not at all, and what a killed run left is
     continued or removed. `base_url` is a mirror. Raises DownloadError when there is too little room, when an archive
-    cannot be fetched, is not the published one, would write outside its folder, or lacks a clip.
+    cannot be fetched, is not the published one, would write outside its folder, or lacks a clip, Busy when another
+    process does the same.
     """
     data.mkdir(parents=True, exist_ok=True)
+    lock = Lock(data / ".download.lock", f"{data} is being filled")
+    try:
+        return _download(archives, data, base_url, keep)
+    finally:
+        lock.release()
+
+
+def _download(archives: tuple[Archive, ...], data: Path, base_url: str | None, keep: bool) -> list[str]:
     for folder in (data, data / ARCHIVES):
         _remove_leftovers(folder)
     present = {archive.folder: _clips_under(data, archive) for archive in archives}
@@ -201,7 +211,7 @@ def main(arguments: list[str] | None = None) -> int:
     archives = CORPORA[options.corpus]
     try:
         fetched = download(archives, options.data, options.base_url, options.keep_archives)
-    except (DownloadError, OSError) as error:
+    except (DownloadError, Busy, OSError) as error:
         print(f"download: {error}", file=sys.stderr)
         return 2
     print(f"{archives[0].corpus} is complete under {options.data}" + ("" if fetched else "; there was nothing to do"))
