@@ -4,12 +4,13 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from conftest import REPOSITORY, eval_command, read_rows, run_eval, wait_for_rows
+from conftest import REPOSITORY, eval_command, read_rows, run_eval, wait_for_rows, write_noise
 
 from speech_emotion.corpora.clips import NoDataError
 from speech_emotion.corpora.ravdess import clip_table
@@ -169,3 +170,60 @@ def test_all_of_ravdess_killed_half_way_gives_the_same_table(model, tmp_path):
         assert row["error"] == other["error"] == ""
         for column in list(row)[3:-1]:
             assert float(row[column]) == pytest.approx(float(other[column]), abs=2e-4)
+
+
+FORKED = f"""
+import os, random, signal, sys, time
+sys.path.insert(0, {str(REPOSITORY)!r})
+import soundfile, torch, tqdm, eval
+import speech_emotion.inference.predictor, speech_emotion.evaluation.summary
+kills, seed, *arguments = sys.argv[1:]
+rng = random.Random(seed)
+
+def run(seconds, *more):
+    pid = os.fork()  # before torch has threads: a run that need not import anything anew
+    if pid == 0:
+        sys.stdout = sys.stderr = open(os.devnull, "w")
+        os._exit(eval.main([*arguments, *more]))
+    time.sleep(seconds)
+    if seconds:
+        os.kill(pid, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+start, resume = time.monotonic(), ()
+assert run(0) == 1
+took = time.monotonic() - start
+print(flush=True)
+for _ in range(int(kills)):
+    sys.stdin.readline()
+    status = run(rng.uniform(0, 1.1 * took), *resume)
+    print(status, flush=True)
+    resume = ("--resume",) if status < 0 or rng.random() < 0.5 else ()  # or anew, over the old tables
+print(run(0, "--resume"))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_killed_at_random_the_tables_are_those_of_an_undisturbed_run(model, tmp_path, kind):
+    """KILLS times in all: while it starts, classifies or gives the tables their names; each next run goes on."""
+    if kind == "parquet":
+        pytest.importorskip("pyarrow", reason="requirements-ray.txt is not installed")
+    for seed in range(24):
+        write_noise(tmp_path / "recordings" / f"{seed:03}.wav", seed, seconds=7 if seed % 10 == 0 else 1)
+    (tmp_path / "recordings" / "013.wav").write_bytes(b"nothing")
+    tables = [tmp_path / f"out.{kind}", tmp_path / f"t.{kind}"]
+    options = ("--out", tables[0], "--timeline", tables[1], "--batch-size", 1, "--workers", 1)
+    kills = int(os.environ.get("KILLS", "50")) // 2
+    command = [sys.executable, "-c", FORKED, kills, kind, tmp_path / "recordings", "--model", model, *options]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*map(str, command)], **pipes, cwd=tmp_path) as process:
+        process.stdout.readline()
+        whole = [table.read_bytes() for table in tables]
+        for _ in range(kills):
+            print(file=process.stdin, flush=True)
+            assert int(process.stdout.readline()) in (1, -signal.SIGKILL)
+            assert [table.read_bytes() for table in tables] == whole, "the old ones or the new ones"
+        assert int(process.stdout.readline()) == 1
+    assert [table.read_bytes() for table in tables] == whole
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(["recordings", *(t.name for t in tables)])
