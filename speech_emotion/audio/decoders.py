@@ -47,8 +47,9 @@ def ffmpeg(file: BinaryIO) -> Iterator[tuple[np.ndarray, int]]:
             raise Unreadable("it has no sound track")
         if container.streams.audio[0].codec_context is None:  # PyAV crashes the process when it decodes without one
             raise Unreadable("the codec of its sound track is unknown")
-        to_float = av.AudioResampler("fltp")
+        to_float, is_empty = av.AudioResampler("fltp"), True
         for packet in container.demux(audio=0):
+            is_empty = is_empty and packet.size == 0
             try:
                 frames = packet.decode()
             except av.InvalidDataError:
@@ -56,6 +57,8 @@ def ffmpeg(file: BinaryIO) -> Iterator[tuple[np.ndarray, int]]:
             for frame in frames:
                 for part in to_float.resample(frame):
                     yield part.to_ndarray().T, part.sample_rate
+        if is_empty and (declared := container.streams.audio[0].frames):  # FFmpeg goes on without an index too large
+            raise Unreadable(f"the {declared} packets that it declares are not there, or need too much memory")
 
 
 DECODERS = {"libsndfile": libsndfile, "FFmpeg": ffmpeg}
