@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -51,6 +52,35 @@ def test_the_rows_are_those_of_a_plain_run(bucket, model, tmp_path):
     assert spread.stdout == plain.stdout.replace("plain.csv", "ray.csv")
     progress = spread.stderr.replace("\r", "\n").splitlines()
     assert all("file" in line for line in progress if line.strip()), "Ray is silent"
+
+
+@needs_ray
+def test_a_cluster_of_this_machine_listens_on_loopback_and_its_token_is_private(model, tmp_path):
+    write_noise(tmp_path / "a.wav", 0, seconds=600)
+    arguments = ["a.wav", "--model", model, "--ray"]
+    environment = {**os.environ, "HOME": str(tmp_path)}
+    process = subprocess.Popen(eval_command(*arguments), cwd=tmp_path, stderr=subprocess.DEVNULL, env=environment)
+    wait_for_rows(process, tmp_path / "out.csv.part", 1, seconds=240)  # the cluster is up
+    listening = set()
+    for each in (family := [main := psutil.Process(process.pid), *main.children(recursive=True)]):
+        with suppress(psutil.NoSuchProcess):
+            listening |= {c.laddr.ip for c in each.net_connections("inet") if c.status == psutil.CONN_LISTEN}
+    process.terminate()
+    process.wait(timeout=60)
+    assert len(family) > 4 and listening and listening <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
+    assert (tmp_path / ".ray" / "auth_token").stat().st_mode & 0o777 == 0o600
+
+
+@needs_ray
+def test_a_token_from_before_becomes_private(tmp_path, monkeypatch):
+    from speech_emotion.inference.cluster import _private
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (token := tmp_path / ".ray" / "auth_token").parent.mkdir()
+    token.write_text("0" * 64)
+    token.chmod(0o644)
+    with _private():
+        assert token.stat().st_mode & 0o777 == 0o600
 
 
 @needs_ray

@@ -18,6 +18,7 @@ try:
     import pyarrow as pa
     import ray
     import ray.data
+    from ray._private import ray_constants
 except ImportError as error:
     raise ImportError("--ray needs Ray: pip install -r requirements-ray.txt") from error
 
@@ -106,13 +107,18 @@ def _connect(address: str) -> None:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is reported to anybody
     os.environ["RAY_BACKEND_LOG_LEVEL"] = "fatal"  # of Ray's own processes, and of its core in this one
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
-    local = {"include_dashboard": False} if address == "local" else {}
+    local = {}
+    if address == "local":
+        local["include_dashboard"] = False
+        # On loopback alone, as Ray does by itself on other systems than Linux; the first is for its processes.
+        os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
+        ray_constants.ENABLE_RAY_CLUSTER = False
     package = {"py_modules": [str(Path(__file__).parent.parent)]}  # it travels; torch and the rest are on every machine
     try:
         if address not in ("local", "auto"):  # Ray itself would try for minutes
             host, _, port = address.rpartition(":")
             socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
-        with _silence():
+        with _silence(), _private():
             ray.init(address, runtime_env=package, **quiet, **local)
     except Exception as error:
         raise ConnectionError(f"cannot use the Ray cluster {address}: {_last_line(error)}") from error
@@ -133,6 +139,18 @@ def _silence():
     finally:
         os.dup2(stderr, 2)
         os.close(stderr)
+
+
+@contextmanager
+def _private():
+    """Ray's token, with which anybody may run code on the cluster, is its owner's alone, also one from before."""
+    umask = os.umask(0o077)
+    try:
+        with suppress(OSError):
+            (Path.home() / ".ray" / "auth_token").chmod(0o600)
+        yield
+    finally:
+        os.umask(umask)
 
 
 def _last_line(error: BaseException) -> str:
