@@ -47,7 +47,7 @@ python3 train.py --network any-voice     model_any_voice.pt; --split, --fold and
 python3 train.py --labels mine.csv --out mine.pt    your own emotions; mine.csv has path, emotion, perhaps speaker
 python3 train.py emodb                   model.pt and model_any_voice.pt on EmoDB, a corpus that neither has heard
 python3 train.py check                   the checkpoints over their own test clips
-python3 train.py robustness              model.pt on noisy, quiet, coded, reverberant test clips
+python3 train.py robustness              model.pt and model_any_voice.pt on noisy, quiet, coded, reverberant test clips
 python3 train.py report                  the tables and pictures of the README, from results/
 
 A run with other settings than these has another name under results/, and no checkpoint without --out.
@@ -199,7 +199,7 @@ def check(options: argparse.Namespace) -> None:
 
 
 def robustness(options: argparse.Namespace) -> None:
-    """model.pt on its test clips as other people might have recorded them."""
+    """The models of split 0 on its test clips as other people might have recorded them."""
     from speech_emotion.evaluation.robustness import measure  # its codecs are loaded for nothing else
 
     path = Path(options.results, "robustness.csv")
@@ -209,7 +209,13 @@ def robustness(options: argparse.Namespace) -> None:
     checkpoint = load_checkpoint(HERE / PUBLISHED[0].file)
     is_test = clips["clip"].isin(checkpoint.split["test"])
     babblers = clips[~is_test & (clips["channel"] == "speech")].sample(8, random_state=0)
-    accuracies = measure(Predictor(checkpoint, options.device), clips[is_test], babblers)
+    files = [
+        model.file
+        for model in PUBLISHED
+        if load_checkpoint(HERE / model.file).split["test"] == checkpoint.split["test"]
+    ]
+    predictors = {file: Predictor(HERE / file, options.device) for file in files}
+    accuracies = measure(predictors, clips[is_test], babblers)
     accuracies.to_csv(part, index=False, float_format="%.4f")
     part.replace(path)
     print(accuracies.to_string(index=False))

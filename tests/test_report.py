@@ -69,10 +69,12 @@ def test_groups_are_counted_over_all_splits_and_all_folds():
 
 
 def test_robustness_counts_the_points_lost():
-    measured = pd.DataFrame({"condition": ["as recorded", "in a train"], "accuracy": [0.9, 0.75]})
-    assert robustness_table(measured).splitlines()[2:] == [
-        "| as recorded | 0.900 | 0.0 |",
-        "| in a train | 0.750 | 15.0 |",
+    measured = pd.DataFrame({"condition": ["as recorded", "in a train"], "a.pt": [0.9, 0.75], "b.pt": [0.8, 0.9]})
+    assert robustness_table(measured).splitlines() == [
+        "| condition | `a.pt` | points lost | `b.pt` | points lost |",
+        "| --- | --- | --- | --- | --- |",
+        "| as recorded | 0.900 | 0.0 | 0.800 | 0.0 |",
+        "| in a train | 0.750 | 15.0 | 0.900 | -10.0 |",
     ]
 
 

@@ -174,12 +174,14 @@ def _mean_and_interval(tables: list[pd.DataFrame], by: str) -> list[str]:
 
 
 def robustness_table(robustness: pd.DataFrame) -> str:
-    """Markdown: accuracy under each condition and the points lost against the first, the clips as recorded."""
-    lost = 100 * (robustness["accuracy"].iloc[0] - robustness["accuracy"])
-    rows = zip(
-        robustness["condition"], robustness["accuracy"].map("{:.3f}".format), lost.map("{:.1f}".format), strict=True
-    )
-    return _markdown(["condition", "accuracy", "points lost"], [list(row) for row in rows])
+    """Markdown: each model's accuracy by condition, and the points lost against the first, the clips as recorded."""
+    measured = robustness.set_index("condition")
+    lost = 100 * (measured.iloc[0] - measured)
+    rows = [
+        [condition, *(cell for model in measured for cell in (f"{row[model]:.3f}", f"{lost.at[condition, model]:.1f}"))]
+        for condition, row in measured.iterrows()
+    ]
+    return _markdown(["condition", *(name for model in measured for name in (f"`{model}`", "points lost"))], rows)
 
 
 def groups_table(runs: dict[str, pd.DataFrame]) -> str:

@@ -16,6 +16,8 @@ from tqdm import tqdm
 from speech_emotion.audio.resampling import load_audio
 from speech_emotion.inference.predictor import Predictor
 
+_RATE = 48_000  # Hz; RAVDESS's own
+
 Condition = Callable[[np.ndarray, int], np.ndarray]
 
 
@@ -107,16 +109,18 @@ def conditions(voices: list[np.ndarray], sample_rate: int) -> dict[str, Conditio
     }
 
 
-def measure(predictor: Predictor, test: pd.DataFrame, babblers: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy on the `test` clips under each condition: columns condition, accuracy.
+def measure(predictors: dict[str, Predictor], test: pd.DataFrame, babblers: pd.DataFrame) -> pd.DataFrame:
+    """Accuracy on the `test` clips under each condition: columns condition, and the name of each of the `predictors`.
 
     `babblers` are clips of the training part that all talk at once, as the babble. An error counts as wrong.
     """
-    rate = predictor.features.sample_rate
-    voices = [load_audio(path, rate).numpy() for path in babblers["path"]]
-    clips = [load_audio(path, rate).numpy() for path in test["path"]]
+    voices, clips = ([load_audio(path, _RATE).numpy() for path in part["path"]] for part in (babblers, test))
     rows = []
-    for name, condition in tqdm(conditions(voices, rate).items(), unit="condition"):
-        given = [predictor.predict_waveform(condition(samples, rate), rate)["emotion"] for samples in clips]
-        rows.append({"condition": name, "accuracy": float((test["emotion"] == given).mean())})
+    for name, condition in tqdm(conditions(voices, _RATE).items(), unit="condition"):
+        recordings = [condition(samples, _RATE) for samples in clips]
+        row = {"condition": name}
+        for model, predictor in predictors.items():
+            given = [predictor.predict_waveform(samples, _RATE)["emotion"] for samples in recordings]
+            row[model] = float((test["emotion"] == given).mean())
+        rows.append(row)
     return pd.DataFrame(rows)

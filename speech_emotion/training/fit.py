@@ -62,7 +62,7 @@ class Corpus:
     @property
     def groups(self) -> np.ndarray:
         """(B,): what goes together where some are left out."""
-        return self.clips if self.speakers is None else self.speakers
+        return self.clips if self.speakers is None or len({*self.speakers}) == 1 else self.speakers
 
     @property
     def weights(self) -> torch.Tensor:
