@@ -50,7 +50,8 @@ python3 train.py check                   the checkpoints over their own test cli
 python3 train.py robustness              model.pt and model_any_voice.pt on noisy, quiet, coded, reverberant test clips
 python3 train.py report                  the tables and pictures of the README, from results/
 
-A run with other settings than these has another name under results/, and no checkpoint without --out.
+A run with other settings than these, or without all of RAVDESS, has another name under results/, and no checkpoint
+without --out.
 """
 
 
@@ -128,18 +129,20 @@ def run(options: argparse.Namespace) -> None:
         settings = replace(settings, schedule=options.schedule)
         if options.epochs is not None:
             settings = replace(settings, epochs=options.epochs)
+    clips = clip_table(options.data)
+    problems = check_table(clips)
+    for problem in problems:
+        print(f"warning: {problem}; the splits differ from the published ones", file=sys.stderr)
     run = Run(
         network=options.network,
         drop=tuple(emotion for emotion in EMOTIONS if emotion in options.drop),
         split=options.split,
         fold=options.fold,
         shuffle_labels=options.shuffle_labels,
+        partial=bool(problems),
         settings=settings,
     )
     out = options.out or (run.file and HERE / run.file)
-    clips = clip_table(options.data)
-    for problem in check_table(clips):
-        print(f"warning: {problem}; the splits differ from the published ones", file=sys.stderr)
     check_places(run, options.results, out)
     print(f"{run.name}: " + ", ".join(f"{len(part)} {name} clips" for name, part in run.parts(clips).items()))
     encoder, others = None, ()

@@ -59,9 +59,9 @@ def content(home: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     "arguments, name",
     [
-        ((), "random8-split0-epochs1"),
-        (("--drop", "angry"), "random7-split0-without-angry-epochs1"),
-        (("--fold", 0, "--seed", 3), "speaker8-fold0-epochs1-seed3"),
+        ((), "random8-split0-partial-epochs1"),
+        (("--drop", "angry"), "random7-split0-without-angry-partial-epochs1"),
+        (("--fold", 0, "--seed", 3), "speaker8-fold0-partial-epochs1-seed3"),
     ],
 )
 def test_a_run_that_is_not_published_overwrites_nothing(home, tmp_path, arguments, name):
@@ -148,7 +148,11 @@ def test_only_what_is_as_published_has_a_published_name():
     cosine = Run(drop=("sad",), settings=TrainingSettings(schedule="cosine_warm_restarts"))
     assert cosine.name == "random7-split0-cosine_warm_restarts"
     changed = [Run(split=1), Run(fold=0), Run(drop=("angry",)), Run(drop=("sad", "calm")), cosine, control]
-    changed += [Run(settings=replace(TrainingSettings(), seed=3)), Run(settings=TrainingSettings(epochs=1))]
+    changed += [
+        Run(partial=True),
+        Run(settings=replace(TrainingSettings(), seed=3)),
+        Run(settings=TrainingSettings(epochs=1)),
+    ]
     assert not {run.name for run in changed} & {model.run for model in PUBLISHED}
     assert len({run.name for run in changed}) == len(changed)
 

@@ -36,6 +36,7 @@ class Run:
     split: int = 0  # random state of the 80/20 split
     fold: int | None = None  # of ACTOR_FOLDS, held out instead
     shuffle_labels: bool = False  # the control: train on permuted labels, reach chance
+    partial: bool = False  # some clips of RAVDESS are not there, so the splits are not the published ones
     settings: TrainingSettings | HeadSettings = field(default_factory=TrainingSettings)
 
     def __post_init__(self):
@@ -63,6 +64,8 @@ class Run:
             parts += ["without", *(emotion for emotion in EMOTIONS if emotion in self.drop)]
         if self.shuffle_labels:
             parts.append("shuffled")
+        if self.partial:
+            parts.append("partial")
         published = published_settings(self.network, self.shuffle_labels)
         for setting in asdict(published):
             value = getattr(self.settings, setting)
