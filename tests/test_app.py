@@ -17,6 +17,7 @@ import app
 from app import MODELS
 from speech_emotion.audio.listing import find_recordings
 from speech_emotion.audio.resampling import load_audio
+from speech_emotion.inference.formats import TRACKS
 from speech_emotion.inference.predictor import Predictor
 
 EVAL_DATA = REPOSITORY / "eval_data"
@@ -118,6 +119,12 @@ def test_a_long_recording_shows_its_emotions_over_time(page, tmp_path):
     assert "windows of 3 s" in long.inner_text() and "windows of 3 s" not in short.inner_text()
     heights = [card.locator("img").evaluate("image => image.naturalHeight") for card in (long, short)]
     assert heights[0] > 1.5 * heights[1]
+    endings = [link.get_attribute("download") for link in long.locator("a").all()]
+    assert endings == [f"conversation{ending}" for ending in TRACKS] and short.locator("a").count() == 0
+    with page.expect_download() as subtitles:
+        long.get_by_text("conversation.srt").click()
+    run_eval(tmp_path / "conversation.wav", "--timeline", "eval.srt", "--model", REPOSITORY / MODELS[0], cwd=tmp_path)
+    assert Path(subtitles.value.path()).read_text() == (tmp_path / "eval.srt").read_text()
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.set_viewport_size({"width": 1100, "height": 900})

@@ -7,8 +7,10 @@ one recording over time, and no probabilities.
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from speech_emotion.inference.rows import value
 
@@ -47,6 +49,18 @@ def is_track(path: str | Path) -> bool:
     """Whether a file of that name holds the emotions of one recording over time. Raises ImportError as format_of."""
     found = format_of(path)
     return found is not None and found.is_track
+
+
+def tracks(rows: list[dict]) -> dict[str, str]:
+    """The windows of one recording as the text of every track whose library is installed, by the ending of its name."""
+    found = {}
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "track"
+        for ending in TRACKS:
+            with suppress(ImportError):
+                FORMATS[ending.lower()]().write(path, [], rows)
+                found[ending] = path.read_text(encoding="utf-8")
+    return found
 
 
 def segments(rows: Iterable[dict]) -> list[Segment]:
@@ -124,6 +138,8 @@ def _audacity_labels() -> Format:
 
     return Format(write)
 
+
+TRACKS = (".TextGrid", ".srt", ".txt")  # as their programs spell them
 
 FORMATS: dict[str, Callable[[], Format]] = {
     ".parquet": _parquet,

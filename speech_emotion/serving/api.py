@@ -17,6 +17,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict
 from starlette.requests import ClientDisconnect
 
+from speech_emotion.inference.formats import tracks
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.serving.answers import Answer, answer_all
 from speech_emotion.serving.folder import request_folder
@@ -170,11 +171,16 @@ def build_app(service: Service, allow_hosts: Iterable[str] = ()) -> Guard:
 
     @app.post("/answers", dependencies=protected, include_in_schema=False)
     async def answers(request: Request) -> JSONResponse:
-        """For the page: HTML, and lines of out.csv."""
+        """For the page: HTML, lines of out.csv, and tracks where there is more than one window."""
         _, predictor, found = await service.answer(request, draw=render)
         header, *lines = write_lines([answer.row for answer in found], predictor.labels)
         rows = [
-            {"html": answer.html, "csv": line, "error": answer.row["error"]}
+            {
+                "html": answer.html,
+                "csv": line,
+                "error": answer.row["error"],
+                "tracks": tracks(answer.windows) if len(answer.windows) > 1 else {},
+            }
             for answer, line in zip(found, lines, strict=True)
         ]
         return JSONResponse({"header": header, "rows": rows})

@@ -41,6 +41,13 @@ async function listen() {
         if (row.html) cards[i].innerHTML = row.html;
         else cards[i].append(Object.assign(document.createElement("p"), { textContent: `${dropped[i].name}: ${row.error}` }));
         if (!row.error) cards[i].firstElementChild.append(player(dropped[i]));
+        const stem = dropped[i].name.replace(/\.[^.]*$/, "");
+        const tracks = Object.entries(row.tracks ?? {});
+        if (tracks.length) {
+            const line = Object.assign(document.createElement("p"), { textContent: "For Praat, as subtitles, for Audacity: " });
+            for (const [ending, text] of tracks) line.append(download(`${stem}${ending}`, text, "text/plain"), " ");
+            cards[i].append(line);
+        }
         cards[i].hidden = false;
         done += 1;
         summary.textContent = `${done} of ${dropped.length} answered`;
@@ -70,9 +77,13 @@ async function listen() {
     if (signal.aborted) return;
     const without = failed ? `, ${failed} without an emotion` : "";
     summary.textContent = `${dropped.length} recording${dropped.length > 1 ? "s" : ""}${without}. `;
-    const table = new Blob([header, ...lines], { type: "text/csv" });
-    const link = { download: "out.csv", href: URL.createObjectURL(table), textContent: "Download the table (out.csv)" };
-    summary.append(Object.assign(document.createElement("a"), link));
+    const table = download("out.csv", [header, ...lines].join(""), "text/csv");
+    summary.append(Object.assign(table, { textContent: "Download the table (out.csv)" }));
+}
+
+function download(name, text, type) {
+    const href = URL.createObjectURL(new Blob([text], { type }));
+    return Object.assign(document.createElement("a"), { download: name, href, textContent: name });
 }
 
 function player(file) {
