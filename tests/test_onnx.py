@@ -8,39 +8,42 @@ from dataclasses import asdict
 import numpy as np
 import onnxruntime
 import pytest
-import torch
 from conftest import REPOSITORY
 
 from speech_emotion.audio.resampling import load_audio
 from speech_emotion.audio.windows import recording_window
+from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.checkpoint import load_checkpoint
-from speech_emotion.models.onnx_export import WindowClassifier
 
 EXPORT = [sys.executable, "-m", "speech_emotion.models.onnx_export"]
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
+@pytest.fixture(scope="module", params=["model.pt", "model_any_voice.pt"])
+def exported(tmp_path_factory, request):
+    """The session and the name of the checkpoint."""
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    subprocess.run([*EXPORT, "model.pt", path], cwd=REPOSITORY, check=True, capture_output=True)
-    return onnxruntime.InferenceSession(path)
+    subprocess.run([*EXPORT, request.param, path], cwd=REPOSITORY, check=True, capture_output=True)
+    return onnxruntime.InferenceSession(path), request.param
 
 
-def test_onnxruntime_agrees_with_torch_on_the_bundled_recordings(exported):
-    checkpoint = load_checkpoint(REPOSITORY / "model.pt")
-    paths = [path for path in (REPOSITORY / "eval_data").iterdir() if path.suffix in (".wav", ".flac", ".ogg", ".mp3")]
-    windows = torch.stack([recording_window(load_audio(path, 48_000), checkpoint.features) for path in paths])
-    with torch.inference_mode():
-        expected = WindowClassifier(checkpoint).eval()(windows).numpy()
-    (together,) = exported.run(None, {"windows": windows.numpy()})
-    (alone,) = exported.run(None, {"windows": windows[:1].numpy()})
-    np.testing.assert_allclose(together, expected, atol=1e-3)
-    np.testing.assert_allclose(alone, expected[:1], atol=1e-3)
+def test_onnxruntime_agrees_with_the_predictor_on_the_bundled_recordings(exported):
+    session, model = exported
+    predictor = Predictor(REPOSITORY / model, "cpu")
+    paths = sorted(p for p in (REPOSITORY / "eval_data").iterdir() if p.suffix in (".wav", ".flac", ".ogg", ".mp3"))
+    rate = predictor.features.sample_rate
+    windows = [recording_window(load_audio(path, rate), predictor.features).numpy() for path in paths]
+    (together,) = session.run(None, {"windows": np.stack(windows)})
+    (alone,) = session.run(None, {"windows": windows[0][None]})
+    np.testing.assert_allclose(alone, together[:1], atol=1e-4)
+    rows = list(predictor.predict_windows(paths))
+    firsts = [[timeline[0][label] for label in predictor.labels] for _, timeline in rows]
+    np.testing.assert_allclose(together, firsts, atol=1e-3)
 
 
 def test_the_metadata_say_what_goes_in_and_comes_out(exported):
-    checkpoint = load_checkpoint(REPOSITORY / "model.pt")
-    metadata = exported.get_modelmeta().custom_metadata_map
+    session, model = exported
+    checkpoint = load_checkpoint(REPOSITORY / model)
+    metadata = session.get_modelmeta().custom_metadata_map
     assert json.loads(metadata["labels"]) == checkpoint.labels
     assert json.loads(metadata["features"]) == asdict(checkpoint.features)
 

@@ -17,7 +17,7 @@ class WindowClassifier(nn.Module):
 
     def __init__(self, checkpoint: Checkpoint):
         super().__init__()
-        self.network = checkpoint.network
+        self.network = checkpoint.network.for_inference()
         self.temperature = checkpoint.temperature
 
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
