@@ -93,8 +93,6 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"--plot writes {', '.join(PICTURES)}, not {options.plot}")
     if STANDARD_INPUT in options.paths and (len(options.paths) > 1 or options.resume or options.ray):
         parser.error("- is one recording, and goes without others, --resume and --ray")
-    if options.adapt and options.ray:
-        parser.error("--adapt listens to all recordings on this machine first, and goes without --ray")
     return options
 
 

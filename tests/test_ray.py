@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import eval_command, read_rows, run_eval, wait_for_rows, write_noise
+from conftest import REPOSITORY, eval_command, read_rows, run_eval, wait_for_rows, write_noise
 
 from speech_emotion.corpora.ravdess import EMOTIONS
 
@@ -81,6 +81,20 @@ def test_a_token_from_before_becomes_private(tmp_path, monkeypatch):
     token.chmod(0o644)
     with _private():
         assert token.stat().st_mode & 0o777 == 0o600
+
+
+@needs_ray
+def test_adapted_rows_are_those_of_a_plain_run(tmp_path):
+    for seed in range(14):
+        write_noise(tmp_path / f"voice{seed % 2}" / f"{seed}.wav", seed)
+    (tmp_path / "voice0" / "broken.wav").write_text("this is not audio")
+    model = ("--model", REPOSITORY / "model_any_voice.pt", "--adapt", "folder")
+    plain, spread = (run_eval("voice0", "voice1", *model, *more, cwd=tmp_path) for more in (
+        ("--out", "plain.csv"), ("--out", "ray.csv", "--workers", 1, "--ray"),
+    ))  # fmt: skip
+    assert plain.returncode == spread.returncode == 1, spread.stderr
+    assert_same(tmp_path / "ray.csv", tmp_path / "plain.csv")
+    assert "adapted to 2 groups, by 14 of 15 recordings" in spread.stdout
 
 
 @needs_ray

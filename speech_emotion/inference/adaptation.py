@@ -1,6 +1,7 @@
 """The statistics of the user's own recordings, without labels, for networks that take them."""
 
 from collections.abc import Callable, Hashable, Iterable
+from itertools import groupby
 from math import ceil
 from pathlib import Path
 
@@ -31,7 +32,7 @@ class Adaptation:
     ):
         """Listens to at most `LIMIT` recordings of each group, evenly chosen; `options` are those of predict_windows.
 
-        Raises ValueError for a network that takes no statistics.
+        `predictor` may be a ClusterPredictor. Raises ValueError for a network that takes no statistics.
         """
         if not predictor.network.takes_statistics:
             raise ValueError("this model cannot adapt to recordings; --model model_any_voice.pt can")
@@ -42,10 +43,10 @@ class Adaptation:
         self.n_recordings = sum(map(len, groups.values()))
         self.n_heard = 0
         self._statistics = {}
-        for group, members in groups.items():
-            chosen = members[:: ceil(len(members) / LIMIT)]
-            found = [result for _, result in predictor.embeddings(chosen, **options)]
-            embeddings = [embedding for embedding in found if isinstance(embedding, torch.Tensor)]
+        chosen = (path for members in groups.values() for path in members[:: ceil(len(members) / LIMIT)])
+        results = predictor.embeddings(chosen, **options)  # in order, so that one group at a time is held
+        for group, of_group in groupby(results, key=lambda result: group_of(result[0])):
+            embeddings = [found for _, found in of_group if isinstance(found, torch.Tensor)]
             self.n_heard += len(embeddings)
             together = torch.cat(embeddings) if embeddings else torch.empty(0, len(predictor.network.mean))
             self._statistics[group] = predictor.network.statistics(together.to(predictor.device)).cpu()

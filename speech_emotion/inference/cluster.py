@@ -10,8 +10,11 @@ from contextlib import contextmanager, suppress
 from math import ceil
 from pathlib import Path
 
+import torch
+
 from speech_emotion.audio.buckets import is_url
-from speech_emotion.inference.predictor import Predictor
+from speech_emotion.audio.reading import AudioError
+from speech_emotion.inference.predictor import Predictor, Statistics
 from speech_emotion.models.checkpoint import load_checkpoint
 
 try:
@@ -40,6 +43,7 @@ class ClusterPredictor:
         """
         checkpoint = load_checkpoint(model)
         self.labels, self.digest = checkpoint.labels, checkpoint.digest
+        self.network, self.device = checkpoint.network.for_inference(), torch.device("cpu")  # for the statistics
         _connect(address)
         self._checkpoint, self._speech_only = ray.put(checkpoint), speech_only
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -55,12 +59,26 @@ class ClusterPredictor:
             self._actors = int(sum(node.get("CPU", 0) for node in nodes))
 
     def predict_windows(
-        self, paths: Iterable[str | Path], batch_size: int = 16, workers: int | None = None
+        self,
+        paths: Iterable[str | Path],
+        batch_size: int = 16,
+        workers: int | None = None,
+        statistics: Statistics | None = None,
     ) -> Iterator[tuple[dict, list[dict]]]:
         """As Predictor.predict_windows, by at most `workers` processes; a recording is tried again where one dies.
 
         Raises RuntimeError when the cluster cannot finish.
         """
+        return self._spread("predict_windows", paths, batch_size, workers, statistics=statistics)
+
+    def embeddings(
+        self, paths: Iterable[str | Path], batch_size: int = 16, workers: int | None = None
+    ) -> Iterator[tuple[str, torch.Tensor | AudioError]]:
+        """As Predictor.embeddings; otherwise as predict_windows."""
+        return self._spread("embeddings", paths, batch_size, workers)
+
+    def _spread(self, method: str, paths: Iterable[str | Path], batch_size: int, workers: int | None, **options):
+        """What a `method` of Predictor gives for each path, in order."""
         encoded = [os.fsencode(path) for path in paths]  # a name that is not UTF-8 is no Arrow string
         if not encoded:
             return
@@ -71,7 +89,7 @@ class ClusterPredictor:
             warnings.simplefilter("ignore")  # a later Ray may take the retries elsewhere
             results = blocks.map_batches(
                 _Actor,
-                fn_args=(batch_size, self._cpus),
+                fn_args=(method, batch_size, self._cpus, options),
                 fn_constructor_args=(self._checkpoint, self._device, self._speech_only, os.getcwd()),
                 batch_size=None,
                 batch_format="pyarrow",
@@ -96,10 +114,10 @@ class _Actor:
         with suppress(OSError):  # a machine without this folder has no use for relative paths
             os.chdir(folder)
 
-    def __call__(self, batch: pa.Table, batch_size: int, cpus: int) -> pa.Table:
+    def __call__(self, batch: pa.Table, method: str, batch_size: int, cpus: int, options: dict) -> pa.Table:
         paths = [os.fsdecode(path) for path in batch["path"].to_pylist()]
         threads = cpus * (_FETCHES if is_url(paths[0]) else 1)
-        results = self.predictor.predict_windows(paths, batch_size, threads)
+        results = getattr(self.predictor, method)(paths, batch_size, threads, **options)
         return pa.table({"result": [pickle.dumps(result) for result in results]})
 
 
