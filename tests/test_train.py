@@ -1,10 +1,12 @@
 """train.py as its users run it, on the small data set: what it writes, and what it never overwrites."""
 
 import os
+import random
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -199,3 +201,33 @@ def kill_at(call: int, owner, name: str) -> None:
         return original(*arguments, **options)
 
     setattr(owner, name, counted)
+
+
+@pytest.mark.slow
+def test_ten_kills_of_a_training_at_random_leave_each_file_as_it_was_or_whole(home, tmp_path):
+    places = ["--out", tmp_path / "model.pt", "--results", tmp_path / "results"]
+
+    def start() -> subprocess.Popen:
+        command = [sys.executable, "train.py", "--epochs", "1", *map(str, places)]
+        return subprocess.Popen(
+            command,
+            cwd=home,
+            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    began = time.monotonic()
+    assert start().wait(timeout=300) == 0
+    seconds, rng = time.monotonic() - began, random.Random(0)
+    wholes = content(tmp_path)
+    assert len(wholes) == 5
+    for kill in range(10):
+        for path in wholes:
+            (tmp_path / path).write_bytes(b"old")
+        process = start()
+        time.sleep(seconds * rng.uniform(0.8 if kill % 2 else 0.3, 1.05))
+        process.kill()
+        process.wait()
+        for path, whole in wholes.items():
+            assert (tmp_path / path).read_bytes() in (b"old", whole), path
