@@ -134,5 +134,5 @@ def test_a_model_without_statistics_does_not_adapt(model, tmp_path):
 
 def test_the_committed_encoder_is_half_precision_and_small():
     path = REPOSITORY / "model_any_voice.pt"
-    assert path.stat().st_size < 30e6
+    assert path.stat().st_size < 40e6
     assert load_checkpoint(path).network.encoder.conv1.weight.dtype == torch.float16

@@ -5,6 +5,7 @@ import io
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -204,10 +205,12 @@ def test_killed_at_random_no_clip_is_ever_cut_short(server, tmp_path):
         process = subprocess.Popen(emodb_command(server, data), stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 120
         while len(clips(data)) < goal or not (goal or list(data.glob(f"{ARCHIVES}/*"))):
-            assert process.poll() is None and time.monotonic() < deadline
+            assert time.monotonic() < deadline
+            if process.poll() is not None:
+                break  # the machine is busy, and it ended before this was seen
         time.sleep(rng.uniform(0, 0.003))
         process.kill()
-        process.wait()
+        assert process.wait() in (0, -signal.SIGKILL)
         assert {path.read_bytes() == path.stem.encode() * 4000 for path in data.rglob("*.wav")} <= {True}
     ended = subprocess.run(emodb_command(server, data), capture_output=True, text=True, timeout=120)
     assert (ended.returncode, ended.stdout) == (0, f"EmoDB is complete under {data}\n")

@@ -20,8 +20,6 @@ from speech_emotion.corpora.ravdess import EMOTIONS
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.checkpoint import load_checkpoint
 
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-
 
 def test_the_bundled_recordings_all_get_an_emotion(tmp_path):
     shutil.copytree(REPOSITORY / "eval_data", tmp_path / "eval_data")
@@ -289,11 +287,12 @@ def test_predicting_leaves_the_threads_of_torch_and_the_model_alone(tmp_path, mo
         assert torch.equal(tensor, weights[name])
 
 
-def test_the_example_of_the_readme_runs(tmp_path, model):
+def test_the_example_of_the_documentation_runs(tmp_path, model):
+    text = (REPOSITORY / "docs" / "eval.md").read_text(encoding="utf-8")
     example = re.search(
-        r"((?:^    .*\n)*^    from speech_emotion import Predictor\n(?:^    .*\n|^\n)*)", README, re.MULTILINE
+        r"((?:^    .*\n)*^    from speech_emotion import Predictor\n(?:^    .*\n|^\n)*)", text, re.MULTILINE
     )[1]
-    shutil.copy(model, tmp_path / "model.pt")
+    shutil.copy(model, tmp_path / "model_any_voice.pt")
     soundfile.write(tmp_path / "hello.wav", voice(1), 16_000)
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     command = [sys.executable, "-c", textwrap.dedent(example)]

@@ -21,6 +21,7 @@ from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from speech_emotion.models.whisper import WhisperFeatures
 from speech_emotion.training import head, own
+from speech_emotion.training.fit import Corpus, HeadSettings, fit
 from speech_emotion.training.own import RESULTS, counted_windows, learn, read_lesson
 
 SPEAKERS = ("ann", "bob", "cho")
@@ -172,7 +173,7 @@ def test_windows_are_those_that_eval_classifies(home):
     embeddings = torch.cat([found for _, found in predictor.embeddings(clips["path"])])
     assert windows["clip"].tolist()[:6] == ["clips/00.wav"] * 5 + ["clips/01.wav"]
     network = load_checkpoint(home / "model_any_voice.pt").network
-    computed = head.embeddings(windows, network, 0, head.HeadSettings(), torch.device("cpu"), home / ".cache")
+    computed = head.embeddings(windows, network, 0, HeadSettings(), torch.device("cpu"), home / ".cache")
     torch.testing.assert_close(computed[0].float(), embeddings, atol=2e-2, rtol=2e-2)
 
 
@@ -184,9 +185,9 @@ def test_a_recording_counts_once_however_many_windows_it_has():
     twice = np.r_[np.zeros(7, int), np.arange(20)]  # the first recording has eight windows, all alike
     fitted = []
     for rows in (np.arange(20), twice):
-        network = AnyVoice(AnyVoiceSettings(n_classes=2, n_blocks=1, width=64), WhisperFeatures())
-        corpus = head._Corpus(x[:, rows], emotions[rows], names[rows], None)
-        head._fit(network, [corpus], ["x", "y"], head.HeadSettings())
+        network = AnyVoice(AnyVoiceSettings(n_classes=2, n_blocks=1, width=64, hidden=0), WhisperFeatures())
+        corpus = Corpus(x[:, rows], emotions[rows], names[rows], None)
+        fit(network, [corpus], ["x", "y"], HeadSettings())
         fitted.append([network.mean, network.deviation, network.linear.weight.detach()])
     for one, other in zip(*fitted, strict=True):
         torch.testing.assert_close(one, other, atol=1e-3, rtol=1e-3)

@@ -13,6 +13,8 @@ from speech_emotion.models.any_voice import AnyVoice
 from speech_emotion.training.augment import AugmentationSettings
 from speech_emotion.training.loop import autocast, target_indices
 
+_FEWEST_STEPS = 20  # of a cycle; one of ten has no rise to divide by
+
 
 @dataclass(frozen=True)
 class HeadSettings:
@@ -156,9 +158,8 @@ def _fit_perceptron(perceptron: nn.Sequential, rows: Rows, settings: HeadSetting
         perceptron.parameters(), lr=settings.learning_rate, weight_decay=settings.perceptron_decay
     )
     n_batches = max(1, len(rows.x) // settings.batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, settings.learning_rate, total_steps=settings.epochs * n_batches + 1, pct_start=0.1
-    )
+    steps = max(settings.epochs * n_batches + 1, _FEWEST_STEPS)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.learning_rate, total_steps=steps, pct_start=0.1)
     beta = torch.distributions.Beta(settings.mixup, settings.mixup)
     for _ in range(settings.epochs):
         for batch in torch.randperm(len(rows.x)).tensor_split(n_batches):
