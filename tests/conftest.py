@@ -1,6 +1,7 @@
 """A small data set with RAVDESS's names and shapes, made of tones, so that the tests need no download."""
 
 import csv
+import os
 import subprocess
 import sys
 import time
@@ -30,6 +31,19 @@ def run_eval(*arguments, cwd: Path, **options) -> subprocess.CompletedProcess:
     """eval.py as its users run it; one that hangs fails."""
     return subprocess.run(
         eval_command(*arguments), cwd=cwd, capture_output=True, text=True, check=False, timeout=300, **options
+    )
+
+
+def run_train(home: Path, *arguments) -> subprocess.CompletedProcess:
+    """train.py of a folder that holds a copy of it; one that hangs fails."""
+    return subprocess.run(
+        [sys.executable, home / "train.py", *map(str, arguments)],
+        cwd=home,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
     )
 
 

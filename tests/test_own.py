@@ -1,9 +1,6 @@
 """train.py --labels as its users run it: a model for their own emotions, from their own recordings."""
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +8,7 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-from conftest import REPOSITORY, read_rows, run_eval
+from conftest import REPOSITORY, read_rows, run_eval, run_train
 
 import train
 from speech_emotion.corpora import emodb
@@ -60,18 +57,6 @@ def home(tmp_path_factory) -> Path:
     save_checkpoint(home / "model_any_voice.pt", Checkpoint(network, ["a", "b"]))
     write_table(home / "own", ("bored", "怒り"))
     return home
-
-
-def run_train(home: Path, *arguments) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, home / "train.py", *map(str, arguments)],
-        cwd=home,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, run_train
 
 from speech_emotion.corpora.ravdess import clip_table
 from speech_emotion.evaluation.results import PUBLISHED
@@ -39,18 +39,6 @@ def home(tone_data, tmp_path_factory) -> Path:
     shutil.copy(REPOSITORY / "results/predictions/any8-split0.csv", home / "results/predictions")  # it has no epochs
     shutil.copy(REPOSITORY / "results/histories/random7-split0-cosine_warm_restarts.csv", home / "results/histories")
     return home
-
-
-def run_train(home: Path, *arguments) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "train.py", *map(str, arguments)],
-        cwd=home,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
 
 
 def content(home: Path) -> dict[str, bytes]:
