@@ -15,6 +15,7 @@ from speech_emotion.audio.windows import WindowSettings
 from speech_emotion.models.log_mel import LogMel
 
 _HEAD_WIDTH = 64
+_FAINTEST = 1e-5  # peak; -100 dBFS, below which there is nothing
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,18 @@ class WhisperFeatures(WindowSettings):
 
 
 class WhisperLogMel(LogMel):
-    """Whisper's scale, of which a unit is 40 dB and 80 dB below the loudest point is the floor."""
+    """Whisper's scale, of which a unit is 40 dB and 80 dB below the loudest point is the floor.
+
+    Every window is as loud as every other: its peak is at 1. Whisper leaves that out, and then its absolute floor of
+    -100 dB cuts off more of a recording, the quieter it is.
+    """
 
     pad_mode = "reflect"
 
     def log_mel(self, windows: torch.Tensor) -> torch.Tensor:
         """(B, S) → (B, M, 2 T) in dB: without the last frame, which Whisper drops."""
-        return super().log_mel(windows)[..., :-1]
+        peak = windows.abs().amax(dim=1, keepdim=True)
+        return super().log_mel(windows / peak.clamp(min=_FAINTEST))[..., :-1]
 
     def from_log_mel(self, log_mel: torch.Tensor) -> torch.Tensor:
         """(B, M, 2 T) in dB → the same in Whisper's scale, of which a unit is 40 dB."""
