@@ -17,20 +17,20 @@ ACTOR_FOLDS = (
 )
 
 
-def stratified_split(table: pd.DataFrame, seed: int, test_size: float = 0.2) -> tuple[pd.DataFrame, pd.DataFrame]:
+def stratified_split(clips: pd.DataFrame, seed: int, test_size: float = 0.2) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(rest, test): the field's usual random split, which hears every actor on both sides.
 
-    `table` is sorted by file stem, so that a seed means the same clips everywhere.
+    `clips` is sorted by file stem, so that a seed means the same clips everywhere.
     """
-    table = table.sort_values("clip", ignore_index=True)
-    rest, test = train_test_split(table, test_size=test_size, stratify=table["emotion"], random_state=seed)
+    clips = clips.sort_values("clip", ignore_index=True)
+    rest, test = train_test_split(clips, test_size=test_size, stratify=clips["emotion"], random_state=seed)
     return _without_copies(rest, test), test
 
 
-def actor_split(table: pd.DataFrame, test_actors) -> tuple[pd.DataFrame, pd.DataFrame]:
+def actor_split(clips: pd.DataFrame, test_actors) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(rest, test): speaker-independent, `test_actors` are heard in the test only."""
-    is_test = table["actor"].isin(test_actors)
-    return _without_copies(table[~is_test], table[is_test]), table[is_test]
+    is_test = clips["actor"].isin(test_actors)
+    return _without_copies(clips[~is_test], clips[is_test]), clips[is_test]
 
 
 def hold_out_validation(rest: pd.DataFrame, seed: int, size: float = 0.1) -> tuple[pd.DataFrame, pd.DataFrame]:

@@ -62,25 +62,25 @@ def save_picture(figure: Figure, path: str | Path) -> None:
     part.replace(target(path))
 
 
-def plot_waveform(waveform, settings: FeatureSettings, ax: Axes, window_start_s: float | None = None) -> None:
+def plot_waveform(waveform, features: FeatureSettings, ax: Axes, window_start_s: float | None = None) -> None:
     """Samples over seconds, with the classified window shaded when its start is given."""
     import librosa.display  # eval.py --plot does not wait for it
 
-    librosa.display.waveshow(np.asarray(waveform), sr=settings.sample_rate, ax=ax, color=BLUE)
+    librosa.display.waveshow(np.asarray(waveform), sr=features.sample_rate, ax=ax, color=BLUE)
     if window_start_s is not None:
-        ax.axvspan(window_start_s, window_start_s + settings.window_s, color=ORANGE, alpha=0.2)
+        ax.axvspan(window_start_s, window_start_s + features.window_s, color=ORANGE, alpha=0.2)
     ax.set(xlabel="time (s)", ylabel="")
     ax.label_outer()
 
 
-def plot_mfcc(mfcc, settings: FeatureSettings, ax: Axes) -> None:
+def plot_mfcc(mfcc, features: FeatureSettings, ax: Axes) -> None:
     """(n_mfcc, frames) as a picture; the first coefficient, the level, is left out to show the others."""
     import librosa.display
 
     librosa.display.specshow(
         np.asarray(mfcc)[1:],
-        sr=settings.sample_rate,
-        hop_length=settings.hop_length,
+        sr=features.sample_rate,
+        hop_length=features.hop_length,
         x_axis="time",
         ax=ax,
         cmap="cividis",
