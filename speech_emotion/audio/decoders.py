@@ -100,13 +100,33 @@ def serve(name: str, memory: int, patience_s: int) -> None:
             with open(descriptors[0], "rb") as file:
                 signal.alarm(patience_s)
                 try:
-                    for samples, rate in DECODERS[name](file):
+                    for samples, rate in _joined(DECODERS[name](file)):
                         answer(rate, samples.shape[1], samples.T.tobytes())
                     answer(END, 0, b"")
                 except Exception as error:
                     answer(FAILED, 0, reason(error).encode(errors="backslashreplace"))
             signal.alarm(0)
             answers.flush()
+
+
+def _joined(blocks: Iterator[tuple[np.ndarray, int]]) -> Iterator[tuple[np.ndarray, int]]:
+    """The same in blocks of up to `_BLOCK` values: FFmpeg's last 20 ms, and each message has its price."""
+    held: list[np.ndarray] = []
+    rate_held = size = 0
+    try:
+        for samples, rate in blocks:
+            size += samples.size
+            if held and (size > _BLOCK or rate != rate_held or samples.shape[1] != held[0].shape[1]):
+                yield np.concatenate(held), rate_held
+                held, size = [], samples.size
+            held.append(samples)
+            rate_held = rate
+    except Exception:  # what was decoded before it counts
+        if held:
+            yield np.concatenate(held), rate_held
+        raise
+    if held:
+        yield np.concatenate(held), rate_held
 
 
 def _limit(memory: int) -> None:
