@@ -8,15 +8,21 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import REPOSITORY, run_train
+import torch
+from conftest import REPOSITORY, run_train, write_noise
 
-from speech_emotion.corpora.ravdess import clip_table
+from speech_emotion.corpora import nemo
+from speech_emotion.corpora.ravdess import EMOTIONS, clip_table
+from speech_emotion.evaluation.metrics import uar
 from speech_emotion.evaluation.results import PUBLISHED
+from speech_emotion.models.any_voice import AnyVoiceSettings
 from speech_emotion.models.checkpoint import load_checkpoint
+from speech_emotion.models.whisper import WhisperEncoder
 from speech_emotion.training.head import HeadSettings
 from speech_emotion.training.loop import TrainingSettings
 from speech_emotion.training.runs import Outcome, Run
@@ -67,6 +73,28 @@ def test_a_run_that_is_not_published_overwrites_nothing(home, tmp_path, argument
     assert checkpoint.split == {"name": name, "test": sorted(predictions["clip"])}
     right = (predictions["emotion"] == predictions["prediction"]).mean()
     assert f"accuracy {right:.4f}" in result.stdout and checkpoint.metrics["accuracy"] == pytest.approx(right)
+
+
+def test_the_network_for_strangers_learns_from_two_corpora_and_is_measured_on_actors_left_out(home, tmp_path):
+    torch.manual_seed(0)
+    encoder = WhisperEncoder(AnyVoiceSettings.n_blocks, n_positions=150, width=64)
+    state = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
+    torch.save({"model_state_dict": state}, tmp_path / "base.pt")  # as OpenAI's, but narrow
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "ravdess").symlink_to((home / "data").resolve())
+    for seed, (speaker, emotion) in enumerate(product(("EB0", "KS0"), nemo.EMOTIONS)):
+        write_noise(data / "nemo" / f"{speaker}_{emotion}_1.wav", seed)
+    arguments = ("--network", "any-voice", "--encoder", tmp_path / "base.pt", "--data", data)
+    result = run_train(home, *arguments, "--fold", 0, "--drop", "sad", "--out", tmp_path / "model.pt")
+    assert result.returncode == 0, result.stderr
+    checkpoint, name = load_checkpoint(tmp_path / "model.pt"), "any7-fold0-partial"
+    assert checkpoint.labels == [emotion for emotion in EMOTIONS if emotion != "sad"]
+    assert set(pd.read_csv(home / f"results/splits/{name}.csv").query("part == 'test'")["clip"].str[-2:]) == {"02"}
+    plain, adapted = (pd.read_csv(home / f"results/predictions/{name}{end}.csv") for end in ("", "-adapted"))
+    assert list(plain["clip"]) == list(adapted["clip"]) and uar(adapted) > 0.9  # the emotion is the pitch
+    assert checkpoint.split == {"name": name, "test": sorted(plain["clip"])}
+    assert checkpoint.metrics["uar"] == pytest.approx(uar(plain))
 
 
 def test_check_measures_both_models_on_their_own_test_clips(home):
