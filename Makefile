@@ -41,9 +41,10 @@ crossval: $(VENV)/installed  ## every other held-out prediction under results/; 
 report: $(VENV)/installed  ## the tables and pictures, from results/, without audio
 	$(RUN) train.py report
 
-notebook: $(VENV)/installed  ## run the notebook from top to bottom, in place
-	$(VENV)/bin/jupyter nbconvert --to notebook --inplace --execute audioClassification.ipynb
-	$(VENV)/bin/jupyter nbconvert --to notebook --inplace --coalesce-streams audioClassification.ipynb
+notebook: $(VENV)/installed  ## run the notebooks from top to bottom, in place
+	for name in audioClassification unseenVoices; do \
+	    $(VENV)/bin/jupyter nbconvert --to notebook --inplace --execute $$name.ipynb && \
+	    $(VENV)/bin/jupyter nbconvert --to notebook --inplace --coalesce-streams $$name.ipynb || exit; done
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
