@@ -22,6 +22,7 @@ from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint
 _READ_AT_ONCE = 16  # windows of one recording, so that a long one is not held whole
 
 Statistics = Callable[[str], torch.Tensor]  # a path → mean and deviation, (2, D)
+Answer = tuple[Row, list[Row]]  # the row of a recording, and those of its windows that count
 
 _log = logging.getLogger(__name__)
 
@@ -84,8 +85,7 @@ class Predictor:
         self.device = choose_device(device)
         checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
         self.labels, self.digest = checkpoint.labels, checkpoint.digest
-        self.features = checkpoint.features
-        self.temperature = checkpoint.temperature
+        self.features, self.temperature = checkpoint.features, checkpoint.temperature
         self.front_end = checkpoint.network.front_end
         self.network = checkpoint.network.for_inference().to(self.device)
         self._detector = SpeechDetector() if speech_only else None
@@ -105,7 +105,7 @@ class Predictor:
         batch_size: int = 16,
         workers: int | None = None,
         statistics: Statistics | None = None,
-    ) -> Iterator[tuple[Row, list[Row]]]:
+    ) -> Iterator[Answer]:
         """As predict, with the rows of the windows that count, as in the timeline.
 
         `statistics` takes a path and gives what its windows are compared with. Raises ValueError for a network that
@@ -132,16 +132,11 @@ class Predictor:
         except AudioError as error:
             return error_row("", self.labels, str(error))
         pieces = waveform.split(round(PIECE_S * self.features.sample_rate))
-        turns = self._in_turns(_Recording("", RecordingWindows(pieces, self.features)))
-        while True:
-            try:
-                next(turns)
-            except StopIteration as end:
-                return end.value[0]
+        recording = _Recording("", RecordingWindows(pieces, self.features))
+        deque(self._in_turns(recording), maxlen=0)
+        return self._rows(recording)[0]
 
-    def predict_in_turns(
-        self, path: str | Path, statistics: Statistics | None = None
-    ) -> Generator[None, None, tuple[Row, list[Row]]]:
+    def predict_in_turns(self, path: str | Path, statistics: Statistics | None = None) -> Generator[None, None, Answer]:
         """The row and the windows of one recording, in this thread, with a pause after every some windows.
 
         Who has several recordings to answer may go on with another one there, or close this one.
@@ -149,9 +144,7 @@ class Predictor:
         pieces = stream_audio(path, self.features.sample_rate)
         return self._in_turns(_Recording(str(path), RecordingWindows(pieces, self.features)), statistics)
 
-    def _in_turns(
-        self, recording: _Recording, statistics: Statistics | None = None
-    ) -> Generator[None, None, tuple[Row, list[Row]]]:
+    def _in_turns(self, recording: _Recording, statistics: Statistics | None = None) -> Generator[None, None, Answer]:
         while items := self._read(recording):
             recording.seen += zip([item.window for item in items], self._classify(statistics, items), strict=True)
             yield
@@ -219,9 +212,8 @@ class Predictor:
         return []
 
     def _listen(self, window: Window, samples: torch.Tensor) -> Window:
-        if self._detector is None:
-            return window
-        return replace(window, speaks=self._detector(samples[None], self.features.sample_rate)[0])
+        speaks = self._detector is None or self._detector(samples[None], self.features.sample_rate)[0]
+        return replace(window, speaks=speaks)
 
     @torch.inference_mode()
     def _embed(self, items: list[_Item]) -> list[torch.Tensor]:
@@ -246,7 +238,7 @@ class Predictor:
             if item.is_last:
                 yield item.recording
 
-    def _rows(self, recording: _Recording) -> tuple[Row, list[Row]]:
+    def _rows(self, recording: _Recording) -> Answer:
         url, labels = recording.path, self.labels
         try:
             timeline = [
