@@ -96,21 +96,13 @@ def test_it_classifies_adapts_and_is_measured_as_other_models_are(home, mine, tm
     assert list(read_rows(tmp_path / "out.csv")[0]) == ["url", "emotion", "confidence", "bored", "怒り", "error"]
 
 
-def test_it_runs_without_torch_and_on_a_cluster_as_other_models_do(home, mine, tmp_path):
-    recordings = home / "own" / "clips"
-    rows = list(Predictor(mine[0], "cpu").predict([recordings / "01.wav"]))
+def test_it_runs_without_torch_as_other_models_do(home, mine, tmp_path):
+    recording = home / "own" / "clips" / "01.wav"
+    (row,) = Predictor(mine[0], "cpu").predict([recording])
     export_onnx(load_checkpoint(mine[0]), tmp_path / "mine.onnx")
-    window = recording_window(load_audio(recordings / "01.wav", 16_000), WhisperFeatures()).numpy()
+    window = recording_window(load_audio(recording, 16_000), WhisperFeatures()).numpy()
     (probabilities,) = onnxruntime.InferenceSession(tmp_path / "mine.onnx").run(None, {"windows": window[None]})
-    assert [rows[0]["bored"], rows[0]["怒り"]] == pytest.approx(probabilities[0].tolist(), abs=1e-3)
-
-    pytest.importorskip("ray", reason="requirements-ray.txt is not installed")
-    plain, spread = (run_eval(recordings, "--model", mine[0], "--adapt", *more, cwd=tmp_path) for more in (
-        ("--out", "plain.csv"), ("--out", "ray.csv", "--workers", 1, "--ray"),
-    ))  # fmt: skip
-    assert plain.returncode == spread.returncode == 0, spread.stderr
-    expected = pd.read_csv(tmp_path / "plain.csv")
-    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "ray.csv"), expected, atol=1e-4, rtol=0)
+    assert [row["bored"], row["怒り"]] == pytest.approx(probabilities[0].tolist(), abs=1e-3)
 
 
 def test_without_speakers_files_are_held_out_and_ravdess_helps_where_labels_agree(home, tone_data, tmp_path):

@@ -3,25 +3,30 @@
 import os
 import signal
 import subprocess
+from collections.abc import Iterable
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
 import pytest
-from conftest import REPOSITORY, eval_command, read_rows, run_eval, wait_for_rows, write_noise
+import torch
+from conftest import eval_command, read_rows, run_eval, wait_for_rows, write_noise
 
 from speech_emotion.corpora.ravdess import EMOTIONS
+from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
+from speech_emotion.models.checkpoint import Checkpoint, save_checkpoint
+from speech_emotion.models.whisper import WhisperFeatures
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="requirements-ray.txt is not installed")
-NUMBERS = ("start", "end", "confidence", *EMOTIONS)
 
 
-def assert_same(table: Path, expected: Path) -> None:
+def assert_same(table: Path, expected: Path, labels: Iterable[str] = EMOTIONS) -> None:
     """The same rows in the same order, but for the last digit."""
+    numbers = {"start", "end", "confidence", *labels}
 
     def values(row: dict) -> dict:
-        return {key: float(cell) if cell and key in NUMBERS else cell for key, cell in row.items()}
+        return {key: float(cell) if cell and key in numbers else cell for key, cell in row.items()}
 
     rows = read_rows(table)
     assert len(rows) > 10
@@ -84,16 +89,20 @@ def test_a_token_from_before_becomes_private(tmp_path, monkeypatch):
 
 
 @needs_ray
-def test_adapted_rows_are_those_of_a_plain_run(tmp_path):
+def test_adapted_rows_of_a_model_for_ones_own_labels_are_those_of_a_plain_run(tmp_path):
+    labels = ["bored", "怒り"]
+    torch.manual_seed(0)
+    network = AnyVoice(AnyVoiceSettings(len(labels), n_blocks=1, width=64), WhisperFeatures()).eval()
+    save_checkpoint(tmp_path / "mine.pt", Checkpoint(network, labels))
     for seed in range(14):
         write_noise(tmp_path / f"voice{seed % 2}" / f"{seed}.wav", seed)
     (tmp_path / "voice0" / "broken.wav").write_text("this is not audio")
-    model = ("--model", REPOSITORY / "model_any_voice.pt", "--adapt", "folder")
+    model = ("--model", "mine.pt", "--adapt", "folder")
     plain, spread = (run_eval("voice0", "voice1", *model, *more, cwd=tmp_path) for more in (
         ("--out", "plain.csv"), ("--out", "ray.csv", "--workers", 1, "--ray"),
     ))  # fmt: skip
     assert plain.returncode == spread.returncode == 1, spread.stderr
-    assert_same(tmp_path / "ray.csv", tmp_path / "plain.csv")
+    assert_same(tmp_path / "ray.csv", tmp_path / "plain.csv", labels)
     assert "adapted to 2 groups, by 14 of 15 recordings" in spread.stdout
 
 
