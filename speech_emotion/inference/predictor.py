@@ -18,6 +18,7 @@ from speech_emotion.audio.windows import RecordingWindows, Window
 from speech_emotion.inference.rows import Row, error_row, recording_row, window_row
 from speech_emotion.inference.speech import SpeechDetector
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint
+from speech_emotion.models.devices import choose_device
 
 _READ_AT_ONCE = 16  # windows of one recording, so that a long one is not held whole
 
@@ -25,16 +26,6 @@ Statistics = Callable[[str], torch.Tensor]  # a path → mean and deviation, (2,
 Answer = tuple[Row, list[Row]]  # the row of a recording, and those of its windows that count
 
 _log = logging.getLogger(__name__)
-
-
-def choose_device(name: str = "auto") -> torch.device:
-    """`auto` is CUDA, else Apple silicon, else the CPU. Raises ValueError when `name` is not available here."""
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if name == "auto":
-        name = next(device for device, here in available.items() if here)
-    if not available[name]:
-        raise ValueError(f"this machine has no {name} device; --device cpu always works")
-    return torch.device(name)
 
 
 @dataclass
@@ -85,7 +76,8 @@ class Predictor:
         self.device = choose_device(device)
         checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
         self.labels, self.digest = checkpoint.labels, checkpoint.digest
-        self.features, self.temperature = checkpoint.features, checkpoint.temperature
+        self.features = checkpoint.features
+        self.temperature = checkpoint.temperature
         self.front_end = checkpoint.network.front_end
         self.network = checkpoint.network.for_inference().to(self.device)
         self._detector = SpeechDetector() if speech_only else None
@@ -133,7 +125,8 @@ class Predictor:
             return error_row("", self.labels, str(error))
         pieces = waveform.split(round(PIECE_S * self.features.sample_rate))
         recording = _Recording("", RecordingWindows(pieces, self.features))
-        deque(self._in_turns(recording), maxlen=0)
+        for _ in self._in_turns(recording):
+            pass
         return self._rows(recording)[0]
 
     def predict_in_turns(self, path: str | Path, statistics: Statistics | None = None) -> Generator[None, None, Answer]:
@@ -141,14 +134,18 @@ class Predictor:
 
         Who has several recordings to answer may go on with another one there, or close this one.
         """
-        pieces = stream_audio(path, self.features.sample_rate)
-        return self._in_turns(_Recording(str(path), RecordingWindows(pieces, self.features)), statistics)
+        recording = self._open(path)
+        yield from self._in_turns(recording, statistics)
+        return self._rows(recording)
 
-    def _in_turns(self, recording: _Recording, statistics: Statistics | None = None) -> Generator[None, None, Answer]:
+    def _open(self, path: str | Path) -> _Recording:
+        pieces = stream_audio(path, self.features.sample_rate)
+        return _Recording(str(path), RecordingWindows(pieces, self.features))
+
+    def _in_turns(self, recording: _Recording, statistics: Statistics | None = None) -> Iterator[None]:
         while items := self._read(recording):
             recording.seen += zip([item.window for item in items], self._classify(statistics, items), strict=True)
             yield
-        return self._rows(recording)
 
     @torch.inference_mode()
     def probabilities(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -184,8 +181,7 @@ class Predictor:
         waiting: deque[tuple[_Recording, Future]] = deque()
         while True:
             for path in islice(paths, ahead - len(waiting)):
-                pieces = stream_audio(path, self.features.sample_rate)
-                recording = _Recording(str(path), RecordingWindows(pieces, self.features))
+                recording = self._open(path)
                 waiting.append((recording, pool.submit(self._read, recording)))
             if not waiting:
                 return
@@ -212,8 +208,9 @@ class Predictor:
         return []
 
     def _listen(self, window: Window, samples: torch.Tensor) -> Window:
-        speaks = self._detector is None or self._detector(samples[None], self.features.sample_rate)[0]
-        return replace(window, speaks=speaks)
+        if self._detector is None:
+            return window
+        return replace(window, speaks=self._detector(samples[None], self.features.sample_rate)[0])
 
     @torch.inference_mode()
     def _embed(self, items: list[_Item]) -> list[torch.Tensor]:

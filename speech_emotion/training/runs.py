@@ -15,8 +15,9 @@ from speech_emotion.corpora.splits import ACTOR_FOLDS, actor_split, hold_out_val
 from speech_emotion.evaluation.metrics import accuracy, prediction_table, uar
 from speech_emotion.evaluation.results import PUBLISHED, result_files, write_results
 from speech_emotion.inference.adaptation import Adaptation
-from speech_emotion.inference.predictor import Predictor, choose_device
+from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.checkpoint import Checkpoint, save_checkpoint
+from speech_emotion.models.devices import choose_device
 from speech_emotion.models.mfcc import FeatureSettings
 from speech_emotion.models.whisper import WhisperEncoder
 from speech_emotion.training.head import HeadSettings, train_head
