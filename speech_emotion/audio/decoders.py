@@ -113,6 +113,7 @@ def _joined(blocks: Iterator[tuple[np.ndarray, int]]) -> Iterator[tuple[np.ndarr
     """The same in blocks of up to `_BLOCK` values: FFmpeg's last 20 ms, and each message has its price."""
     held: list[np.ndarray] = []
     rate_held = size = 0
+    failure = None
     try:
         for samples, rate in blocks:
             size += samples.size
@@ -121,12 +122,12 @@ def _joined(blocks: Iterator[tuple[np.ndarray, int]]) -> Iterator[tuple[np.ndarr
                 held, size = [], samples.size
             held.append(samples)
             rate_held = rate
-    except Exception:  # what was decoded before it counts
-        if held:
-            yield np.concatenate(held), rate_held
-        raise
-    if held:
+    except Exception as error:
+        failure = error
+    if held:  # what was decoded before a failure counts
         yield np.concatenate(held), rate_held
+    if failure:
+        raise failure
 
 
 def _limit(memory: int) -> None:
