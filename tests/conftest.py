@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +15,11 @@ import torch
 from s3_server import serve
 
 from speech_emotion.corpora.ravdess import EMOTIONS, expected_clips
+from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
 from speech_emotion.models.checkpoint import Checkpoint, save_checkpoint
 from speech_emotion.models.cnn import EmotionCNN, ModelSettings
 from speech_emotion.models.mfcc import FeatureSettings
+from speech_emotion.models.whisper import WhisperFeatures
 
 REPOSITORY = Path(__file__).parent.parent
 SAMPLE_RATE = 48_000
@@ -87,6 +89,14 @@ def tone_data(tmp_path_factory) -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             soundfile.write(folder / f"{stem}.{'flac' if is_song else 'wav'}", tone(stem), SAMPLE_RATE)
     return data
+
+
+def small_any_voice(labels: Iterable[str]) -> Checkpoint:
+    """Of the kind of model_any_voice.pt, with an encoder that takes no time and has learned nothing."""
+    torch.manual_seed(0)
+    labels = list(labels)
+    settings = AnyVoiceSettings(len(labels), n_blocks=1, width=64)
+    return Checkpoint(AnyVoice(settings, WhisperFeatures()).eval(), labels)
 
 
 @pytest.fixture(scope="session")

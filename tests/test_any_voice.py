@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import REPOSITORY, read_rows, run_eval
+from conftest import REPOSITORY, read_rows, run_eval, small_any_voice
 from sklearn.linear_model import LogisticRegression
 
 from speech_emotion.corpora.ravdess import EMOTIONS
@@ -19,8 +19,7 @@ RECORDINGS = sorted(path for path in (REPOSITORY / "eval_data").iterdir() if pat
 
 @pytest.fixture(scope="module")
 def small() -> AnyVoice:
-    torch.manual_seed(0)
-    return AnyVoice(AnyVoiceSettings(n_classes=8, n_blocks=1, width=64), WhisperFeatures()).eval()
+    return small_any_voice(EMOTIONS).network
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-from conftest import REPOSITORY, read_rows, run_eval, run_train
+from conftest import REPOSITORY, read_rows, run_eval, run_train, small_any_voice
 
 import train
 from speech_emotion.audio.resampling import load_audio
@@ -18,7 +18,7 @@ from speech_emotion.corpora import emodb
 from speech_emotion.evaluation.metrics import accuracy, prediction_table, uar
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
-from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from speech_emotion.models.checkpoint import load_checkpoint, save_checkpoint
 from speech_emotion.models.onnx_export import export_onnx
 from speech_emotion.models.whisper import WhisperFeatures
 from speech_emotion.training import head, own
@@ -56,9 +56,7 @@ def home(tmp_path_factory) -> Path:
     """train.py with an encoder that takes no time, and recordings of two emotions, one of them RAVDESS's."""
     home = tmp_path_factory.mktemp("home")
     shutil.copy(REPOSITORY / "train.py", home)
-    torch.manual_seed(0)
-    network = AnyVoice(AnyVoiceSettings(n_classes=2, n_blocks=1, width=64), WhisperFeatures()).eval()
-    save_checkpoint(home / "model_any_voice.pt", Checkpoint(network, ["a", "b"]))
+    save_checkpoint(home / "model_any_voice.pt", small_any_voice("ab"))
     write_table(home / "own", ("bored", "怒り"))
     return home
 

@@ -10,13 +10,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-import torch
-from conftest import eval_command, read_rows, run_eval, wait_for_rows, write_noise
+from conftest import eval_command, read_rows, run_eval, small_any_voice, wait_for_rows, write_noise
 
 from speech_emotion.corpora.ravdess import EMOTIONS
-from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
-from speech_emotion.models.checkpoint import Checkpoint, save_checkpoint
-from speech_emotion.models.whisper import WhisperFeatures
+from speech_emotion.models.checkpoint import save_checkpoint
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="requirements-ray.txt is not installed")
 
@@ -91,9 +88,7 @@ def test_a_token_from_before_becomes_private(tmp_path, monkeypatch):
 @needs_ray
 def test_adapted_rows_of_a_model_for_ones_own_labels_are_those_of_a_plain_run(tmp_path):
     labels = ["bored", "怒り"]
-    torch.manual_seed(0)
-    network = AnyVoice(AnyVoiceSettings(len(labels), n_blocks=1, width=64), WhisperFeatures()).eval()
-    save_checkpoint(tmp_path / "mine.pt", Checkpoint(network, labels))
+    save_checkpoint(tmp_path / "mine.pt", small_any_voice(labels))
     for seed in range(14):
         write_noise(tmp_path / f"voice{seed % 2}" / f"{seed}.wav", seed)
     (tmp_path / "voice0" / "broken.wav").write_text("this is not audio")
