@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from speech_emotion.arguments import positive
 from speech_emotion.serving.limits import Limits
 
 HERE = Path(__file__).parent
@@ -55,12 +56,6 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
             unit, dest=name, type=positive, default=default, metavar="N", help=f"{text} (default: {default})"
         )
     return parser.parse_args(arguments)
-
-
-def positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
-    return int(text)
 
 
 def main(arguments: list[str] | None = None) -> int:

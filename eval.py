@@ -13,6 +13,8 @@ from pathlib import Path
 from shutil import copyfileobj
 from tempfile import TemporaryDirectory
 
+from speech_emotion.arguments import positive
+
 STANDARD_INPUT = "-"
 PICTURES = (".png", ".pdf", ".svg")
 
@@ -94,12 +96,6 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     if STANDARD_INPUT in options.paths and (len(options.paths) > 1 or options.resume or options.ray):
         parser.error("- is one recording, and goes without others, --resume and --ray")
     return options
-
-
-def positive(text: str) -> int:
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive whole number")
-    return int(text)
 
 
 def checkpoint(name: str) -> Path:

@@ -19,6 +19,7 @@ from sklearn.metrics import confusion_matrix
 
 from speech_emotion.evaluation.metrics import calibration_bins, label_columns, recalls, wilson_interval
 from speech_emotion.evaluation.truth import Judged
+from speech_emotion.inference.rows import spans_apart
 from speech_emotion.inference.targets import target
 from speech_emotion.models.mfcc import FeatureSettings
 
@@ -219,15 +220,12 @@ def plot_timeline(windows: list[dict], labels: list[str], ax: Axes) -> QuadMesh:
     """The probability of each emotion over the time of one recording; a line runs through the emotion given.
 
     `windows` are rows of eval.py's timeline, at least one, with start, end (s), emotion and a probability per label.
-    Windows that overlap meet in the middle of what they share; where none was heard, the picture is blank.
+    Windows that overlap meet in the middle; where none was heard, the picture is blank.
     Returns the coloured mesh, for a colour bar.
     """
-    starts, ends = ([float(window[key]) for window in windows] for key in ("start", "end"))
-    for i in range(len(windows) - 1):
-        if starts[i + 1] < ends[i]:
-            starts[i + 1] = ends[i] = (starts[i + 1] + ends[i]) / 2
-    edges, columns = starts[:1], []
-    for window, start, end in zip(windows, starts, ends, strict=True):
+    spans = spans_apart(windows)
+    edges, columns = spans[0][:1], []
+    for window, (start, end) in zip(windows, spans, strict=True):
         if start > edges[-1]:
             edges.append(start)
             columns.append([np.nan] * len(labels))
@@ -235,7 +233,7 @@ def plot_timeline(windows: list[dict], labels: list[str], ax: Axes) -> QuadMesh:
         columns.append([float(window[label]) for label in labels])
     mesh = ax.pcolormesh(edges, np.arange(len(labels) + 1) - 0.5, np.transpose(columns), cmap="Blues", vmin=0, vmax=1)
     given = [labels.index(window["emotion"]) for window in windows]
-    ax.hlines(given, starts, ends, color=ORANGE, linewidth=4, label="emotion given")
+    ax.hlines(given, *zip(*spans, strict=True), color=ORANGE, linewidth=4, label="emotion given")
     ax.set(xlabel="time (s)", yticks=range(len(labels)), yticklabels=labels)
     ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from speech_emotion.inference.rows import value
+from speech_emotion.inference.rows import spans_apart, value
 
 Rows = Iterable[dict[str, str]]
 Segment = tuple[float, float, str]  # start and end in seconds, emotion
@@ -64,19 +64,14 @@ def tracks(rows: list[dict]) -> dict[str, str]:
 
 
 def segments(rows: Iterable[dict]) -> list[Segment]:
-    """The windows of a recording as stretches that do not overlap, neighbours of one emotion joined.
-
-    Windows that overlap meet in the middle of what they share.
-    """
+    """The windows of a recording as stretches that do not overlap, neighbours of one emotion joined."""
+    rows = list(rows)
     found: list[list] = []
-    for row in rows:
-        start, end, emotion = float(row["start"]), float(row["end"]), row["emotion"]
-        if found and start < found[-1][1]:
-            start = found[-1][1] = round((start + found[-1][1]) / 2, 4)
-        if found and found[-1][1:] == [start, emotion]:
+    for (start, end), row in zip(spans_apart(rows), rows, strict=True):
+        if found and found[-1][1:] == [start, row["emotion"]]:
             found[-1][1] = end
         else:
-            found.append([start, end, emotion])
+            found.append([start, end, row["emotion"]])
     return [tuple(segment) for segment in found]
 
 

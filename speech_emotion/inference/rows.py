@@ -1,6 +1,6 @@
 """What a row says: the columns of every table, which are text and which numbers, and how a row comes about."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -37,6 +37,17 @@ def recording_row(url: str, labels: Sequence[str], windows: Sequence[Row]) -> Ro
     """The mean of the rows of its windows."""
     mean = np.mean([[window[label] for label in labels] for window in windows], axis=0)
     return {"url": url, **_answer(labels, mean.tolist()), "error": ""}
+
+
+def spans_apart(windows: Iterable[Row]) -> list[list[float]]:
+    """[start, end] of each window of a recording in seconds; where two overlap, they meet in the middle."""
+    spans: list[list[float]] = []
+    for window in windows:
+        start, end = float(window["start"]), float(window["end"])
+        if spans and start < spans[-1][1]:
+            start = spans[-1][1] = round((start + spans[-1][1]) / 2, 4)
+        spans.append([start, end])
+    return spans
 
 
 def prediction_row(clip: str, emotion: str, row: Row) -> Row:
