@@ -17,6 +17,7 @@ from speech_emotion.arguments import positive
 
 STANDARD_INPUT = "-"
 PICTURES = (".png", ".pdf", ".svg")
+STRANGERS = "{} has heard the 24 voices of RAVDESS alone; --model model_any_voice.pt is right more often about others"
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -222,6 +223,8 @@ def classify(options: argparse.Namespace, name: str | None = None) -> int:
         print(adaptation)
     summary = Summary(options.out, predictor.labels, n_others, judged)
     print(summary)
+    if not predictor.network.takes_statistics and any(RavdessNames().of(path) is None for path in recordings):
+        print(STRANGERS.format(options.model))
     if options.plot:
         summary.draw(options.plot, options.timeline)
         print(f"the picture is in {options.plot}")
