@@ -66,7 +66,7 @@ class WhisperEncoder(nn.Module):
 
     def forward(self, log_mel: torch.Tensor) -> list[torch.Tensor]:
         """(B, M, 2 T) → (B, T, D) after each block; T is `n_positions` at most."""
-        x = F.gelu(self.conv2(F.gelu(self.conv1(log_mel)))).mT  # (B, T, D)
+        x = F.gelu(self.conv2(F.gelu(self.conv1(log_mel)))).mT.contiguous()  # or each block would copy it: (B, T, D)
         x = x + self.positional_embedding[: x.shape[1]]
         states = []
         for block in self.blocks:
