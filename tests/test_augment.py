@@ -1,9 +1,12 @@
+from functools import partial
+
 import librosa
 import pytest
 import torch
 
 from speech_emotion.models.mfcc import FeatureSettings
-from speech_emotion.training.augment import BandLimit, Equaliser, Gate, Mask, Noise, Reverberation, Sometimes, Warp
+from speech_emotion.training.augment import Sometimes
+from speech_emotion.training.distortions import Babble, BandLimit, Equaliser, Gate, Mask, Noise, Reverberation, Warp
 from speech_emotion.training.loop import MARGIN_S
 
 FEATURES = FeatureSettings()
@@ -25,6 +28,7 @@ def each(generator: torch.Generator):
         "equaliser": Equaliser(generator, gain_db=3.0),
         "reverberation": Reverberation(generator, FEATURES, rt60_s=0.6),
         "noise": Noise(generator, snr_db=(5.0, 20.0)),
+        "babble": Babble(generator, spectrograms(20).half(), snr_db=(3.0, 30.0)),
         "band limit": BandLimit(generator, FEATURES),
         "gate": Gate(generator),
         "mask": Mask(generator, bands=10, frames=20),
@@ -71,12 +75,25 @@ def test_warp_moves_a_line_in_the_spectrum_by_at_most_its_setting():
     assert 0.85 < factor.min() < 0.97 and 1.03 < factor.max() < 1.15
 
 
-def test_noise_has_the_asked_ratio():
+@pytest.mark.parametrize("kind", [Noise, partial(Babble, voices=torch.full((3, FEATURES.n_mels, 200), -20.0))])
+def test_noise_has_the_asked_ratio(kind):
     speech = spectrograms()
-    noisy = Noise(torch.Generator().manual_seed(0), snr_db=(10.0, 10.0))(speech)
+    noisy = kind(torch.Generator().manual_seed(0), snr_db=(10.0, 10.0))(speech)
     added = (10 ** (noisy / 10) - 10 ** (speech / 10)).mean(dim=(1, 2))
     ratio = 10 * ((10 ** (speech / 10)).mean(dim=(1, 2)) / added).log10()
     torch.testing.assert_close(ratio, torch.full((8,), 10.0), atol=0.1, rtol=0)
+
+
+def test_who_babbles_is_heard_somewhere_in_the_clip_and_whole():
+    voices = torch.full((5, FEATURES.n_mels, FEATURES.n_frames), -100.0)
+    for number, voice in enumerate(voices):
+        voice[10 * number, 20:30] = 0.0  # each has a band of its own, for ten frames
+    silence = torch.full((200, FEATURES.n_mels, FEATURES.n_frames), -90.0)
+    heard = Babble(torch.Generator().manual_seed(0), voices, snr_db=(0.0, 0.0))(silence) > -80
+    bands, frames = heard.any(dim=2), heard.any(dim=1)
+    assert bands.any(dim=0).nonzero()[:, 0].tolist() == [0, 10, 20, 30, 40]
+    assert frames.sum(dim=1).min() >= 10 and frames.sum(dim=1).max() <= 60
+    assert frames.any(dim=0).all()
 
 
 def test_reverberation_fades_after_the_sound_and_leaves_what_was_before():

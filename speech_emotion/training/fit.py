@@ -39,7 +39,8 @@ class HeadSettings:
     augmentation: AugmentationSettings = field(
         default_factory=lambda: AugmentationSettings(
             warp_frequency=0.15, warp_time=0.15, shift_s=0.1, equaliser_db=4.0, reverberation_probability=0.25,
-            noise_probability=0.4, band_limit_probability=0.15, gate_probability=0.0, mask_bands=0, mask_frames=0,
+            noise_probability=0.4, band_limit_probability=0.15, babble_probability=0.35, gate_probability=0.0,
+            mask_bands=0, mask_frames=0,
         )
     )  # fmt: skip
 

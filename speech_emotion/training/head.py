@@ -20,13 +20,14 @@ from speech_emotion.models import log_mel, whisper
 from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
 from speech_emotion.models.checkpoint import Checkpoint
 from speech_emotion.models.whisper import WhisperEncoder, WhisperFeatures
-from speech_emotion.training import augment
+from speech_emotion.training import augment, distortions
 from speech_emotion.training.augment import augmentation
 from speech_emotion.training.cache import code_of, kept, log_mels
 from speech_emotion.training.fit import Corpus, HeadSettings, fit
 from speech_emotion.training.loop import MARGIN_S, autocast, target_indices
 
 _BATCH = 16
+_VOICES = 600  # clips of another corpus that are heard in the background, at most
 
 
 def train_head(
@@ -50,9 +51,10 @@ def train_head(
     network.encoder.load_state_dict(encoder.state_dict())
     tables = [table[table["emotion"].isin(labels)] for table in corpora]
     together = []
+    voices = _voices(tables[1], network, settings, cache_dir) if len(tables) > 1 else None
     for number, table in enumerate(tables):
         copies = settings.other_copies if number else settings.copies
-        computed = embeddings(table, network, copies, settings, device, cache_dir)
+        computed = embeddings(table, network, copies, settings, device, cache_dir, voices)
         speakers = table["speaker"].to_numpy(str) if "speaker" in table else None
         together.append(Corpus(computed, table["emotion"].to_numpy(), table["clip"].to_numpy(str), speakers))
     emotion_of = dict(training[["clip", "emotion"]].to_numpy())  # the control's are not those of the table
@@ -81,26 +83,42 @@ def embeddings(
     settings: HeadSettings,
     device: torch.device,
     folder: str | Path,
+    voices: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """(1 + copies, B, D) float16: the clips as they are, then as the augmentation changes them; kept in `folder`."""
+    """(1 + copies, B, D) float16: the clips as they are, then as the augmentation changes them; kept in `folder`.
+
+    `voices` are those that babble, as `augmentation` takes them.
+    """
     spectrograms = log_mels(clips, network.front_end, MARGIN_S, folder).contiguous()
     digest = hashlib.sha256(spectrograms.numpy())
-    for tensor in network.encoder.state_dict().values():
+    for tensor in (*network.encoder.state_dict().values(), *([] if voices is None else [voices])):
         digest.update(tensor.numpy())
-    code = code_of(augment, log_mel, whisper, AnyVoice.embed)
+    code = code_of(augment, distortions, log_mel, whisper, AnyVoice.embed)
     digest.update(json.dumps([copies, asdict(settings.augmentation), settings.seed, code]).encode())
     name = f"embeddings-{digest.hexdigest()[:16]}"
-    return kept(folder, name, lambda: _embed(spectrograms, network, copies, settings, device))
+    return kept(folder, name, lambda: _embed(spectrograms, network, copies, settings, device, voices))
+
+
+def _voices(clips: pd.DataFrame, network: AnyVoice, settings: HeadSettings, folder: str | Path) -> torch.Tensor:
+    """The spectrograms of some of the clips: (N, M, T)."""
+    spectrograms = log_mels(clips, network.front_end, MARGIN_S, folder)
+    chosen = torch.randperm(len(spectrograms), generator=torch.Generator().manual_seed(settings.seed))[:_VOICES]
+    return spectrograms[chosen]
 
 
 @torch.inference_mode()
 def _embed(
-    spectrograms: torch.Tensor, network: AnyVoice, copies: int, settings: HeadSettings, device: torch.device
+    spectrograms: torch.Tensor,
+    network: AnyVoice,
+    copies: int,
+    settings: HeadSettings,
+    device: torch.device,
+    voices: torch.Tensor | None,
 ) -> np.ndarray:
     fast = network.for_inference().to(device)
     margin = (spectrograms.shape[2] - network.features.n_frames) // 2
     generator = torch.Generator().manual_seed(settings.seed)
-    change = augmentation(settings.augmentation, network.features, generator).to(device)
+    change = augmentation(settings.augmentation, network.features, generator, voices).to(device)
     computed = []
     with tqdm(total=(1 + copies) * len(spectrograms), desc="embedding clips", unit="clip") as progress:
         for copy in range(1 + copies):
