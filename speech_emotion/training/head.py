@@ -103,7 +103,7 @@ def _voices(clips: pd.DataFrame, network: AnyVoice, settings: HeadSettings, fold
     """The spectrograms of some of the clips: (N, M, T)."""
     spectrograms = log_mels(clips, network.front_end, MARGIN_S, folder)
     chosen = torch.randperm(len(spectrograms), generator=torch.Generator().manual_seed(settings.seed))[:_VOICES]
-    return spectrograms[chosen]
+    return spectrograms[chosen].contiguous()
 
 
 @torch.inference_mode()
