@@ -33,6 +33,9 @@ class Augmentation(nn.Module):
     def normal(self, like: torch.Tensor, *shape: int) -> torch.Tensor:
         return torch.randn(shape, generator=self.generator).to(like)
 
+    def integers(self, like: torch.Tensor, low: int, end: int, *shape: int) -> torch.Tensor:
+        return torch.randint(low, end, shape, generator=self.generator).to(like.device)
+
 
 class Warp(Augmentation):
     """Speaking rate, pitch and formants, and where the speech sits: (B, M, T + 2 margins) → (B, M, T).
@@ -142,15 +145,12 @@ class Babble(Augmentation):
 
     def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
         B, M, T = log_mel.shape
-        who, shift = (self._integers(log_mel, 0, end, B, self.MOST) for end in (len(self.voices), T))
-        talks = torch.arange(self.MOST, device=log_mel.device) < self._integers(log_mel, 2, self.MOST + 1, B, 1)
+        who, shift = (self.integers(log_mel, 0, end, B, self.MOST) for end in (len(self.voices), T))
+        talks = torch.arange(self.MOST, device=log_mel.device) < self.integers(log_mel, 2, self.MOST + 1, B, 1)
         frames = (torch.arange(T, device=log_mel.device) + shift[..., None]) % T  # (B, V, T)
         others = _power(self.voices[who, :, :T].to(log_mel)).gather(3, frames[:, :, None].expand(-1, -1, M, -1))
         others = others / others.mean(dim=(2, 3), keepdim=True) * talks[..., None, None]  # (B, V, M, T)
         return _mixed(log_mel, others.sum(dim=1), self.uniform(log_mel, *self.settings["snr_db"], B, 1, 1))
-
-    def _integers(self, like: torch.Tensor, low: int, end: int, *shape: int) -> torch.Tensor:
-        return torch.randint(low, end, shape, generator=self.generator).to(like.device)
 
 
 class BandLimit(Augmentation):
