@@ -15,6 +15,7 @@ from conftest import REPOSITORY
 from test_audio_reading import encode
 
 from speech_emotion.audio import decoders, isolation
+from speech_emotion.audio.decoders import Facts
 from speech_emotion.audio.reading import AudioError, read_pieces
 
 READ = """
@@ -25,7 +26,7 @@ try:
     print(sum(len(samples) for samples, _ in read_pieces(sys.argv[1])))
 except AudioError as error:
     print(error)
-for process in isolation._idle["FFmpeg"]:
+for process in isolation._idle:
     process.end()
 print(max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
 """
@@ -41,9 +42,8 @@ def fresh():
     """No process from another test, with other limits."""
 
     def end_all():
-        for processes in isolation._idle.values():
-            while processes:
-                processes.pop().end()
+        while isolation._idle:
+            isolation._idle.pop().end()
 
     end_all()
     yield
@@ -66,7 +66,7 @@ def alive(pid: int) -> bool:
 
 def test_the_process_gives_the_samples_that_the_library_gives(m4a):
     with m4a.open("rb") as file:
-        expected = np.concatenate([samples[:, 0] for samples, _ in decoders.ffmpeg(file)])
+        expected = np.concatenate([samples[:, 0] for samples, _ in decoders.ffmpeg(file, Facts())])
     assert np.array_equal(np.concatenate([samples for samples, _ in read_pieces(m4a)]), expected)
 
 
@@ -105,7 +105,7 @@ def test_a_crash_is_one_error_and_the_next_file_is_read(m4a, fresh, monkeypatch)
 
 def test_a_process_that_was_killed_while_it_waited_is_replaced(m4a, fresh):
     list(read_pieces(m4a))
-    (process,) = isolation._idle["FFmpeg"]
+    (process,) = isolation._idle
     process.process.kill()
     process.process.wait()
     assert list(read_pieces(m4a))
@@ -114,7 +114,7 @@ def test_a_process_that_was_killed_while_it_waited_is_replaced(m4a, fresh):
 def test_threads_have_a_process_each_and_no_more_stay_than_cores(m4a, fresh):
     with ThreadPoolExecutor(8) as readers:
         lengths = list(readers.map(lambda path: sum(len(samples) for samples, _ in read_pieces(path)), [m4a] * 40))
-    assert len(set(lengths)) == 1 and 1 <= len(isolation._idle["FFmpeg"]) <= os.cpu_count()
+    assert len(set(lengths)) == 1 and 1 <= len(isolation._idle) <= os.cpu_count()
 
 
 @pytest.mark.parametrize("half_read", [False, True])
@@ -123,14 +123,15 @@ def test_the_process_ends_with_ours(m4a, end, half_read):
     code = f"""
 import os, sys
 from speech_emotion.audio import isolation
+from speech_emotion.audio.decoders import Facts
 from speech_emotion.audio.isolation import isolated
 take = isolation._take
-def noted(name):
-    process = take(name)
+def noted():
+    process = take()
     print(process.process.pid, flush=True)
     return process
 isolation._take = noted
-blocks = isolated("FFmpeg", open(sys.argv[1], "rb"))
+blocks = isolated(open(sys.argv[1], "rb"), Facts())
 next(blocks) if {half_read} else list(blocks)
 {end}
 """

@@ -83,7 +83,7 @@ def test_any_bytes_give_finite_samples_or_an_audio_error(tmp_path, limited, cont
         assert not any(text in str(error) for text in ("Error number", "NoneType", "expected bytes"))
         assert "libsndfile: it would need too much memory" not in str(error)
     else:
-        assert pieces and len({rate for _, rate in pieces}) == 1
+        assert pieces
         for samples, _ in pieces:
             assert samples.dtype == np.float32 and samples.ndim == 1 and np.isfinite(samples).all()
 

@@ -34,7 +34,9 @@ def list_files(url: str) -> list[str]:
 def fetched(url: str) -> Iterator[BinaryIO]:
     """A copy of the file on this machine's disk, for as long as it is needed. Raises what list_files raises."""
     _, files, path = _locate(url)
-    with tempfile.TemporaryFile() as copy:  # it has no name, so that nothing is left whatever ends the process
+    with tempfile.TemporaryFile(
+        buffering=0
+    ) as copy:  # it has no name, so that nothing is left whatever ends the process
         with files.open_input_stream(path) as source:
             shutil.copyfileobj(source, copy)
         copy.seek(0)

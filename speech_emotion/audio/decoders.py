@@ -10,6 +10,7 @@ import struct
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import walk_packages
 from typing import BinaryIO
@@ -17,51 +18,167 @@ from typing import BinaryIO
 import numpy as np
 
 MESSAGE = struct.Struct("<iII")  # rate in Hz, channels, bytes that follow: float32, one channel after the other
-END, FAILED = -1, -2  # in place of a rate: the file ends here; the bytes are the reason why
+END, FAILED = (
+    -1,
+    -2,
+)  # in place of a rate, with the number of tracks for channels; bytes: whether it is damaged, and why
+REQUEST = struct.Struct("<IQQ?")  # what `ffmpeg` takes besides the file
 _BLOCK = 2**18  # values decoded at once, all channels together; bytes sent at once
+_READ_AHEAD = 2**16  # bytes; libFLAC's buffer is smaller
+
+# FFmpeg's names of the containers with time stamps of their own. Those of others it makes up from sizes and rates.
+_CLOCKED = {
+    "asf", "flac", "flv", "gxf", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mpeg", "mpegts", "mxf", "nut", "ogg", "rm",
+    "wtv",
+}  # fmt: skip
+_TOLERANCE_S = 0.05  # of time stamps; most are rounded to milliseconds
+_RESTART_S = 1.0
+_MOST_SILENCE = 2**32  # values, all channels together: 12 hours of stereo at 48 kHz
+
+Block = tuple[np.ndarray, int]
 
 
 class Unreadable(ValueError):
     """Why a decoder gives up; the message is one sentence."""
 
 
-def libsndfile(file: BinaryIO) -> Iterator[tuple[np.ndarray, int]]:
+@dataclass
+class Facts:
+    """What a decoder learns of a file besides its samples; complete when it has come to the end."""
+
+    n_tracks: int = 1  # of sound
+    is_damaged: bool = False  # some of it could not be decoded
+
+
+def libsndfile(file: BinaryIO, facts: Facts) -> Iterator[Block]:
     """Blocks (samples, channels) with their rate; on damaged files it raises anything."""
     import soundfile
 
     # By its descriptor: libsndfile then needs no name, which might not be UTF-8.
     with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
+        if sound.subtype.startswith("MPEG"):
+            raise Unreadable("MP3 is left to FFmpeg")
         frames = max(1, _BLOCK // sound.channels)
         while len(samples := sound.read(frames, dtype="float32", always_2d=True)):
             yield samples, sound.samplerate
+        if sound.format == "FLAC" and _flac_follows(file.fileno()):
+            raise Unreadable("it goes on after the length that it declares")
 
 
-def ffmpeg(file: BinaryIO) -> Iterator[tuple[np.ndarray, int]]:
-    """Blocks (samples, channels) with their rate; on damaged files it raises anything."""
+def _flac_follows(descriptor: int) -> bool:
+    """Whether libFLAC, which stops after the samples that the first header declares, has left or read more."""
+    read = os.lseek(descriptor, 0, os.SEEK_CUR)
+    os.lseek(descriptor, max(4, read - _READ_AHEAD), os.SEEK_SET)
+    return read < os.fstat(descriptor).st_size or b"fLaC" in os.read(descriptor, _READ_AHEAD)
+
+
+def ffmpeg(
+    file: BinaryIO, facts: Facts, track: int = 0, begin: int = 0, end: int = 0, has_wrong_sizes: bool = False
+) -> Iterator[Block]:
+    """Blocks (samples, channels) with their rate, silence in the gaps; on damaged files it raises anything.
+
+    `track` counts from 1; 0 is FFmpeg's choice. Only bytes `begin` to `end` are read where there is an end; of a WAV
+    that has wrong sizes all that follows its header is sound.
+    """
     import av
 
     # A playlist under an audio name must not make FFmpeg open other files, or the network.
-    no_protocols = {"protocol_whitelist": "none"}
-    with av.open(file, metadata_errors="ignore", container_options=no_protocols) as container:
-        if not container.streams.audio:
-            raise Unreadable("it has no sound track")
-        if container.streams.audio[0].codec_context is None:  # PyAV crashes the process when it decodes without one
+    options = {"protocol_whitelist": "none"} | ({"ignore_length": "1"} if has_wrong_sizes else {})
+    source = _Part(file, begin, end) if end else file
+    with av.open(source, metadata_errors="ignore", container_options=options) as container:
+        stream = _choose(container, track)
+        facts.n_tracks = len(container.streams.audio)
+        if stream.codec_context is None:  # PyAV crashes the process when it decodes without one
             raise Unreadable("the codec of its sound track is unknown")
-        to_float, is_empty = av.AudioResampler("fltp"), True
-        for packet in container.demux(audio=0):
+        clock = _Clock(container)
+        is_empty, failed = True, False
+        for packet in container.demux(stream):
             is_empty = is_empty and packet.size == 0
             try:
                 frames = packet.decode()
             except av.InvalidDataError:
-                continue  # one damaged packet does not end the recording
+                failed = True  # one damaged packet does not end the recording; what follows the last one is no sound
+                continue
+            if frames:
+                facts.is_damaged |= failed and clock.now > 0
+                failed = packet.is_corrupt
             for frame in frames:
-                for part in to_float.resample(frame):
-                    yield part.to_ndarray().T, part.sample_rate
-        if is_empty and (declared := container.streams.audio[0].frames):  # FFmpeg goes on without an index too large
+                yield from clock.silence_before(frame)
+                yield _to_float(frame), frame.sample_rate
+        facts.is_damaged |= clock.is_damaged
+        if container.format.name == "flac" and stream.duration:
+            facts.is_damaged |= clock.now < float(stream.duration * stream.time_base) - _TOLERANCE_S
+        if is_empty and (declared := stream.frames):  # FFmpeg goes on without an index too large
             raise Unreadable(f"the {declared} packets that it declares are not there, or need too much memory")
 
 
-DECODERS = {"libsndfile": libsndfile, "FFmpeg": ffmpeg}
+def _choose(container, track: int):
+    tracks = container.streams.audio
+    if not tracks:
+        raise Unreadable("it has no sound track")
+    if track > len(tracks):
+        raise Unreadable(f"it has {len(tracks)} audio track{'s' * (len(tracks) > 1)}, and no track {track}")
+    return tracks[track - 1] if track else container.streams.best("audio") or tracks[0]
+
+
+def _to_float(frame) -> np.ndarray:
+    """av.AudioFrame of any format → (samples, channels), full scale at 1."""
+    values = frame.to_ndarray()
+    values = values.T if frame.format.is_planar else values.reshape(-1, frame.layout.nb_channels)
+    if values.dtype == np.uint8:
+        return values.astype(np.float32) / 128 - 1
+    scale = 2.0 ** (1 - 8 * values.itemsize) if values.dtype.kind == "i" else 1
+    return values.astype(np.float32) * np.float32(scale)
+
+
+class _Clock:
+    """Where each frame belongs by its time stamp: silence goes where the container has no sound.
+
+    Stamps are compared with all that was given so far, so that their rounding does not add up, and what is closer than
+    `_TOLERANCE_S` is left. Stamps that go back by more than `_RESTART_S` begin anew, as those of joined files do, and
+    less is an overlap, which is given whole. More than `_MOST_SILENCE` in all is damage, and left out.
+    """
+
+    def __init__(self, container) -> None:
+        self.now = 0.0  # seconds given so far
+        self.is_damaged = False
+        self._is_clocked = container.format.name in _CLOCKED
+        self._origin = (container.start_time or 0) / 1e6  # what players call 0
+        self._left = _MOST_SILENCE
+
+    def silence_before(self, frame) -> Iterator[Block]:
+        """Blocks of zeros up to a frame's time stamp, as far as it is later than all that was given, this frame included."""
+        rate, channels = frame.sample_rate, frame.layout.nb_channels
+        ahead = frame.time - self._origin - self.now if self._is_clocked and frame.pts is not None else 0
+        n = round(ahead * rate)
+        if ahead < -_RESTART_S or n * channels > self._left:
+            self._origin += ahead
+            self.is_damaged |= ahead > 0
+        elif ahead > _TOLERANCE_S:
+            self._left -= n * channels
+            self.now += n / rate
+            block = np.zeros((_BLOCK // channels, channels), np.float32)
+            for begin in range(0, n, len(block)):
+                yield block[: n - begin], rate
+        self.now += frame.samples / rate
+
+
+class _Part:
+    """A part of a file as a file."""
+
+    def __init__(self, file: BinaryIO, begin: int, end: int):
+        self._file, self._begin, self._end = file, begin, end
+        self.seek(0)
+
+    def seek(self, position: int, whence: int = os.SEEK_SET) -> int:
+        origin = {os.SEEK_SET: self._begin, os.SEEK_CUR: self._file.tell(), os.SEEK_END: self._end}[whence]
+        return self._file.seek(origin + position) - self._begin
+
+    def tell(self) -> int:
+        return self._file.tell() - self._begin
+
+    def read(self, size: int) -> bytes:
+        return self._file.read(max(0, min(size, self._end - self._file.tell())))
 
 
 def reason(error: Exception) -> str:
@@ -75,13 +192,12 @@ def reason(error: Exception) -> str:
     return "it is damaged" if not text or text.startswith(("File does not exist", "Error number")) else text.rstrip(".")
 
 
-def serve(name: str, memory: int, patience_s: int) -> None:
-    """Decode the files whose descriptors arrive on standard input, a socket, until that is closed.
+def serve(memory: int, patience_s: int) -> None:
+    """Decode with FFmpeg the files whose descriptors arrive on standard input, a socket, until that is closed.
 
     A file that takes `patience_s` without giving any sound ends the process, even when nobody waits for it any more.
     """
-    library = import_module({"libsndfile": "soundfile", "FFmpeg": "av"}[name])
-    for module in walk_packages(getattr(library, "__path__", []), "av."):  # PyAV imports some late, when it is too late
+    for module in walk_packages(import_module("av").__path__, "av."):  # PyAV imports some late, when it is too late
         if not module.name.endswith("__main__"):
             import_module(module.name)
     _limit(memory)
@@ -94,22 +210,23 @@ def serve(name: str, memory: int, patience_s: int) -> None:
             signal.alarm(patience_s)
 
         while True:
-            request, descriptors, _, _ = socket.recv_fds(connection, 1, 1)
+            request, descriptors, _, _ = socket.recv_fds(connection, REQUEST.size, 1)
             if not request:
                 return
             with open(descriptors[0], "rb") as file:
                 signal.alarm(patience_s)
+                facts = Facts()
                 try:
-                    for samples, rate in _joined(DECODERS[name](file)):
+                    for samples, rate in joined(ffmpeg(file, facts, *REQUEST.unpack(request))):
                         answer(rate, samples.shape[1], samples.T.tobytes())
-                    answer(END, 0, b"")
+                    answer(END, facts.n_tracks, b"damaged" * facts.is_damaged)
                 except Exception as error:
-                    answer(FAILED, 0, reason(error).encode(errors="backslashreplace"))
+                    answer(FAILED, facts.n_tracks, reason(error).encode(errors="backslashreplace"))
             signal.alarm(0)
             answers.flush()
 
 
-def _joined(blocks: Iterator[tuple[np.ndarray, int]]) -> Iterator[tuple[np.ndarray, int]]:
+def joined(blocks: Iterator[Block]) -> Iterator[Block]:
     """The same in blocks of up to `_BLOCK` values: FFmpeg's last 20 ms, and each message has its price."""
     held: list[np.ndarray] = []
     rate_held = size = 0
@@ -143,4 +260,4 @@ def _limit(memory: int) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], *map(int, sys.argv[2:]))
+    serve(*map(int, sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""Decoders in processes of their own: whatever a file does to one of them costs that file only."""
+"""FFmpeg in processes of its own: whatever a file does to one of them costs that file only."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from speech_emotion.audio import decoders
-from speech_emotion.audio.decoders import DECODERS, END, FAILED, MESSAGE, Unreadable
+from speech_emotion.audio.decoders import FAILED, MESSAGE, REQUEST, Block, Facts, Unreadable, ffmpeg, joined
 
 MEMORY = 2**30  # bytes of address space, a quarter of them for libraries; a 521-byte .m4a can ask for 2.7 GB
 PATIENCE_S = 60  # without any sound
@@ -21,40 +21,41 @@ class DecoderLost(ValueError):
     """A decoder's process ended over a file; the message is one sentence."""
 
 
-def isolated(name: str, file: BinaryIO) -> Iterator[tuple[np.ndarray, int]]:
-    """What DECODERS[name] gives for `file`, from a process that waits for the next file afterwards.
+def isolated(file: BinaryIO, facts: Facts, *options: int) -> Iterator[Block]:
+    """What decoders.ffmpeg gives, in larger blocks, from a process that waits for the next file afterwards.
 
     Each file that is being read has its own, so that threads need no lock. Raises Unreadable, and DecoderLost when the
     process crashes or gives no sound for `PATIENCE_S`. On Windows, which hands no open file on, it is this process.
     """
     if not hasattr(socket, "send_fds"):
-        yield from DECODERS[name](file)
+        yield from joined(ffmpeg(file, facts, *options))
         return
-    process, is_ready = _take(name), False
+    process, is_ready = _take(), False
     try:
-        socket.send_fds(process.connection, [b"f"], [file.fileno()])
-        while (message := process.receive())[0] != END:
+        request = REQUEST.pack(*options, *[0] * (4 - len(options)))
+        socket.send_fds(process.connection, [request], [file.fileno()])
+        while (message := process.receive())[0] >= 0:
             rate, channels, content = message
-            if rate == FAILED:
-                is_ready = True
-                raise Unreadable(content.decode())
             yield np.frombuffer(content, np.float32).reshape(channels, -1).T, rate
         is_ready = True
+        kind, facts.n_tracks, content = message
+        if kind == FAILED:
+            raise Unreadable(content.decode())
+        facts.is_damaged |= bool(content)
     except (ConnectionError, EOFError) as error:
         raise DecoderLost(process.epitaph()) from error
     finally:
-        if is_ready and len(_idle[name]) < (os.cpu_count() or 1):
-            _idle[name].append(process)
+        if is_ready and len(_idle) < (os.cpu_count() or 1):
+            _idle.append(process)
         else:
             process.end()
 
 
 class _Process:
-    def __init__(self, name: str):
-        self.name = name
+    def __init__(self) -> None:
         self.connection, theirs = socket.socketpair()  # closed with this process, however that ends: so ends the other
         self.answers = self.connection.makefile("rb", 2**18)
-        command = [sys.executable, decoders.__file__, name, str(MEMORY), str(PATIENCE_S)]
+        command = [sys.executable, decoders.__file__, str(MEMORY), str(PATIENCE_S)]
         nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}  # what libraries print on damaged files
         one_thread = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # each takes address space
         with theirs:
@@ -76,8 +77,8 @@ class _Process:
     def epitaph(self) -> str:
         status = self.process.wait()
         if status == -signal.SIGALRM:
-            return f"{self.name} found no sound in {PATIENCE_S} s"
-        return f"{self.name} {'cannot be started' if status > 0 else 'crashed'}"
+            return f"FFmpeg found no sound in {PATIENCE_S} s"
+        return f"FFmpeg {'cannot be started' if status > 0 else 'crashed'}"
 
     def end(self) -> None:
         self.answers.close()
@@ -86,17 +87,17 @@ class _Process:
         self.process.wait()
 
 
-_idle: dict[str, list[_Process]] = {name: [] for name in DECODERS}
+_idle: list[_Process] = []
 if hasattr(os, "register_at_fork"):  # two processes must not talk to one decoder
-    os.register_at_fork(after_in_child=lambda: [processes.clear() for processes in _idle.values()])
+    os.register_at_fork(after_in_child=_idle.clear)
 
 
-def _take(name: str) -> _Process:
+def _take() -> _Process:
     while True:
         try:
-            process = _idle[name].pop()
+            process = _idle.pop()
         except IndexError:
-            return _Process(name)
+            return _Process()
         if process.process.poll() is None:
             return process
         process.end()

@@ -1,21 +1,25 @@
-"""Any file → its samples, mono, in pieces of bounded size: libsndfile first, FFmpeg for what that does not know."""
+"""Any file → its samples in pieces of bounded size, on the clock of its container."""
 
 import logging
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from speech_emotion.audio.buckets import fetched, is_url
-from speech_emotion.audio.decoders import DECODERS, Unreadable, reason
+from speech_emotion.audio.channels import Difference, as_channels, mix
+from speech_emotion.audio.decoders import Block, libsndfile, reason
 from speech_emotion.audio.isolation import DecoderLost, isolated
+from speech_emotion.audio.structure import head, is_cut, waves
 
 PIECE_S = 30.0
 SAMPLE_RATES = (4_000, 384_000)  # Hz; a header that says anything else is damaged
 _LOUDEST = 1e9  # of full scale; the square of anything beyond it leaves float32
+_PIECE = 2**24  # values in a piece, all channels together: 30 s of eleven channels at 48 kHz, less of more
 
 _log = logging.getLogger(__name__)
 
@@ -24,20 +28,41 @@ class AudioError(ValueError):
     """A recording that cannot be read or has nothing to classify; the message says why, without its name."""
 
 
-def read_pieces(path: str | Path) -> Iterator[tuple[np.ndarray, int]]:
-    """Decode a file to (samples,) float32, channels averaged, and its sample rate in Hz, `PIECE_S` at a time.
+@dataclass
+class RecordingInfo:
+    """What is known of a recording besides its samples; complete once it has been read to its end."""
 
-    The pieces have one rate, and all but the last have the same length. A file that is damaged further on gives what
-    comes before. Raises AudioError when nothing can be decoded, when the file is no regular file (a pipe is never
-    waited for), for a sample rate outside `SAMPLE_RATES`, and for NaN or infinite samples.
+    n_tracks: int = 1  # of sound in the container
+    n_channels: int = 1  # of the track that was read; the most that occurred
+    channels_differ: bool = False  # mixing them loses something: see channels.Difference
+    is_damaged: bool = False  # only a part of it could be decoded
+
+
+def read_pieces(
+    path: str | Path, *, track: int | None = None, channels: str = "mix", info: RecordingInfo | None = None
+) -> Iterator[Block]:
+    """Decode a file to float32 samples and their rate in Hz, `PIECE_S` at a time at most.
+
+    `channels` "mix" gives (samples,), the mean of the channels, or the loudest one in pieces where they cancel;
+    "each" gives (samples, channels), as many as at the start: what has another number is mixed and in each of them.
+    `track` counts those of sound from 1; None is FFmpeg's choice. Sound that starts late and gaps in the time stamps
+    are preceded by zeros. The rate changes where the recording's does. A file that is damaged gives what can be
+    decoded, and `info`, which is filled in on the way, says so. Raises AudioError when nothing can be decoded, for a
+    track that is not there, when the file is no regular file (a pipe is never waited for), for a sample rate outside
+    `SAMPLE_RATES`, and for NaN or infinite samples.
     """
+    info = RecordingInfo() if info is None else info
+    difference, n_channels = Difference(), 0
     try:
-        with fetched(path) if is_url(path) else open(path, "rb", opener=_open_without_waiting) as file:
+        with fetched(path) if is_url(path) else open(path, "rb", 0, opener=_open_without_waiting) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise AudioError("it is a pipe or a device, not a file")
-            for samples, rate in _pieces(_decode(file)):
+            for samples, rate in _pieces(_decode(file, track, info)):
                 check_samples(samples, rate)
-                yield samples, rate
+                n_channels = n_channels or samples.shape[1]
+                info.n_channels = max(info.n_channels, samples.shape[1])
+                info.channels_differ = difference.add(samples, rate)
+                yield mix(samples) if channels == "mix" else as_channels(samples, n_channels), rate
     except (OSError, AudioError) as error:
         said = getattr(error, "strerror", None) or str(error)
         raise AudioError(f"cannot read: {printable(said).rstrip('.')}") from error
@@ -52,13 +77,6 @@ def check_samples(samples: np.ndarray, rate: int) -> None:
         raise AudioError("it holds NaN, infinite or impossibly large samples")
 
 
-def average_channels(samples: np.ndarray) -> np.ndarray:
-    """(samples,) or (samples, channels) → (samples,)."""
-    if samples.ndim == 2 and samples.shape[1] == 1:
-        return samples[:, 0]
-    return samples if samples.ndim == 1 else samples.mean(axis=1)
-
-
 def printable(text: object) -> str:
     """`text` in one line that every terminal can show: control and undecodable characters are escaped."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
@@ -69,48 +87,69 @@ def _open_without_waiting(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
-def _decode(file: BinaryIO) -> Iterator[tuple[np.ndarray, int]]:
-    """Blocks (samples, channels) with their rate, by the first reader that gets any out of `file`."""
-    reasons = []
-    for name in DECODERS:
-        decoded = False
+def _decode(file: BinaryIO, track: int | None, info: RecordingInfo) -> Iterator[Block]:
+    """Blocks (samples, channels) with their rate; where one reader gives up, the next goes on after what it gave."""
+    reasons: list[str] = []
+    given = 0  # samples
+    info.is_damaged = is_cut(file)
+    for name, blocks in _readers(file, track, info):
         try:
-            for samples, rate in _blocks(name, file):
-                decoded = decoded or len(samples) > 0
+            for samples, rate in _after(given, blocks):
+                given += len(samples)
                 yield samples, rate
+            if given:
+                return
         except DecoderLost as error:
             raise AudioError(str(error)) from error
         except Exception as error:  # on damaged files the decoders and their bindings raise anything
             _log.debug("%s on %s", name, printable(file.name), exc_info=True)
             reasons.append(f"{name}: {reason(error)}")
-        if decoded:
-            return
-    raise AudioError("; ".join(reasons) or "it holds no samples")
+    if not given:
+        raise AudioError("; ".join(reasons) or "it holds no samples")
+    info.is_damaged = True
 
 
-def _blocks(name: str, file: BinaryIO) -> Iterator[tuple[np.ndarray, int]]:
-    """FFmpeg has a process of its own. So has libsndfile where it may be MP3, as libmpg123 writes to stderr."""
-    file.seek(0)
-    start = os.read(file.fileno(), 3)
-    os.lseek(file.fileno(), 0, os.SEEK_SET)
-    if name == "libsndfile" and start[:2] == b"\xf0\x7e":
-        raise Unreadable("MIDI sample dumps are left to FFmpeg")  # it prints thousands of lines on damaged ones
+def _readers(file: BinaryIO, track: int | None, info: RecordingInfo) -> Iterator[tuple[str, Iterable[Block]]]:
+    """The readers to try, in this order, each with what it gives.
+
+    libsndfile is first: for WAV and FLAC it takes two thirds of FFmpeg's time. FFmpeg alone reads further tracks, WAV
+    files with wrong sizes, and the kinds that libsndfile ends too early (MPEG and Ogg, which may be joined) or prints
+    messages about (damaged MPEG, MIDI sample dumps).
+    """
+    start, parts = head(file, 3), waves(file)
     is_mpeg = start == b"ID3" or (start[:1] == b"\xff" and start[1:2] >= b"\xe0")
-    return isolated(name, file) if name == "FFmpeg" or is_mpeg else DECODERS[name](file)
+    if not (parts or is_mpeg or start in (b"Ogg", b"\xf0\x7e\x00") or (track or 1) > 1):
+        yield "libsndfile", libsndfile(file, info)
+        file.seek(0)
+    yield "FFmpeg", (block for part in parts or [()] for block in isolated(file, info, track or 0, *part))
 
 
-def _pieces(blocks: Iterator[tuple[np.ndarray, int]]) -> Iterator[tuple[np.ndarray, int]]:
-    """Blocks of any size, (samples, channels) → mono pieces of `PIECE_S`."""
-    waiting, n_waiting, rate = [], 0, 0
+def _after(n: int, blocks: Iterable[Block]) -> Iterator[Block]:
+    """Without the first `n` samples."""
     for samples, rate in blocks:
-        length = max(1, int(PIECE_S * rate))
-        waiting.append(average_channels(samples))
+        if n < len(samples):
+            yield samples[n:], rate
+        n = max(0, n - len(samples))
+
+
+def _pieces(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Blocks of any size → pieces of `PIECE_S`; shorter ones before another rate or number of channels, and last."""
+    waiting: list[np.ndarray] = []
+    n_waiting = length = 0
+    kind = None
+    for samples, rate in blocks:
+        if waiting and (rate, samples.shape[1]) != kind:
+            yield np.concatenate(waiting), kind[0]
+            waiting, n_waiting = [], 0
+        kind = rate, samples.shape[1]
+        length = max(1, min(int(PIECE_S * rate), _PIECE // samples.shape[1]))
+        waiting.append(samples)
         n_waiting += len(samples)
         if n_waiting >= length:
             joined = np.concatenate(waiting)
             whole = n_waiting - n_waiting % length
             for begin in range(0, whole, length):
                 yield joined[begin : begin + length], rate
-            waiting, n_waiting = [joined[whole:]], n_waiting - whole
-    if n_waiting:
-        yield np.concatenate(waiting) if len(waiting) > 1 else waiting[0], rate
+            waiting, n_waiting = [joined[whole:]] if whole < n_waiting else [], n_waiting - whole
+    if waiting:
+        yield np.concatenate(waiting) if len(waiting) > 1 else waiting[0], kind[0]

@@ -1,7 +1,8 @@
-"""Any audio file → mono float32 at one sample rate."""
+"""Any audio file → float32 at one sample rate."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import groupby
 from math import ceil
 from pathlib import Path
 
@@ -9,49 +10,88 @@ import numpy as np
 import torch
 from torchaudio.functional import resample
 
-from speech_emotion.audio.reading import average_channels, check_samples, read_pieces
+from speech_emotion.audio.channels import mix
+from speech_emotion.audio.reading import RecordingInfo, check_samples, read_pieces
 
 _ZERO_CROSSINGS = 6  # of torchaudio's resampling kernel, on each side
 _FINEST_RATIO = 1000  # largest denominator of a resampling ratio; 1e-5 off the declared rate at worst
 
 
-def load_audio(path: str | Path, sample_rate: int) -> torch.Tensor:
-    """Decode a file to mono.
+def load_audio(
+    path: str | Path,
+    sample_rate: int,
+    *,
+    track: int | None = None,
+    channels: str = "mix",
+    info: RecordingInfo | None = None,
+) -> torch.Tensor:
+    """Decode a file whole; the options are those of read_pieces.
 
-    Returns (samples,) float32 at `sample_rate` Hz; channels are averaged.
+    Returns (samples,) float32 at `sample_rate` Hz, or (channels, samples) where `channels` is "each".
     Raises AudioError when the file cannot be decoded, is empty, or holds NaN or infinite samples.
     """
-    pieces, rates = zip(*read_pieces(path), strict=True)
-    return to_mono(np.concatenate(pieces) if len(pieces) > 1 else pieces[0], rates[0], sample_rate)
+    parts = [
+        change_rate(_tensor(np.concatenate(pieces) if len(pieces) > 1 else pieces[0]), *_ratio(rate, sample_rate))
+        for rate, pieces in _parts(path, track, channels, info)
+    ]
+    return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
 
 
-def stream_audio(path: str | Path, sample_rate: int) -> Iterator[torch.Tensor]:
+def stream_audio(
+    path: str | Path,
+    sample_rate: int,
+    *,
+    track: int | None = None,
+    channels: str = "mix",
+    info: RecordingInfo | None = None,
+) -> Iterator[torch.Tensor]:
     """What load_audio returns, in pieces of about 30 s; raises AudioError on the way where load_audio does."""
-    source = read_pieces(path)
+    source = read_pieces(path, track=track, channels=channels, info=info)
+    for rate, pieces in groupby(source, key=lambda piece: piece[1]):
+        yield from _resampled((_tensor(samples) for samples, _ in pieces), *_ratio(rate, sample_rate))
+
+
+def _parts(path, track, channels, info) -> Iterator[tuple[int, list[np.ndarray]]]:
+    """The pieces of each part of the recording that has one rate, and that."""
+    source = read_pieces(path, track=track, channels=channels, info=info)
+    for rate, pieces in groupby(source, key=lambda piece: piece[1]):
+        yield rate, [samples for samples, _ in pieces]
+
+
+def _resampled(pieces: Iterable[torch.Tensor], p: int, q: int) -> Iterator[torch.Tensor]:
+    """(..., samples) from p samples to q, as if they were one piece: each is resampled with the ends of both beside."""
+    source = iter(pieces)
     following = next(source, None)
     rest, lead = torch.empty(0), 0  # what the kernel needs again, and how much of it was returned already
     while following is not None:
-        piece, rate = following
-        following = next(source, None)
-        p, q = _ratio(rate, sample_rate)
-        samples = torch.cat([rest, torch.from_numpy(piece)]) if len(rest) else torch.from_numpy(piece)
+        piece, following = following, next(source, None)
+        samples = torch.cat([rest, piece], dim=-1) if rest.numel() else piece
         margin = p * ceil((_ZERO_CROSSINGS * p / min(p, q) + 2) / p)
-        end = len(samples) if following is None else (len(samples) - margin) // p * p
-        yield change_rate(samples, p, q)[lead * q // p : ceil(end * q / p)]
-        rest, lead = samples[end - margin :], margin
+        n = samples.shape[-1]
+        if following is not None and n < lead + 3 * margin:  # a short one waits for more
+            rest = samples
+            continue
+        end = n if following is None else (n - margin) // p * p
+        yield change_rate(samples, p, q)[..., lead * q // p : ceil(end * q / p)]
+        rest, lead = samples[..., end - margin :], margin
 
 
 def to_mono(samples: np.ndarray, rate: int, sample_rate: int) -> torch.Tensor:
-    """(samples,) or (samples, channels) at `rate` Hz → (samples,) float32 at `sample_rate` Hz, channels averaged.
+    """(samples,) or (samples, channels) at `rate` Hz → (samples,) float32 at `sample_rate` Hz, mixed as a file's.
 
     Raises AudioError for a rate outside 4 to 384 kHz and for NaN or infinite samples, ValueError for another shape.
     """
     samples = np.asarray(samples)
     if samples.ndim not in (1, 2):
         raise ValueError(f"samples must be (samples,) or (samples, channels), not {samples.shape}")
-    mono = np.ascontiguousarray(average_channels(samples), dtype=np.float32)
+    mono = np.ascontiguousarray(mix(samples), dtype=np.float32)
     check_samples(mono, rate)
     return change_rate(torch.from_numpy(mono), *_ratio(rate, sample_rate))
+
+
+def _tensor(samples: np.ndarray) -> torch.Tensor:
+    """(samples,) as it is, (samples, channels) → (channels, samples)."""
+    return torch.from_numpy(np.ascontiguousarray(samples.T))
 
 
 def _ratio(rate: int, sample_rate: int) -> tuple[int, int]:
@@ -61,4 +101,4 @@ def _ratio(rate: int, sample_rate: int) -> tuple[int, int]:
 
 def change_rate(waveform: torch.Tensor, p: int, q: int) -> torch.Tensor:
     """(..., samples) from p samples to q."""
-    return waveform if p == q or not len(waveform) else resample(waveform, p, q)
+    return waveform if p == q or not waveform.numel() else resample(waveform, p, q)
