@@ -7,6 +7,7 @@ from speech_emotion.inference.rows import (
     columns,
     error_row,
     error_sentence,
+    is_uncertain,
     prediction_row,
     recording_row,
     value,
@@ -34,6 +35,21 @@ def test_an_error_names_its_recording_only_when_it_is_printed():
     row = error_row("\x1b.wav", LABELS, "too short")
     assert list(row) == columns(LABELS) and row["error"] == "too short" and row["calm"] is row["confidence"] is None
     assert error_sentence(row) == "\\x1b.wav: too short"
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "uncertain"),
+    [
+        ({"calm": 0.9, "sad": 0.1}, False),
+        ({"calm": 0.52, "sad": 0.48}, True),
+        ({"calm": 0.2, "sad": 0.39, "angry": 0.2, "happy": 0.21}, True),
+        ({"calm": 0.2, "sad": 0.41, "angry": 0.19, "happy": 0.2}, False),
+        ({"calm": 1.0}, False),
+    ],
+)
+def test_low_confidence_or_a_close_second_is_uncertain(probabilities, uncertain):
+    row = window_row("a.wav", list(probabilities), list(probabilities.values()), (0.0, 3.0))
+    assert is_uncertain(row) is uncertain
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,8 @@ Row = dict[str, str | float | None]
 
 TEXT = ("url", "emotion", "error")
 FIXED = (*TEXT, "confidence", "start", "end")  # every other column is a label with its probability
+_LEAST_CONFIDENCE = 0.4  # below it, or with less than _LEAST_LEAD over the second, an answer is uncertain
+_LEAST_LEAD = 0.1
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what makes a spreadsheet execute a cell
 
 
@@ -54,6 +56,12 @@ def prediction_row(clip: str, emotion: str, row: Row) -> Row:
     """Of a prediction file: a clip, its true emotion, and what was said of it."""
     probabilities = {column: value for column, value in row.items() if column not in FIXED}
     return {"clip": clip, "emotion": emotion, "prediction": row["emotion"], **probabilities}
+
+
+def is_uncertain(row: Row) -> bool:
+    """Whether a row with an emotion had better not be relied on: its confidence is low, or another label is close."""
+    first, *others = sorted((row[label] for label in row if label not in FIXED), reverse=True)
+    return first < _LEAST_CONFIDENCE or first - max(others, default=0.0) < _LEAST_LEAD
 
 
 def error_sentence(row: Row) -> str:
