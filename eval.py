@@ -42,12 +42,13 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--timeline",
         metavar="FILE",
-        help="table of the 3 s windows of every recording; for one recording also .TextGrid, .srt or .txt (Audacity)",
+        help="table of the stretches of speech in every recording; for one recording also .TextGrid, .srt, .vtt or "
+        ".txt (Audacity)",
     )
     parser.add_argument(
         "--plot",
         metavar="FILE",
-        help="picture (.png, .pdf, .svg) of the emotions found, or with --timeline and one recording, of its windows",
+        help="picture (.png, .pdf, .svg) of the emotions found, or with --timeline and one recording, over its time",
     )
     parser.add_argument(
         "--adapt",
@@ -56,6 +57,15 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         choices=["all", "folder"],
         help="judge recordings by their own statistics, without labels: all of them as one voice, or each folder as "
         "its own (for model_any_voice.pt; from five recordings on, of several emotions)",
+    )
+    parser.add_argument(
+        "--channels",
+        choices=["mix", "each"],
+        default="mix",
+        help="mix the channels of a recording (default), or classify each of them, such as the two sides of a call",
+    )
+    parser.add_argument(
+        "--track", type=positive, metavar="N", help="audio track to take of several, from 1 (default: FFmpeg's choice)"
     )
     parser.add_argument(
         "--labels",
@@ -96,6 +106,8 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"--plot writes {', '.join(PICTURES)}, not {options.plot}")
     if STANDARD_INPUT in options.paths and (len(options.paths) > 1 or options.resume or options.ray):
         parser.error("- is one recording, and goes without others, --resume and --ray")
+    if options.labels and options.channels == "each":
+        parser.error("--labels gives a recording one emotion; leave out --channels each")
     return options
 
 
@@ -147,11 +159,11 @@ def classify(options: argparse.Namespace, name: str | None = None) -> int:
     from tqdm import tqdm  # --help pays neither for this nor for torch
 
     from speech_emotion.audio.listing import find_recordings
-    from speech_emotion.evaluation.summary import Summary
+    from speech_emotion.evaluation.summary import FileNotes, Summary
     from speech_emotion.evaluation.truth import Judged, LabelTable, RavdessNames
     from speech_emotion.inference.formats import format_of, is_track
     from speech_emotion.inference.predictor import Predictor
-    from speech_emotion.inference.rows import cell, columns, window_columns
+    from speech_emotion.inference.rows import cell, columns, stretch_columns
     from speech_emotion.inference.table import Table, check_space, fingerprint
     from speech_emotion.inference.targets import check_not_read, target
 
@@ -182,51 +194,55 @@ def classify(options: argparse.Namespace, name: str | None = None) -> int:
     if options.labels:
         judged.check(recordings)
     # Whatever changes rows; of the recordings themselves only which they are, where others depend on that.
-    settings = [predictor.digest, options.adapt, options.speech_only]
+    settings = [predictor.digest, options.adapt, options.speech_only, options.channels, options.track]
     belongs_to = fingerprint(settings, recordings if options.adapt else [])
     with ExitStack() as stack:
-        table = stack.enter_context(Table(options.out, columns(predictor.labels), options.resume, belongs_to))
+        of_recordings = columns(predictor.labels, options.channels)
+        table = stack.enter_context(Table(options.out, of_recordings, options.resume, belongs_to))
         left = [path for path in recordings if path not in table]
         tables = [table]
         if options.timeline:
-            of_windows = window_columns(predictor.labels)
-            timeline = Table(options.timeline, of_windows, options.resume, belongs_to, of=table)
+            of_stretches = stretch_columns(predictor.labels, options.channels)
+            timeline = Table(options.timeline, of_stretches, options.resume, belongs_to, of=table)
             tables.append(stack.enter_context(timeline))
         if table.was_whole and len(recordings) - len(left) < len(table):
             raise ValueError(f"{options.out} has other recordings than these; leave out --resume to start anew")
         batches = {"batch_size": options.batch_size, "workers": options.workers}
-        predict = partial(predictor.predict_windows, **batches)
+        reading = {"channels": options.channels, "track": options.track}
+        predict = partial(predictor.answers, **batches, **reading)
         if options.adapt:
             from speech_emotion.inference.adaptation import GROUPS, Adaptation
 
             # Of all recordings, also those that a resumed run has classified: so it ends with the same table.
-            adaptation = Adaptation(predictor, recordings, GROUPS[options.adapt], **batches)
+            adaptation = Adaptation(predictor, recordings, GROUPS[options.adapt], **batches, **reading)
             predict = partial(predict, statistics=adaptation)
         example = [path for path in recordings if cell("url", path) == table.example] if table.example else []
         if example and any(each.was_whole for each in tables):
-            row, windows = next(predict(example))
-            for each, rows in zip(tables, ([row], windows), strict=False):
+            answer = next(predict(example))
+            for each, rows in zip(tables, (answer.rows, answer.stretches), strict=False):
                 each.confirm(rows)
         check_space(options.out, len(left))
         progress = stack.enter_context(tqdm(total=len(recordings), initial=len(recordings) - len(left), unit="file"))
-        for row, windows in predict(left):
+        files = FileNotes()
+        for answer in predict(left):
             if name:
-                for each in (row, *windows):
-                    each["url"] = name
+                for row in (*answer.rows, *answer.stretches):
+                    row["url"] = name
             if options.timeline:
-                timeline.write(windows)
-            table.write([row])  # last: with this row, a resumed run takes the recording as done
+                timeline.write(answer.stretches)
+            table.write(answer.rows)  # last: with these rows, a resumed run takes the recording as done
+            files.add(answer.info)
             progress.update()
         for each in tables:
             each.finish()
     if options.adapt:
         print(adaptation)
-    summary = Summary(options.out, predictor.labels, n_others, judged)
+    summary = Summary(options.out, predictor.labels, n_others, judged, files.lines(options.channels, options.track))
     print(summary)
     if not predictor.network.takes_statistics and any(RavdessNames().of(path) is None for path in recordings):
         print(STRANGERS.format(options.model))
     if options.plot:
-        summary.draw(options.plot, options.timeline)
+        summary.draw(options.plot, answer.stretches if options.timeline and len(left) == len(recordings) == 1 else [])
         print(f"the picture is in {options.plot}")
     return 1 if summary.n_failed else 0
 

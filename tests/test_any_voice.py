@@ -105,7 +105,7 @@ def test_adapted_rows_depend_neither_on_batches_nor_on_order(small_model):
     tables = []
     for batch_size, paths in ((1, RECORDINGS), (5, RECORDINGS[::-1])):
         adaptation = Adaptation(predictor, paths, batch_size=batch_size)
-        rows = [row for row, _ in predictor.predict_windows(paths, batch_size, statistics=adaptation)]
+        rows = [answer.rows[0] for answer in predictor.answers(paths, batch_size, statistics=adaptation)]
         tables.append({row["url"]: [row[label] for label in EMOTIONS] for row in rows})
     plain = {row["url"]: [row[label] for label in EMOTIONS] for row in predictor.predict(RECORDINGS)}
     for url, probabilities in tables[0].items():
@@ -117,7 +117,7 @@ def test_eval_adapts_and_says_so(tmp_path):
     model = REPOSITORY / "model_any_voice.pt"
     result = run_eval(REPOSITORY / "eval_data", "--model", model, "--adapt", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert f"adapted to 1 group, by {len(RECORDINGS)} of {len(RECORDINGS)} recordings" in result.stdout
+    assert f"adapted to 1 voice, by {len(RECORDINGS)} of {len(RECORDINGS)} recordings" in result.stdout
     assert "right more often" not in result.stdout  # this model is the one for others
     adapted = read_rows(tmp_path / "out.csv")
     assert run_eval(REPOSITORY / "eval_data", "--model", model, cwd=tmp_path).returncode == 0

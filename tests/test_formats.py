@@ -10,7 +10,7 @@ import soundfile
 from conftest import REPOSITORY, read_rows, run_eval
 from praatio import textgrid
 
-from speech_emotion.inference.formats import segments
+from speech_emotion.inference.formats import captions, segments
 
 RATE = 16_000
 
@@ -24,23 +24,26 @@ def long_recording(tmp_path_factory):
     return path
 
 
-def window(start, end, emotion):
+def stretch(start, end, emotion):
     return {"start": str(start), "end": str(end), "emotion": emotion}
 
 
-def test_windows_meet_in_the_middle_and_neighbours_of_one_emotion_are_joined():
-    windows = [window(0, 3, "sad"), window(1.5, 4.5, "sad"), window(3, 6, "happy"), window(9, 12, "happy")]
-    assert segments(windows) == [(0, 3.75, "sad"), (3.75, 6, "happy"), (9, 12, "happy")]
-    assert segments([]) == []
+def test_neighbours_of_one_emotion_are_joined_where_they_meet():
+    stretches = [stretch(0, 3, "sad"), stretch(3, 4.5, "sad"), stretch(4.5, 6, "happy"), stretch(9, 12, "happy")]
+    assert segments(stretches) == {"": [(0, 4.5, "sad"), (4.5, 6, "happy"), (9, 12, "happy")]}
+    assert segments([]) == {} and captions([]) == []
+    two = [stretch(0, 3, "sad") | {"channel": "1"}, stretch(2, 4, "sad") | {"channel": "2"}]
+    assert segments(two) == {"1": [(0, 3, "sad")], "2": [(2, 4, "sad")]}
+    assert captions(two) == [(0, 3, "1: sad"), (2, 4, "2: sad")]
 
 
 def test_a_timeline_is_the_same_in_every_format(long_recording, tmp_path):
-    for name in ("t.csv", "t.jsonl", "t.TextGrid", "t.srt", "t.txt"):
+    for name in ("t.csv", "t.jsonl", "t.TextGrid", "t.srt", "t.vtt", "t.txt"):
         done = run_eval(long_recording, "--timeline", name, "--out", "out.jsonl", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     rows = read_rows(tmp_path / "t.csv")
-    expected = segments(rows)
-    assert len(rows) > len(expected) >= 2 and any(b[0] > a[1] + 5 for a, b in pairwise(expected))
+    expected = segments(rows)[""]
+    assert len(rows) >= len(expected) >= 2 and any(b[0] > a[1] + 5 for a, b in pairwise(expected))
 
     lines = [json.loads(line) for line in (tmp_path / "t.jsonl").read_text(encoding="utf-8").splitlines()]
     numbers = [column for column in rows[0] if column not in ("url", "emotion")]
@@ -50,16 +53,17 @@ def test_a_timeline_is_the_same_in_every_format(long_recording, tmp_path):
 
     tier = textgrid.openTextgrid(str(tmp_path / "t.TextGrid"), includeEmptyIntervals=False).getTier("emotion")
     assert [tuple(entry) for entry in tier.entries] == expected
-    subtitles = pysubs2.load(str(tmp_path / "t.srt"))
     milliseconds = [(round(1e3 * start), round(1e3 * end), emotion) for start, end, emotion in expected]
-    assert [(each.start, each.end, each.text) for each in subtitles] == milliseconds
+    for name in ("t.srt", "t.vtt"):
+        assert [(each.start, each.end, each.text) for each in pysubs2.load(str(tmp_path / name))] == milliseconds
+    assert (tmp_path / "t.vtt").read_text().startswith("WEBVTT")
     labels = [line.split("\t") for line in (tmp_path / "t.txt").read_text(encoding="utf-8").splitlines()]
     assert [(float(a), float(b), c) for a, b, c in labels] == expected
 
 
 def test_without_an_emotion_a_track_is_empty(tmp_path):
     soundfile.write(tmp_path / "silent.wav", np.zeros(RATE), RATE)
-    for name in ("t.TextGrid", "t.srt", "t.txt"):
+    for name in ("t.TextGrid", "t.srt", "t.vtt", "t.txt"):
         assert run_eval("silent.wav", "--timeline", name, cwd=tmp_path).returncode == 1
         assert (tmp_path / name).exists()
     assert len(textgrid.openTextgrid(str(tmp_path / "t.TextGrid"), False).getTier("emotion").entries) == 0
@@ -68,6 +72,8 @@ def test_without_an_emotion_a_track_is_empty(tmp_path):
 @pytest.mark.parametrize(("arguments", "sentence"), [
     (["eval_data", "--timeline", "t.srt"], "t.srt would hold one recording, not 8; a .csv holds many"),
     (["eval_data", "--out", "t.TextGrid"], "t.TextGrid would hold emotions over time, which --timeline writes"),
+    (["eval_data", "--out", "results.xlsx"], "a table ends in .csv, .jsonl, .parquet"),
+    (["eval_data", "--timeline", "t.docx"], "a timeline also in .TextGrid, .srt, .vtt, .txt"),
     (["-", "eval_data"], "- is one recording"),
     (["-", "--resume"], "- is one recording"),
 ])  # fmt: skip

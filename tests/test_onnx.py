@@ -4,14 +4,16 @@ import json
 import subprocess
 import sys
 from dataclasses import asdict
+from functools import partial
 
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 from conftest import REPOSITORY
 
-from speech_emotion.audio.resampling import load_audio
-from speech_emotion.audio.windows import recording_window
+from speech_emotion.audio.resampling import stream_audio
+from speech_emotion.audio.windows import RecordingWindows
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.checkpoint import load_checkpoint
 
@@ -31,13 +33,16 @@ def test_onnxruntime_agrees_with_the_predictor_on_the_bundled_recordings(exporte
     predictor = Predictor(REPOSITORY / model, "cpu")
     paths = sorted(p for p in (REPOSITORY / "eval_data").iterdir() if p.suffix in (".wav", ".flac", ".ogg", ".mp3"))
     rate = predictor.features.sample_rate
-    windows = [recording_window(load_audio(path, rate), predictor.features).numpy() for path in paths]
+    windows = [
+        window.numpy()
+        for path in paths
+        for _, window in RecordingWindows(partial(stream_audio, path, rate), predictor.features)
+    ]
     (together,) = session.run(None, {"windows": np.stack(windows)})
     (alone,) = session.run(None, {"windows": windows[0][None]})
     np.testing.assert_allclose(alone, together[:1], atol=1e-4)
-    rows = list(predictor.predict_windows(paths))
-    firsts = [[timeline[0][label] for label in predictor.labels] for _, timeline in rows]
-    np.testing.assert_allclose(together, firsts, atol=1e-3)
+    expected = predictor.probabilities(predictor.front_end(torch.from_numpy(np.stack(windows))))
+    np.testing.assert_allclose(together, expected, atol=1e-3)
 
 
 def test_the_metadata_say_what_goes_in_and_comes_out(exported):

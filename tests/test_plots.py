@@ -72,10 +72,10 @@ def test_a_label_in_a_script_without_a_font_is_no_warning(tmp_path):
     assert not caught
 
 
-def test_a_timeline_shows_every_window_and_the_pause():
+def test_a_timeline_shows_every_stretch_and_the_pause():
     windows = [
-        row(0.5, 3.5, calm=0.7, happy=0.2, angry=0.1),
-        row(2.0, 5.0, calm=0.1, happy=0.8, angry=0.1),
+        row(0.5, 2.75, calm=0.7, happy=0.2, angry=0.1),
+        row(2.75, 5.0, calm=0.1, happy=0.8, angry=0.1),
         row(9.5, 12.5, calm=0.2, happy=0.2, angry=0.6),
     ]
     for as_read_from_csv in (False, True):

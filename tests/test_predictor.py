@@ -6,7 +6,6 @@ import soundfile
 import torch
 from torch import nn
 
-from speech_emotion.audio.reading import AudioError
 from speech_emotion.audio.windows import WindowSettings
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint
@@ -46,26 +45,28 @@ def paths(tmp_path) -> list[str]:
 @pytest.mark.parametrize("batch_size", [1, 2, 16])
 def test_any_network_with_the_methods_is_classified_with_its_statistics(paths, batch_size):
     predictor = Predictor(Checkpoint(Loudness(), ["loud", "soft"]), "cpu")
-    asked = {paths[0]: torch.tensor([[0.5, 1.0], [1.0, 1.0]]), paths[1]: torch.tensor([[0.0, 1.0], [0.25, 1.0]])}
+    statistics = torch.tensor([[[0.5, 1.0], [1.0, 1.0]], [[0.0, 1.0], [0.25, 1.0]]])
+    asked = {(path, 0): each for path, each in zip(paths, statistics, strict=False)}
     plain = [row["loud"] for row in predictor.predict(paths, batch_size)]
-    adapted = [row["loud"] for row, _ in predictor.predict_windows(paths, batch_size, statistics=asked.__getitem__)]
+    answers = predictor.answers(paths, batch_size, statistics=lambda *window: asked[window])
+    adapted = [answer.rows[0]["loud"] for answer in answers]
     # The logits are (peak, 0), and with statistics ((peak - mean) / deviation, 0): 0.5 and 0.25, then 0 and 1.
     assert plain[:2] == pytest.approx([1 / (1 + np.exp(-0.5)), 1 / (1 + np.exp(-0.25))], abs=1e-3)
     assert adapted[:2] == pytest.approx([0.5, 1 / (1 + np.exp(-1))], abs=1e-3)
     assert plain[2] is adapted[2] is None
 
 
-def test_embeddings_come_in_order_a_row_for_each_window(paths):
+def test_embeddings_come_in_order_a_row_for_each_stretch(paths):
     predictor = Predictor(Checkpoint(Loudness(), ["loud", "soft"]), "cpu")
     found = dict(predictor.embeddings([*paths, paths[0]], batch_size=2))
     assert list(found) == paths
-    assert found[paths[0]].numpy() == pytest.approx(np.array([[0.5, 1]]), abs=1e-3)
-    (_, windows) = next(predictor.predict_windows(paths[1:2]))
-    assert len(windows) > 1 and found[paths[1]].shape == (len(windows), 2)
-    assert isinstance(found[paths[2]], AudioError) and str(found[paths[2]]).startswith("cannot read: ")
+    assert found[paths[0]][0].numpy() == pytest.approx(np.array([[0.5, 1]]), abs=1e-3)
+    stretches = next(predictor.answers(paths[1:2])).stretches
+    assert len(stretches) > 1 and found[paths[1]][0].shape == (len(stretches), 2)
+    assert found[paths[2]] == {}
 
 
 def test_a_network_without_statistics_refuses_them_at_once(model):
     predictor = Predictor(load_checkpoint(model), "cpu")
     with pytest.raises(ValueError, match="takes no statistics"):
-        predictor.predict_windows([], statistics=lambda path: None)
+        predictor.answers([], statistics=lambda path, channel: None)

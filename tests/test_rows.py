@@ -10,25 +10,34 @@ from speech_emotion.inference.rows import (
     is_uncertain,
     prediction_row,
     recording_row,
+    stretch_columns,
+    stretch_row,
     value,
-    window_columns,
-    window_row,
 )
 
 LABELS = ["calm", "sad"]
 
 
-def test_a_recording_is_the_mean_of_its_windows():
-    windows = [window_row("a.wav", LABELS, [0.9, 0.1], (0.0, 3.0)), window_row("a.wav", LABELS, [0.0, 1.0], (1.5, 4.5))]
-    assert windows[0] == {
+def test_a_recording_is_the_mean_of_its_stretches_by_how_long_each_is_heard():
+    spans = (0.0, 3.0), (3.5, 4.0)
+    probabilities = [0.9, 0.1], [0.0, 1.0]
+    stretches = [stretch_row("a.wav", LABELS, each, span) for each, span in zip(probabilities, spans, strict=True)]
+    assert stretches[0] == {
         "url": "a.wav", "start": 0.0, "end": 3.0, "emotion": "calm", "confidence": 0.9, "calm": 0.9, "sad": 0.1,
     }  # fmt: skip
-    row = recording_row("a.wav", LABELS, windows)
+    row = recording_row("a.wav", LABELS, stretches, [1, 1])
     assert row == {"url": "a.wav", "emotion": "sad", "confidence": 0.55, "calm": 0.45, "sad": 0.55, "error": ""}
-    assert list(windows[0]) == window_columns(LABELS) and list(row) == columns(LABELS)
+    assert recording_row("a.wav", LABELS, stretches, [200, 50])["calm"] == pytest.approx(0.72)
+    assert list(stretches[0]) == stretch_columns(LABELS) and list(row) == columns(LABELS)
     assert prediction_row("a", "calm", row) == {
         "clip": "a", "emotion": "calm", "prediction": "sad", "calm": 0.45, "sad": 0.55,
     }  # fmt: skip
+
+
+def test_channels_have_a_column_where_each_has_rows():
+    assert columns(LABELS, "each") == ["url", "channel", "emotion", "confidence", *LABELS, "error"]
+    assert stretch_columns(LABELS, "each")[:4] == ["url", "channel", "start", "end"]
+    assert cell("channel", 2) == "2" and value("channel", "2") == 2
 
 
 def test_an_error_names_its_recording_only_when_it_is_printed():
@@ -48,7 +57,7 @@ def test_an_error_names_its_recording_only_when_it_is_printed():
     ],
 )
 def test_low_confidence_or_a_close_second_is_uncertain(probabilities, uncertain):
-    row = window_row("a.wav", list(probabilities), list(probabilities.values()), (0.0, 3.0))
+    row = stretch_row("a.wav", list(probabilities), list(probabilities.values()), (0.0, 3.0))
     assert is_uncertain(row) is uncertain
 
 

@@ -1,21 +1,28 @@
-"""A recording → the part of it that training sees, and the windows of it that are classified, whatever its length."""
+"""A recording → the windows of it that are classified, one for each stretch of speech, whatever its length."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 
 from speech_emotion.audio.reading import AudioError
+from speech_emotion.audio.stretches import (
+    FRAME_S,
+    SETTINGS,
+    SILENT,
+    Stretch,
+    find_onset,
+    find_stretches,
+    frame_energy,
+    onset_frame,
+    without_crosstalk,
+)
 
-_FRAME_S = 0.01
-_ONSET_ENERGY = 0.02  # share of the energy above the noise floor that has passed at the onset
 _LEAD_S = 0.10  # median time between the start of the window and the onset in RAVDESS
 _RAVDESS_LEAD_S = (-0.2, 0.5)  # and its range, but for 15 of the 2452 clips
-
+_RAVDESS_OVERHANG_S = 1.5  # what sung clips last longer than their window
 _SHORTEST_S = 0.1
-_SILENT = 1e-9  # mean square of a frame, -90 dBFS: what dithered 16-bit silence stays below
-HEARD = 10**-3.5  # 35 dB below the loudest frame
 
 
 @dataclass(frozen=True)
@@ -31,42 +38,21 @@ class WindowSettings:
         return round(self.window_s * self.sample_rate)
 
 
-def frame_energy(samples: torch.Tensor, sample_rate: int) -> torch.Tensor:
-    """(samples,) → (frames,), the mean square of each whole frame of 10 ms."""
-    frame = int(_FRAME_S * sample_rate)
-    n = len(samples) // frame
-    return samples[: n * frame].view(n, frame).square().mean(dim=1)
-
-
-def find_onset(waveform: torch.Tensor, sample_rate: int) -> float:
-    """The time in seconds at which 2 % of the energy above the noise floor has passed.
-
-    A share of the energy, unlike a level threshold, is hardly moved by clicks, breaths and steady noise: on
-    RAVDESS with white noise at 5 dB SNR its quartiles move by less than 20 ms. `waveform` is (samples,);
-    silence and anything shorter than one frame start at 0.
-    """
-    energy = frame_energy(waveform, sample_rate)
-    if not len(energy):
-        return 0.0
-    energy = (energy - 2 * energy.quantile(0.10)).clamp(min=0)
-    energy = energy.clamp(max=float(energy.quantile(0.95)))  # one loud syllable must not own the total
-    passed = energy.cumsum(dim=0)
-    if passed[-1] == 0:
-        return 0.0
-    return int(torch.searchsorted(passed, _ONSET_ENERGY * passed[-1])) * _FRAME_S
-
-
 def window_start(waveform: torch.Tensor, sample_rate: int, ravdess_start_s: float) -> float:
-    """Where the classified window begins, in seconds; may be slightly negative (zero-padded in front).
+    """Where the window of a clip begins, in seconds; may be slightly negative (zero-padded in front).
 
     RAVDESS clips open with a second of silence and get the window at `ravdess_start_s`. A recording that begins
     elsewhere is aligned to it: its window opens as long before its onset as RAVDESS's does.
     """
-    onset = find_onset(waveform, sample_rate)
-    earliest, latest = _RAVDESS_LEAD_S
-    if earliest <= onset - ravdess_start_s <= latest:
-        return ravdess_start_s
-    return onset - _LEAD_S
+    onset_s = onset_frame(frame_energy(waveform, sample_rate).numpy()) * FRAME_S
+    return ravdess_start_s if _opens_like_ravdess(onset_s, ravdess_start_s) else onset_s - _LEAD_S
+
+
+def recording_window(waveform: torch.Tensor, settings: WindowSettings, margin_s: float = 0.0) -> torch.Tensor:
+    """The window of a clip, as training sees it: (samples,) → (window_samples + 2 margins,)."""
+    start_s = window_start(waveform, settings.sample_rate, settings.window_start_s) - margin_s
+    length_s = settings.window_s + 2 * margin_s
+    return crop_or_pad(waveform, round(start_s * settings.sample_rate), round(length_s * settings.sample_rate))
 
 
 def crop_or_pad(waveform: torch.Tensor, start: int, length: int) -> torch.Tensor:
@@ -78,95 +64,134 @@ def crop_or_pad(waveform: torch.Tensor, start: int, length: int) -> torch.Tensor
     return window
 
 
-def recording_window(waveform: torch.Tensor, settings: WindowSettings, margin_s: float = 0.0) -> torch.Tensor:
-    """The classified part of a recording: (samples,) → (window_samples + 2 margins,)."""
-    start_s = window_start(waveform, settings.sample_rate, settings.window_start_s) - margin_s
-    length_s = settings.window_s + 2 * margin_s
-    return crop_or_pad(waveform, round(start_s * settings.sample_rate), round(length_s * settings.sample_rate))
+def stretch_window(
+    waveform: torch.Tensor, start: int, end: int, settings: WindowSettings, margin: int = 0
+) -> torch.Tensor:
+    """A window of (samples,) that begins at `start`, and zeros from `end` on, if that lies in it.
+
+    `margin` samples more on both sides: (window_samples + 2 margins,).
+    """
+    is_cut_off = end < start + settings.window_samples
+    heard = waveform[: max(0, end)] if is_cut_off else waveform
+    return crop_or_pad(heard, start - margin, settings.window_samples + 2 * margin)
 
 
 @dataclass(frozen=True)
 class Window:
-    start: int  # samples; may be slightly negative
-    level: float  # mean square of its loudest frame
+    """A stretch of speech as it is classified: `window_samples` from `start` on, zeros from `end` on."""
+
+    channel: int
+    start: int  # may be slightly negative
+    end: int
+    span: tuple[float, float]  # of the stretch, in seconds
+    weight: int  # for how many frames it is heard
     speaks: bool = True  # whether somebody does; RecordingWindows does not ask
 
 
 class RecordingWindows:
-    """The windows of one recording, found while it is read: memory does not depend on its length.
+    """The windows of one recording, in order of time, with their samples.
 
-    The first window lies where `recording_window` puts it, by what the first piece holds. More follow in steps of
-    half a window, while that much of what is heard lies beyond the end of the last; a RAVDESS clip has one.
-    Those that follow are candidates until the whole recording is known; then `counts` tells.
+    It is read twice, first for the level of all of it, unless it is held as one piece: memory grows by 4 bytes for
+    every 10 ms, and the windows do not depend on the size of the pieces.
+
+    >>> for window, samples in RecordingWindows(partial(stream_audio, "talk.mp3", 48_000), WindowSettings()):
+    ...     print(window.span)
     """
 
-    def __init__(self, pieces: Iterable[torch.Tensor], settings: WindowSettings):
-        """`pieces` of the recording are (samples,) at the settings' sample rate."""
-        self._pieces = pieces
-        self._settings = settings
-        self._frame = int(_FRAME_S * settings.sample_rate)
-        self._n_frames, self._loudest = 0, 0.0  # measured so far
-        self._late = torch.empty(0), torch.empty(0, dtype=torch.int64)  # energies and numbers of frames: see _measure
-        self.n_samples = 0  # read so far
+    def __init__(self, read: Callable[[], Iterable[torch.Tensor]], settings: WindowSettings):
+        """`read` begins anew each time, and gives pieces (samples,) or (C, samples) at the settings' sample rate."""
+        self._read, self._settings = read, settings
+        self._windows: list[Window] | None = None
+        self.n_channels = 1  # known once it is measured
 
     def __iter__(self) -> Iterator[tuple[Window, torch.Tensor]]:
         """Each window with its samples, (window_samples,).
 
         Raises AudioError `too short` below 0.1 s and `silent` when no 10 ms reach -90 dBFS.
         """
-        length = self._settings.window_samples
-        buffer, offset = torch.empty(0), 0  # `offset` is where in the recording the buffer begins
-        first = start = None
-        for piece in self._pieces:
-            buffer = torch.cat([buffer, piece]) if len(buffer) else piece
-            self.n_samples += len(piece)
-            self._measure(buffer[self._n_frames * self._frame - offset :])
-            if first is None:
-                seconds = window_start(piece, self._settings.sample_rate, self._settings.window_start_s)
-                first = start = round(seconds * self._settings.sample_rate)
-            while start + length <= self.n_samples:
-                window, samples = self._window(buffer, start, offset)
-                if start == first or window.level >= max(_SILENT, HEARD * self._loudest):
-                    yield window, samples
-                start += length // 2
-            keep = max(offset, min(start, self._n_frames * self._frame))
-            buffer, offset = buffer[keep - offset :], keep
-        if self.n_samples < _SHORTEST_S * self._settings.sample_rate:
-            raise AudioError("too short")
-        if self._loudest < _SILENT:
-            raise AudioError("silent")
-        if start == first:
-            yield self._window(buffer, start, offset)
+        windows = self.find()
+        buffer, offset = torch.empty(1, 0), 0  # `offset` is where in the recording the buffer begins
+        waiting = iter([*windows, None])
+        window = next(waiting)
+        for piece in [*self._held] or map(torch.atleast_2d, self._read()):
+            buffer = torch.cat([buffer, piece], dim=1) if buffer.numel() else piece
+            while window and window.end <= offset + buffer.shape[1]:
+                yield window, self._samples(window, buffer, offset)
+                window = next(waiting)
+            keep = buffer.shape[1] if window is None else max(0, min(window.start - offset, buffer.shape[1]))
+            buffer, offset = buffer[:, keep:], offset + keep
+        while window:  # it ends beyond the recording
+            yield window, self._samples(window, buffer, offset)
+            window = next(waiting)
 
-    def counts(self, windows: list[Window]) -> list[bool]:
-        """Which of all its windows are heard; the first counts where no other does."""
-        threshold = HEARD * self._loudest
-        energies, frames = self._late
-        end = (int(frames[energies >= threshold][-1]) + 1) * self._frame
-        length = self._settings.window_samples
-        heard = [
-            window.level >= threshold and (window is windows[0] or window.start + length <= end) for window in windows
-        ]
-        return heard if any(heard) else [True] + [False] * (len(windows) - 1)
+    def find(self) -> list[Window]:
+        """All of them, without their samples; raises AudioError as the iteration does."""
+        for _ in self.measure():
+            pass
+        return self._windows
 
-    def span(self, window: Window) -> tuple[float, float]:
-        """Start and end of a window in seconds, as far as the recording reaches."""
-        end = min(window.start + self._settings.window_samples, self.n_samples)
-        return max(window.start, 0) / self._settings.sample_rate, end / self._settings.sample_rate
-
-    def _measure(self, samples: torch.Tensor) -> None:
-        """Of all frames keep those that are heard and louder than all that follow: the last one heard is of them."""
-        energy = frame_energy(samples, self._settings.sample_rate)
-        if not len(energy):
+    def measure(self) -> Iterator[None]:
+        """What find does, with a pause after every piece that is read."""
+        if self._windows is not None:
             return
-        self._loudest = max(self._loudest, float(energy.max()))
-        frames = torch.arange(self._n_frames, self._n_frames + len(energy))
-        self._n_frames += len(energy)
-        energies, frames = torch.cat([self._late[0], energy]), torch.cat([self._late[1], frames])
-        following = F.pad(energies.flip(0).cummax(0).values.flip(0)[1:], (0, 1), value=-1.0)
-        late = (energies > following) & (energies >= HEARD * self._loudest)
-        self._late = energies[late], frames[late]
+        n_samples, energies, rest = 0, [], None
+        self._held = []
+        for piece in map(torch.atleast_2d, self._read()):
+            self._held = [piece] if n_samples == 0 else []
+            n_samples += piece.shape[1]
+            piece = piece if rest is None else torch.cat([rest, piece], dim=1)
+            energies.append(frame_energy(piece, self._settings.sample_rate).numpy())
+            rest = piece[:, energies[-1].shape[1] * round(FRAME_S * self._settings.sample_rate) :]
+            yield
+        if n_samples < _SHORTEST_S * self._settings.sample_rate:
+            raise AudioError("too short")
+        energy = np.concatenate(energies, axis=1)
+        self.n_channels = len(energy)
+        if energy.max() < SILENT:
+            raise AudioError("silent")
+        self._windows = find_windows(energy, self._settings)
 
-    def _window(self, buffer: torch.Tensor, start: int, offset: int) -> tuple[Window, torch.Tensor]:
-        samples = crop_or_pad(buffer, start - offset, self._settings.window_samples)
-        return Window(start, float(frame_energy(samples, self._settings.sample_rate).max())), samples
+    def _samples(self, window: Window, buffer: torch.Tensor, offset: int) -> torch.Tensor:
+        own = buffer[window.channel]
+        return stretch_window(own, window.start - offset, window.end - offset, self._settings)
+
+
+def find_windows(energy: np.ndarray, settings: WindowSettings) -> list[Window]:
+    """The level of a recording, (C, T), → its windows, each placed as in training: 0.1 s before the onset."""
+    windows = []
+    for channel, own in enumerate(without_crosstalk(energy)):
+        stretches = find_stretches(own, settings.window_s - _LEAD_S)
+        if only := _only_window(channel, own, stretches, settings):
+            windows.append(only)
+            continue
+        following = [each.start for each in stretches[1:]]
+        for each, after in zip(stretches, [*following, len(own)], strict=True):
+            start_s, end_s = each.onset * FRAME_S - _LEAD_S, min(each.end * FRAME_S + SETTINGS.tail_s, after * FRAME_S)
+            windows.append(_window(channel, [each], start_s, end_s, settings))
+    return sorted(windows, key=lambda window: (window.start, window.channel))
+
+
+def _only_window(channel: int, energy: np.ndarray, stretches: list[Stretch], settings: WindowSettings) -> Window | None:
+    """The window that holds all of a channel's stretches, where one can; then its end is not cut off."""
+    if not stretches:
+        return None
+    first, last = stretches[0].start, stretches[-1].end
+    onset_s = find_onset(energy, first, last, (0, len(energy))) * FRAME_S
+    start_s, overhang_s = onset_s - _LEAD_S, SETTINGS.overhang_s
+    if _opens_like_ravdess(onset_s, settings.window_start_s):
+        start_s, overhang_s = settings.window_start_s, _RAVDESS_OVERHANG_S
+    if last * FRAME_S > start_s + settings.window_s + overhang_s:
+        return None
+    return _window(channel, stretches, start_s, start_s + settings.window_s, settings)
+
+
+def _window(channel: int, stretches: list[Stretch], start_s: float, end_s: float, settings: WindowSettings) -> Window:
+    start = round(start_s * settings.sample_rate)
+    end = min(round(end_s * settings.sample_rate), start + settings.window_samples)
+    span = round(stretches[0].start * FRAME_S, 2), round(stretches[-1].end * FRAME_S, 2)
+    return Window(channel, start, end, span, sum(each.n_heard for each in stretches))
+
+
+def _opens_like_ravdess(onset_s: float, ravdess_start_s: float) -> bool:
+    earliest, latest = _RAVDESS_LEAD_S
+    return earliest <= onset_s - ravdess_start_s <= latest

@@ -19,7 +19,6 @@ from sklearn.metrics import confusion_matrix
 
 from speech_emotion.evaluation.metrics import calibration_bins, label_columns, recalls, wilson_interval
 from speech_emotion.evaluation.truth import Judged
-from speech_emotion.inference.rows import spans_apart
 from speech_emotion.inference.targets import target
 from speech_emotion.models.mfcc import FeatureSettings
 
@@ -216,23 +215,38 @@ def plot_folder(confidences: dict[str, list[int]], n_failed: int, judged: Judged
     return figure
 
 
-def plot_timeline(windows: list[dict], labels: list[str], ax: Axes) -> QuadMesh:
+def plot_recording(stretches: list[dict], labels: list[str]) -> Figure:
+    """The timeline of one recording, of every channel that has one."""
+    channels = sorted({stretch.get("channel", 0) for stretch in stretches})
+    figure = Figure(figsize=(8, 3.6 * len(channels)), layout="constrained")
+    axes = figure.subplots(len(channels), sharex=True, squeeze=False)[:, 0]
+    for channel, ax in zip(channels, axes, strict=True):
+        own = [stretch for stretch in stretches if stretch.get("channel", 0) == channel]
+        mesh = plot_timeline(own, labels, ax)
+        ax.set(title=f"channel {channel}" if channel else "")
+        ax.label_outer()
+    axes[0].legend(frameon=False, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0)
+    figure.colorbar(mesh, ax=axes, label="probability")
+    return figure
+
+
+def plot_timeline(stretches: list[dict], labels: list[str], ax: Axes) -> QuadMesh:
     """The probability of each emotion over the time of one recording; a line runs through the emotion given.
 
-    `windows` are rows of eval.py's timeline, at least one, with start, end (s), emotion and a probability per label.
-    Windows that overlap meet in the middle; where none was heard, the picture is blank.
+    `stretches` are rows of eval.py's timeline for one channel, at least one, with start, end (s), emotion and a
+    probability per label; where nobody was heard, the picture is blank.
     Returns the coloured mesh, for a colour bar.
     """
-    spans = spans_apart(windows)
-    edges, columns = spans[0][:1], []
-    for window, (start, end) in zip(windows, spans, strict=True):
+    spans = [(float(stretch["start"]), float(stretch["end"])) for stretch in stretches]
+    edges, columns = [spans[0][0]], []
+    for stretch, (start, end) in zip(stretches, spans, strict=True):
         if start > edges[-1]:
             edges.append(start)
             columns.append([np.nan] * len(labels))
         edges.append(end)
-        columns.append([float(window[label]) for label in labels])
+        columns.append([float(stretch[label]) for label in labels])
     mesh = ax.pcolormesh(edges, np.arange(len(labels) + 1) - 0.5, np.transpose(columns), cmap="Blues", vmin=0, vmax=1)
-    given = [labels.index(window["emotion"]) for window in windows]
+    given = [labels.index(stretch["emotion"]) for stretch in stretches]
     ax.hlines(given, *zip(*spans, strict=True), color=ORANGE, linewidth=4, label="emotion given")
     ax.set(xlabel="time (s)", yticks=range(len(labels)), yticklabels=labels)
     ax.tick_params(axis="y", length=0)

@@ -20,7 +20,7 @@ class Adaptation:
     """Which statistics each recording is judged by: those of its group.
 
     >>> adaptation = Adaptation(predictor, recordings, GROUPS["folder"])
-    >>> rows = predictor.predict_windows(recordings, statistics=adaptation)
+    >>> answers = predictor.answers(recordings, statistics=adaptation)
     """
 
     def __init__(
@@ -30,31 +30,40 @@ class Adaptation:
         group_of: Callable[[str], Hashable] = GROUPS["all"],
         **options,
     ):
-        """Listens to at most `LIMIT` recordings of each group, evenly chosen; `options` are those of predict_windows.
+        """Listens to at most `LIMIT` recordings of each group, evenly chosen; `options` are those of embeddings.
+
+        With channels `each`, every channel of a group is a voice of its own.
 
         `predictor` may be a ClusterPredictor. Raises ValueError for a network that takes no statistics.
         """
         if not predictor.network.takes_statistics:
             raise ValueError("this model cannot adapt to recordings; --model model_any_voice.pt can")
-        self._group_of = group_of
+        self._predictor, self._group_of = predictor, group_of
         groups: dict[Hashable, list[str]] = {}
         for recording in map(str, recordings):
             groups.setdefault(group_of(recording), []).append(recording)
         self.n_recordings = sum(map(len, groups.values()))
         self.n_heard = 0
-        self._statistics = {}
+        self._statistics: dict[tuple[Hashable, int], torch.Tensor] = {}
         chosen = (path for members in groups.values() for path in members[:: ceil(len(members) / LIMIT)])
         results = predictor.embeddings(chosen, **options)  # in order, so that one group at a time is held
         for group, of_group in groupby(results, key=lambda result: group_of(result[0])):
-            embeddings = [found for _, found in of_group if isinstance(found, torch.Tensor)]
-            self.n_heard += len(embeddings)
-            together = torch.cat(embeddings) if embeddings else torch.empty(0, len(predictor.network.mean))
-            self._statistics[group] = predictor.network.statistics(together.to(predictor.device)).cpu()
+            by_channel: dict[int, list[torch.Tensor]] = {}
+            for _, found in of_group:
+                self.n_heard += bool(found)
+                for channel, embeddings in found.items():
+                    by_channel.setdefault(channel, []).append(embeddings)
+            for channel, embeddings in by_channel.items():
+                self._statistics[group, channel] = self._of(torch.cat(embeddings))
 
-    def __call__(self, path: str | Path) -> torch.Tensor:
-        """Mean and deviation, (2, D), for a recording."""
-        return self._statistics[self._group_of(str(path))]
+    def __call__(self, path: str | Path, channel: int = 0) -> torch.Tensor:
+        """Mean and deviation, (2, D), for a channel of a recording; those of training where nothing was heard."""
+        known = self._statistics.get((self._group_of(str(path)), channel))
+        return self._of(torch.empty(0, len(self._predictor.network.mean))) if known is None else known
+
+    def _of(self, embeddings: torch.Tensor) -> torch.Tensor:
+        return self._predictor.network.statistics(embeddings.to(self._predictor.device)).cpu()
 
     def __str__(self) -> str:
-        groups = f"{len(self._statistics)} group{'s' if len(self._statistics) != 1 else ''}"
-        return f"adapted to {groups}, by {self.n_heard} of {self.n_recordings} recordings"
+        n = len(self._statistics)
+        return f"adapted to {n} voice{'s' if n != 1 else ''}, by {self.n_heard} of {self.n_recordings} recordings"

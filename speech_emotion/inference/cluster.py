@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 
 from speech_emotion.audio.buckets import is_url
-from speech_emotion.audio.reading import AudioError
 from speech_emotion.inference.predictor import Predictor, Statistics
+from speech_emotion.inference.recording import Answer
 from speech_emotion.models.checkpoint import load_checkpoint
 
 try:
@@ -58,24 +58,25 @@ class ClusterPredictor:
             self._device, self._gpus, self._cpus = "cpu", 0, 1
             self._actors = int(sum(node.get("CPU", 0) for node in nodes))
 
-    def predict_windows(
+    def answers(
         self,
         paths: Iterable[str | Path],
         batch_size: int = 16,
         workers: int | None = None,
         statistics: Statistics | None = None,
-    ) -> Iterator[tuple[dict, list[dict]]]:
-        """As Predictor.predict_windows, by at most `workers` processes; a recording is tried again where one dies.
+        **reading,
+    ) -> Iterator[Answer]:
+        """As Predictor.answers, by at most `workers` processes; a recording is tried again where one dies.
 
         Raises RuntimeError when the cluster cannot finish.
         """
-        return self._spread("predict_windows", paths, batch_size, workers, statistics=statistics)
+        return self._spread("answers", paths, batch_size, workers, statistics=statistics, **reading)
 
     def embeddings(
-        self, paths: Iterable[str | Path], batch_size: int = 16, workers: int | None = None
-    ) -> Iterator[tuple[str, torch.Tensor | AudioError]]:
-        """As Predictor.embeddings; otherwise as predict_windows."""
-        return self._spread("embeddings", paths, batch_size, workers)
+        self, paths: Iterable[str | Path], batch_size: int = 16, workers: int | None = None, **reading
+    ) -> Iterator[tuple[str, dict[int, torch.Tensor]]]:
+        """As Predictor.embeddings; otherwise as answers."""
+        return self._spread("embeddings", paths, batch_size, workers, **reading)
 
     def _spread(self, method: str, paths: Iterable[str | Path], batch_size: int, workers: int | None, **options):
         """What a `method` of Predictor gives for each path, in order."""

@@ -9,10 +9,11 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from speech_emotion.inference.rows import spans_apart, value
+from speech_emotion.inference.rows import value
 
 Rows = Iterable[dict[str, str]]
 Segment = tuple[float, float, str]  # start and end in seconds, emotion
@@ -34,10 +35,18 @@ class Format:
 def format_of(path: str | Path, columns: list[str] | None = None) -> Format | None:
     """The format of a table with these columns; None for CSV.
 
-    Raises ImportError when it needs what is not installed, ValueError for a track of rows without times.
+    Raises ImportError when it needs what is not installed, ValueError for an unknown ending and for a track of rows
+    without times.
     """
     ending = Path(path).suffix.lower()
-    found = FORMATS[ending]() if ending in FORMATS else None
+    if ending == ".csv":
+        return None
+    if ending not in FORMATS:
+        raise ValueError(
+            f"{path} is not in a known format: a table ends in {', '.join(TABLES)}, a timeline also in "
+            f"{', '.join(TRACKS)}"
+        )
+    found = FORMATS[ending]()
     if found and found.is_track and columns is not None and "start" not in columns:
         raise ValueError(
             f"{path} would hold emotions over time, which --timeline writes; a table of recordings ends in .csv"
@@ -52,7 +61,7 @@ def is_track(path: str | Path) -> bool:
 
 
 def tracks(rows: list[dict]) -> dict[str, str]:
-    """The windows of one recording as the text of every track whose library is installed, by the ending of its name."""
+    """The stretches of one recording as the text of every track that can be written, by the ending of its name."""
     found = {}
     with TemporaryDirectory() as folder:
         path = Path(folder) / "track"
@@ -63,16 +72,26 @@ def tracks(rows: list[dict]) -> dict[str, str]:
     return found
 
 
-def segments(rows: Iterable[dict]) -> list[Segment]:
-    """The windows of a recording as stretches that do not overlap, neighbours of one emotion joined."""
-    rows = list(rows)
-    found: list[list] = []
-    for (start, end), row in zip(spans_apart(rows), rows, strict=True):
-        if found and found[-1][1:] == [start, row["emotion"]]:
-            found[-1][1] = end
-        else:
-            found.append([start, end, row["emotion"]])
-    return [tuple(segment) for segment in found]
+def segments(rows: Iterable[dict]) -> dict[str, list[Segment]]:
+    """The stretches of a recording by channel, "" where there is none; those of one emotion that meet are joined."""
+    found: dict[str, list[Segment]] = {}
+    for row in rows:
+        start, end, emotion = float(row["start"]), float(row["end"]), row["emotion"]
+        own = found.setdefault(str(row.get("channel") or ""), [])
+        if own and own[-1][1:] == (start, emotion):
+            start = own.pop()[0]
+        own.append((start, end, emotion))
+    return found
+
+
+def captions(rows: Iterable[dict]) -> list[Segment]:
+    """The segments of all channels in order of time, each with its channel before the emotion."""
+    by_channel = segments(rows).items()
+    return sorted(
+        (start, end, f"{channel}: {emotion}" if channel else emotion)
+        for channel, own in by_channel
+        for start, end, emotion in own
+    )
 
 
 def _parquet() -> Format:
@@ -101,15 +120,17 @@ def _text_grid() -> Format:
         raise ImportError("a .TextGrid needs praatio: pip install -r requirements-timeline.txt") from error
 
     def write(path: Path, columns: list[str], rows: Rows) -> None:
-        found = segments(rows)
+        found = segments(rows) or {"": []}
+        end = max((each[-1][1] for each in found.values() if each), default=1)
         grid = Textgrid()
-        grid.addTier(IntervalTier("emotion", found, minT=0, maxT=found[-1][1] if found else 1))
+        for channel, own in sorted(found.items()):
+            grid.addTier(IntervalTier(f"channel {channel}" if channel else "emotion", own, minT=0, maxT=end))
         grid.save(str(path), format="long_textgrid", includeBlankSpaces=True)
 
     return Format(write)
 
 
-def _subtitles() -> Format:
+def _subtitles(kind: str) -> Format:
     try:
         from pysubs2 import SSAEvent, SSAFile
     except ImportError as error:
@@ -117,9 +138,9 @@ def _subtitles() -> Format:
 
     def write(path: Path, columns: list[str], rows: Rows) -> None:
         file = SSAFile()
-        for start, end, emotion in segments(rows):
-            file.append(SSAEvent(round(1000 * start), round(1000 * end), emotion))
-        file.save(str(path), format_="srt")
+        for start, end, text in captions(rows):
+            file.append(SSAEvent(round(1000 * start), round(1000 * end), text))
+        file.save(str(path), format_=kind)
 
     return Format(write)
 
@@ -128,18 +149,20 @@ def _audacity_labels() -> Format:
     def write(path: Path, columns: list[str], rows: Rows) -> None:
         with path.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, "excel-tab", lineterminator="\n").writerows(
-                (f"{start:.6f}", f"{end:.6f}", emotion) for start, end, emotion in segments(rows)
+                (f"{start:.6f}", f"{end:.6f}", text) for start, end, text in captions(rows)
             )
 
     return Format(write)
 
 
-TRACKS = (".TextGrid", ".srt", ".txt")  # as their programs spell them
+TABLES = (".csv", ".jsonl", ".parquet")
+TRACKS = (".TextGrid", ".srt", ".vtt", ".txt")  # as their programs spell them
 
 FORMATS: dict[str, Callable[[], Format]] = {
     ".parquet": _parquet,
     ".jsonl": _json_lines,
     ".textgrid": _text_grid,
-    ".srt": _subtitles,
+    ".srt": partial(_subtitles, "srt"),
+    ".vtt": partial(_subtitles, "vtt"),
     ".txt": _audacity_labels,
 }

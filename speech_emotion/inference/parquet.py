@@ -16,8 +16,9 @@ _ROWS_AT_ONCE = 2**16
 
 
 def write_parquet(path: Path, columns: list[str], rows: Iterable[dict[str, str]]) -> None:
-    """Numbers become float32, null where there is none."""
-    schema = pa.schema([(name, pa.string() if name in TEXT else pa.float32()) for name in columns])
+    """Numbers become float32, a channel int32, null where there is none."""
+    kinds = {**dict.fromkeys(TEXT, pa.string()), "channel": pa.int32()}
+    schema = pa.schema([(name, kinds.get(name, pa.float32())) for name in columns])
     rows = iter(rows)
     with ParquetWriter(path, schema) as writer:
         while some := list(islice(rows, _ROWS_AT_ONCE)):

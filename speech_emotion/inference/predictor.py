@@ -1,60 +1,35 @@
 """Recordings → emotions with probabilities, through the path that training took."""
 
-import logging
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from itertools import compress, islice
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from speech_emotion.audio.reading import PIECE_S, AudioError, printable
+from speech_emotion.audio.reading import AudioError, RecordingInfo
 from speech_emotion.audio.resampling import stream_audio, to_mono
 from speech_emotion.audio.windows import RecordingWindows, Window
-from speech_emotion.inference.rows import Row, error_row, recording_row, window_row
+from speech_emotion.inference.recording import Answer, Recording
+from speech_emotion.inference.rows import Row, error_row
 from speech_emotion.inference.speech import SpeechDetector
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint
 from speech_emotion.models.devices import choose_device
 
 _READ_AT_ONCE = 16  # windows of one recording, so that a long one is not held whole
 
-Statistics = Callable[[str], torch.Tensor]  # a path → mean and deviation, (2, D)
-Answer = tuple[Row, list[Row]]  # the row of a recording, and those of its windows that count
-
-_log = logging.getLogger(__name__)
-
-
-@dataclass
-class _Recording:
-    """One recording on its way through the readers and the network."""
-
-    path: str
-    windows: RecordingWindows
-    seen: list[tuple[Window, list[float] | torch.Tensor]] = field(default_factory=list)  # with what was found there
-    error: str = ""
-
-    def __post_init__(self):
-        self.unread = iter(self.windows)
-
-    def heard(self) -> list[tuple[Window, list[float] | torch.Tensor]]:
-        """Of all that were seen, those that count. Raises AudioError where there are none."""
-        if self.error:
-            raise AudioError(self.error)
-        loud = compress(self.seen, self.windows.counts([window for window, _ in self.seen]))
-        if not (spoken := [(window, result) for window, result in loud if window.speaks]):
-            raise AudioError("nobody speaks")
-        return spoken
+Statistics = Callable[[str, int], torch.Tensor]  # a path and a channel, from 0 → mean and deviation, (2, D)
 
 
 @dataclass(frozen=True)
 class _Item:
     """What a batch is made of: a window of a recording, or none where the recording ends without one."""
 
-    recording: _Recording
+    recording: Recording
     window: Window | None = None
     inputs: torch.Tensor | None = None  # one of the network's
     is_last: bool = False
@@ -85,37 +60,37 @@ class Predictor:
     def predict(self, paths: Iterable[str | Path], batch_size: int = 16, workers: int | None = None) -> Iterator[Row]:
         """One row per path, in order, with the columns of out.csv: url, emotion, confidence, each label, error.
 
-        A file that cannot be classified has its `error`, an empty emotion and None for the numbers. A recording
-        longer than the window gets the mean over its windows in which somebody is heard. `workers` threads (as many
+        A file that cannot be classified has its `error`, an empty emotion and None for the numbers. A recording of
+        several stretches of speech gets their mean, weighted by how long each is heard. `workers` threads (as many
         as torch uses, unless given) read and classify; `paths` may be a generator without end, read a little ahead.
         """
-        return (row for row, _ in self.predict_windows(paths, batch_size, workers))
+        return (answer.rows[0] for answer in self.answers(paths, batch_size, workers))
 
-    def predict_windows(
+    def answers(
         self,
         paths: Iterable[str | Path],
         batch_size: int = 16,
         workers: int | None = None,
         statistics: Statistics | None = None,
+        **reading,
     ) -> Iterator[Answer]:
-        """As predict, with the rows of the windows that count, as in the timeline.
+        """As predict, with the stretches of speech and what the file is like.
 
-        `statistics` takes a path and gives what its windows are compared with. Raises ValueError for a network that
-        takes none.
+        `statistics` takes a path and a channel and gives what its windows are compared with; `reading` are options of
+        stream_audio, `channels` and `track`. Raises ValueError for a network that takes no statistics.
         """
         if statistics and not self.network.takes_statistics:
             raise ValueError("this model takes no statistics of recordings")
-        return map(self._rows, self._schedule(paths, batch_size, workers, partial(self._classify, statistics)))
+        work = partial(self._classify, statistics)
+        recordings = self._schedule(paths, batch_size, workers, work, reading)
+        return (recording.answer(self.labels) for recording in recordings)
 
     def embeddings(
-        self, paths: Iterable[str | Path], batch_size: int = 16, workers: int | None = None
-    ) -> Iterator[tuple[str, torch.Tensor | AudioError]]:
-        """Each path with the embeddings of the windows that count, (windows, D), or with what is wrong with it."""
-        for recording in self._schedule(paths, batch_size, workers, self._embed):
-            try:
-                yield recording.path, torch.stack([embedding for _, embedding in recording.heard()]).cpu()
-            except AudioError as error:
-                yield recording.path, error
+        self, paths: Iterable[str | Path], batch_size: int = 16, workers: int | None = None, **reading
+    ) -> Iterator[tuple[str, dict[int, torch.Tensor]]]:
+        """Each path with the embeddings of the stretches of each of its channels, (stretches, D); {} if none."""
+        for recording in self._schedule(paths, batch_size, workers, self._embed, reading):
+            yield recording.path, recording.embeddings()
 
     def predict_waveform(self, samples: np.ndarray, sample_rate: int) -> Row:
         """The row of a recording in memory: (samples,) or (samples, channels), float, full scale at 1."""
@@ -123,28 +98,37 @@ class Predictor:
             waveform = to_mono(samples, sample_rate, self.features.sample_rate)
         except AudioError as error:
             return error_row("", self.labels, str(error))
-        pieces = waveform.split(round(PIECE_S * self.features.sample_rate))
-        recording = _Recording("", RecordingWindows(pieces, self.features))
-        for _ in self._in_turns(recording):
+        recording = Recording("", RecordingWindows(lambda: [waveform], self.features))
+        for _ in self._in_turns(recording, partial(self._classify, None)):
             pass
-        return self._rows(recording)[0]
+        return recording.answer(self.labels).rows[0]
 
-    def predict_in_turns(self, path: str | Path, statistics: Statistics | None = None) -> Generator[None, None, Answer]:
-        """The row and the windows of one recording, in this thread, with a pause after every some windows.
+    def answer_in_turns(
+        self, path: str | Path, statistics: Statistics | None = None, **reading
+    ) -> Generator[None, None, Answer]:
+        """The answer to one recording, in this thread, with a pause after every some windows or 30 s that are read.
 
         Who has several recordings to answer may go on with another one there, or close this one.
         """
-        recording = self._open(path)
-        yield from self._in_turns(recording, statistics)
-        return self._rows(recording)
+        recording = self._open(path, reading)
+        yield from self._in_turns(recording, partial(self._classify, statistics))
+        return recording.answer(self.labels)
 
-    def _open(self, path: str | Path) -> _Recording:
-        pieces = stream_audio(path, self.features.sample_rate)
-        return _Recording(str(path), RecordingWindows(pieces, self.features))
+    def embed_in_turns(self, path: str | Path, **reading) -> Generator[None, None, dict[int, torch.Tensor]]:
+        """What embeddings gives for one recording, in this thread, with pauses as answer_in_turns has them."""
+        recording = self._open(path, reading)
+        yield from self._in_turns(recording, self._embed)
+        return recording.embeddings()
 
-    def _in_turns(self, recording: _Recording, statistics: Statistics | None = None) -> Iterator[None]:
+    def _open(self, path: str | Path, reading: dict) -> Recording:
+        info = RecordingInfo()
+        read = partial(stream_audio, path, self.features.sample_rate, info=info, **reading)
+        return Recording(str(path), RecordingWindows(read, self.features), info, reading.get("channels") == "each")
+
+    def _in_turns(self, recording: Recording, work: Callable[[list[_Item]], list]) -> Iterator[None]:
+        yield from recording.measure()
         while items := self._read(recording):
-            recording.seen += zip([item.window for item in items], self._classify(statistics, items), strict=True)
+            recording.seen += zip([item.window for item in items], work(items), strict=True)
             yield
 
     @torch.inference_mode()
@@ -157,14 +141,19 @@ class Predictor:
         return (self.network.classify(embedding, statistics) / self.temperature).softmax(dim=1).cpu()
 
     def _schedule(
-        self, paths: Iterable[str | Path], batch_size: int, workers: int | None, work: Callable[[list[_Item]], list]
-    ) -> Iterator[_Recording]:
+        self,
+        paths: Iterable[str | Path],
+        batch_size: int,
+        workers: int | None,
+        work: Callable[[list[_Item]], list],
+        reading: dict,
+    ) -> Iterator[Recording]:
         """Each recording, in order, when `work` has done all its windows; it does those of a batch at once."""
         workers = workers or torch.get_num_threads()
         # One torch thread in each: recordings and batches run side by side, and more would only wait for each other.
         pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
         running: deque[tuple[list[_Item], Future]] = deque()
-        items = self._read_ahead(paths, pool, ahead=2 * (batch_size + workers))
+        items = self._read_ahead(paths, pool, 2 * (batch_size + workers), reading)
         try:
             while batch := list(islice(items, batch_size)):
                 running.append((batch, pool.submit(work, batch)))
@@ -175,13 +164,15 @@ class Predictor:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _read_ahead(self, paths: Iterable[str | Path], pool: ThreadPoolExecutor, ahead: int) -> Iterator[_Item]:
+    def _read_ahead(
+        self, paths: Iterable[str | Path], pool: ThreadPoolExecutor, ahead: int, reading: dict
+    ) -> Iterator[_Item]:
         """The windows of all recordings in order, while the pool reads `ahead` recordings further on."""
         paths = iter(paths)
-        waiting: deque[tuple[_Recording, Future]] = deque()
+        waiting: deque[tuple[Recording, Future]] = deque()
         while True:
             for path in islice(paths, ahead - len(waiting)):
-                recording = self._open(path)
+                recording = self._open(path, reading)
                 waiting.append((recording, pool.submit(self._read, recording)))
             if not waiting:
                 return
@@ -194,18 +185,13 @@ class Predictor:
             yield replace(last, is_last=True)
 
     @torch.inference_mode()
-    def _read(self, recording: _Recording) -> list[_Item]:
+    def _read(self, recording: Recording) -> list[_Item]:
         """The next windows of a recording; fewer than `_READ_AT_ONCE` are its last."""
-        try:
-            return [
-                _Item(recording, self._listen(window, samples), self.front_end(samples[None])[0])
-                for window, samples in islice(recording.unread, _READ_AT_ONCE)
-            ]
-        except Exception as error:  # whatever a file does to a library costs its own row only
-            is_ours = isinstance(error, AudioError)
-            recording.error = str(error) if is_ours else f"cannot read: {type(error).__name__}: {printable(error)}"
-            _log.debug("%s", printable(recording.path), exc_info=True)
-        return []
+
+        def prepare(window: Window, samples: torch.Tensor) -> _Item:
+            return _Item(recording, self._listen(window, samples), self.front_end(samples[None])[0])
+
+        return recording.read(_READ_AT_ONCE, prepare)
 
     def _listen(self, window: Window, samples: torch.Tensor) -> Window:
         if self._detector is None:
@@ -223,10 +209,11 @@ class Predictor:
         """The probabilities of each item that has a window."""
         if not (embeddings := self._embed(items)):
             return []
-        given = [statistics(item.recording.path) for item in items if item.window] if statistics else None
+        windows = [(item.recording.path, item.window.channel) for item in items if item.window]
+        given = [statistics(*window) for window in windows] if statistics else None
         return self._probabilities(torch.stack(embeddings), given and torch.stack(given).to(self.device)).tolist()
 
-    def _finished(self, items: list[_Item], done: Future) -> Iterator[_Recording]:
+    def _finished(self, items: list[_Item], done: Future) -> Iterator[Recording]:
         """The recordings that end in this batch."""
         results = iter(done.result())
         for item in items:
@@ -234,14 +221,3 @@ class Predictor:
                 item.recording.seen.append((item.window, next(results)))
             if item.is_last:
                 yield item.recording
-
-    def _rows(self, recording: _Recording) -> Answer:
-        url, labels = recording.path, self.labels
-        try:
-            timeline = [
-                window_row(url, labels, probabilities, recording.windows.span(window))
-                for window, probabilities in recording.heard()
-            ]
-        except AudioError as error:
-            return error_row(url, labels, str(error)), []
-        return recording_row(url, labels, timeline), timeline

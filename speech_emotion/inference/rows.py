@@ -1,6 +1,6 @@
 """What a row says: the columns of every table, which are text and which numbers, and how a row comes about."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,47 +9,37 @@ from speech_emotion.audio.reading import printable
 Row = dict[str, str | float | None]
 
 TEXT = ("url", "emotion", "error")
-FIXED = (*TEXT, "confidence", "start", "end")  # every other column is a label with its probability
+FIXED = (*TEXT, "channel", "confidence", "start", "end")  # every other column is a label with its probability
 _LEAST_CONFIDENCE = 0.4  # below it, or with less than _LEAST_LEAD over the second, an answer is uncertain
 _LEAST_LEAD = 0.1
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what makes a spreadsheet execute a cell
 
 
-def columns(labels: Sequence[str]) -> list[str]:
-    """Of out.csv: a row for each recording."""
-    return ["url", "emotion", "confidence", *labels, "error"]
+def columns(labels: Sequence[str], channels: str = "mix") -> list[str]:
+    """Of out.csv: a row for each recording, or with channels `each` for every channel of each."""
+    return ["url", *_channel(channels), "emotion", "confidence", *labels, "error"]
 
 
-def window_columns(labels: Sequence[str]) -> list[str]:
-    """Of the timeline: a row for each window that counts, `start` and `end` in seconds."""
-    return ["url", "start", "end", "emotion", "confidence", *labels]
+def stretch_columns(labels: Sequence[str], channels: str = "mix") -> list[str]:
+    """Of the timeline: a row for each stretch of speech, `start` and `end` in seconds."""
+    return ["url", *_channel(channels), "start", "end", "emotion", "confidence", *labels]
 
 
 def error_row(url: str, labels: Sequence[str], error: str) -> Row:
-    """A recording without an emotion; `error` says why, without its name."""
+    """A recording, or a channel of it, without an emotion; `error` says why, without its name."""
     return {"url": url, "emotion": "", "confidence": None, **dict.fromkeys(labels), "error": error}
 
 
-def window_row(url: str, labels: Sequence[str], probabilities: Sequence[float], span: tuple[float, float]) -> Row:
+def stretch_row(url: str, labels: Sequence[str], probabilities: Sequence[float], span: tuple[float, float]) -> Row:
     start, end = span
     return {"url": url, "start": start, "end": end, **_answer(labels, probabilities)}
 
 
-def recording_row(url: str, labels: Sequence[str], windows: Sequence[Row]) -> Row:
-    """The mean of the rows of its windows."""
-    mean = np.mean([[window[label] for label in labels] for window in windows], axis=0)
+def recording_row(url: str, labels: Sequence[str], stretches: Sequence[Row], weights: Sequence[float]) -> Row:
+    """The mean of the rows of its stretches, weighted by how long each is heard."""
+    probabilities = [[stretch[label] for label in labels] for stretch in stretches]
+    mean = np.average(probabilities, axis=0, weights=weights)
     return {"url": url, **_answer(labels, mean.tolist()), "error": ""}
-
-
-def spans_apart(windows: Iterable[Row]) -> list[list[float]]:
-    """[start, end] of each window of a recording in seconds; where two overlap, they meet in the middle."""
-    spans: list[list[float]] = []
-    for window in windows:
-        start, end = float(window["start"]), float(window["end"])
-        if spans and start < spans[-1][1]:
-            start = spans[-1][1] = round((start + spans[-1][1]) / 2, 4)
-        spans.append([start, end])
-    return spans
 
 
 def prediction_row(clip: str, emotion: str, row: Row) -> Row:
@@ -73,6 +63,8 @@ def cell(column: str, value: str | float | None) -> str:
     """What CSV holds: numbers with four decimals, text so that no spreadsheet executes it."""
     if column in TEXT:
         return f"'{value}" if value.startswith(_FORMULA) else value
+    if column == "channel":
+        return "" if value is None else str(value)
     return "" if value is None else f"{value:.4f}"
 
 
@@ -80,10 +72,15 @@ def value(column: str, cell: str) -> str | float | None:
     """What a cell says, for tables in which numbers are numbers; a byte that is not UTF-8 becomes \\xff."""
     if column in TEXT:
         return cell.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return float(cell) if cell else None
+    number = int if column == "channel" else float
+    return number(cell) if cell else None
 
 
 def _answer(labels: Sequence[str], probabilities: Sequence[float]) -> Row:
     by_label = dict(zip(labels, probabilities, strict=True))
     emotion = max(by_label, key=by_label.get)
     return {"emotion": emotion, "confidence": by_label[emotion], **by_label}
+
+
+def _channel(channels: str) -> list[str]:
+    return ["channel"] if channels == "each" else []

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from speech_emotion.audio.windows import HEARD
+from speech_emotion.audio.stretches import HEARD
 from speech_emotion.models.whisper import WhisperEncoder, WhisperFeatures, WhisperLogMel
 
 _LEAST_DEVIATION = 1e-3

@@ -17,7 +17,7 @@ _DECIMALS = 4  # as in out.csv
 @dataclass
 class Answer:
     row: dict  # as in out.csv
-    windows: list[dict] = field(default_factory=list)  # as in eval.py's timeline
+    stretches: list[dict] = field(default_factory=list)  # as in eval.py's timeline
     html: str = ""
 
 
@@ -71,8 +71,9 @@ def _answer(predictor: Predictor, upload: Upload, error: str, statistics) -> Gen
     name = upload.name or "recording"
     if error:
         return Answer(error_row(name, predictor.labels, error))
-    row, windows = yield from predictor.predict_in_turns(upload.path, statistics)
-    return Answer(_rounded(row | {"url": name}), [_rounded(window | {"url": name}) for window in windows])
+    answer = yield from predictor.answer_in_turns(upload.path, statistics)
+    row, *_ = answer.rows
+    return Answer(_rounded(row | {"url": name}), [_rounded(stretch | {"url": name}) for stretch in answer.stretches])
 
 
 def _rounded(row: dict) -> dict:

@@ -166,7 +166,7 @@ def build_app(service: Service, allow_hosts: Iterable[str] = ()) -> Guard:
         form, _, answers = await service.answer(request)
         timeline = flag(form.fields, "timeline")
         return JSONResponse(
-            [answer.row | ({"timeline": _without_urls(answer.windows)} if timeline else {}) for answer in answers]
+            [answer.row | ({"timeline": _without_urls(answer.stretches)} if timeline else {}) for answer in answers]
         )
 
     @app.post("/answers", dependencies=protected, include_in_schema=False)
@@ -179,7 +179,7 @@ def build_app(service: Service, allow_hosts: Iterable[str] = ()) -> Guard:
                 "html": answer.html,
                 "csv": line,
                 "error": answer.row["error"],
-                "tracks": tracks(answer.windows) if len(answer.windows) > 1 else {},
+                "tracks": tracks(answer.stretches) if len(answer.stretches) > 1 else {},
             }
             for answer, line in zip(found, lines, strict=True)
         ]
@@ -199,8 +199,8 @@ def build_app(service: Service, allow_hosts: Iterable[str] = ()) -> Guard:
     return Guard(app, allow_hosts, service.limits)
 
 
-def _without_urls(windows: list[dict]) -> list[dict]:
-    return [{key: value for key, value in window.items() if key not in ("url", "error")} for window in windows]
+def _without_urls(stretches: list[dict]) -> list[dict]:
+    return [{key: value for key, value in stretch.items() if key not in ("url", "error")} for stretch in stretches]
 
 
 def _form_schema(predictors: dict[str, Predictor]) -> dict:
@@ -210,7 +210,7 @@ def _form_schema(predictors: dict[str, Predictor]) -> dict:
     properties = {
         "files": {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}},
         "model": {"type": "string", "enum": models, "default": models[0]},
-        "timeline": flag | {"description": "give the rows of the windows of 3 s, too"},
+        "timeline": flag | {"description": "give the rows of the stretches of speech, too"},
         "adapt": {
             "type": "boolean",
             "enum": [False, True] if adapting == models else [False],

@@ -55,12 +55,12 @@ def render(path: Path, answer: Answer) -> str:
         </li>"""
         for label in labels
     )
-    picture = base64.b64encode(draw(path, answer.windows, labels)).decode()
+    picture = base64.b64encode(draw(path, answer.stretches, labels)).decode()
     picture_of, caption = "Waveform", "Shaded: what was classified"
-    if len(answer.windows) > 1:
+    if len(answer.stretches) > 1:
         picture_of += " above the emotions over time"
         caption = (
-            f"The mean over {len(answer.windows)} windows of 3 s. Darker: more probable; orange: the emotion given"
+            f"The mean of {len(answer.stretches)} stretches of speech. Darker: more probable; orange: the emotion given"
         )
     return f"""<details open>
         <summary>{escape(row["url"])}: <b>{escape(row["emotion"])}, {row["confidence"]:.0%}</b></summary>
@@ -74,20 +74,20 @@ def render(path: Path, answer: Answer) -> str:
     </details>"""
 
 
-def draw(path: Path, windows: list[dict], labels: list[str]) -> bytes:
+def draw(path: Path, stretches: list[dict], labels: list[str]) -> bytes:
     """The waveform as PNG, above the emotions over time when there is more than one window."""
     envelope = load_envelope(path)
-    is_long = len(windows) > 1
+    is_long = len(stretches) > 1
     picture = io.BytesIO()
     with _drawing:
         figure = Figure(figsize=(5, 3.6 if is_long else 2), layout="constrained")
         if is_long:
             ax, below = figure.subplots(2, 1, sharex=True, height_ratios=[1, 2])
-            plot_timeline(windows, labels, below)
+            plot_timeline(stretches, labels, below)
             ax.axis("off")
         else:
             ax = figure.subplots()
-            ax.axvspan(windows[0]["start"], windows[0]["end"], color=ORANGE, alpha=0.2)
+            ax.axvspan(stretches[0]["start"], stretches[0]["end"], color=ORANGE, alpha=0.2)
         plot_envelope(*envelope, ax)
         figure.savefig(picture, format="png", dpi=150)
     return picture.getvalue()

@@ -17,18 +17,18 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from speech_emotion.audio import decoders, reading, resampling, windows
+from speech_emotion.audio import decoders, reading, resampling, stretches, windows
 from speech_emotion.audio.reading import AudioError
 from speech_emotion.audio.resampling import load_audio
-from speech_emotion.audio.windows import crop_or_pad, recording_window
+from speech_emotion.audio.windows import recording_window, stretch_window
 from speech_emotion.models import log_mel
 
 
 def log_mels(clips: pd.DataFrame, front_end: nn.Module, margin_s: float, folder: str | Path) -> torch.Tensor:
     """(N, M, T) float16 in dB: one spectrogram per row of `clips`, `margin_s` wider than the window on both sides.
 
-    The window is that of the whole recording, or where the column start, in samples, puts it: `clips` may have several
-    rows for one path then, next to each other.
+    The window is that of the whole recording, or where the columns start and end, in samples, put it: `clips` may have
+    several rows for one path then, next to each other.
     Raises ValueError for a clip that cannot be read.
     """
     return kept(folder, f"log_mels-{_digest(clips, front_end, margin_s)}", lambda: _compute(clips, front_end, margin_s))
@@ -58,21 +58,21 @@ def _compute(clips: pd.DataFrame, front_end: nn.Module, margin_s: float) -> np.n
     features = front_end.features
     margin = round(margin_s * features.sample_rate)
 
-    def spectrograms(path: str, starts: list[int] | None) -> np.ndarray:
+    def spectrograms(path: str, bounds: list[tuple[int, int]] | None) -> np.ndarray:
         try:
             waveform = load_audio(path, features.sample_rate)
         except AudioError as error:
             raise ValueError(f"{path}: {error}") from error
-        if starts is None:
+        if bounds is None:
             windows = [recording_window(waveform, features, margin_s)]
         else:
-            length = features.window_samples + 2 * margin
-            windows = [crop_or_pad(waveform, start - margin, length) for start in starts]
+            windows = [stretch_window(waveform, start, end, features, margin) for start, end in bounds]
         return np.concatenate([front_end.log_mel(window[None]).half().numpy() for window in windows])
 
     files = [(path, None) for path in clips["path"]]
     if "start" in clips:
-        files = list(clips.groupby("path", sort=False)["start"].apply(list).items())
+        bounds = clips.assign(bounds=list(zip(clips["start"], clips["end"], strict=True)))
+        files = list(bounds.groupby("path", sort=False)["bounds"].apply(list).items())
     with ThreadPoolExecutor() as readers:
         found = readers.map(spectrograms, *zip(*files, strict=True))
         return np.concatenate(list(tqdm(found, total=len(files), desc="reading clips")))
@@ -80,9 +80,9 @@ def _compute(clips: pd.DataFrame, front_end: nn.Module, margin_s: float) -> np.n
 
 def _digest(clips: pd.DataFrame, front_end: nn.Module, margin_s: float) -> str:
     files = [(clip, os.stat(path).st_size, os.stat(path).st_mtime_ns) for clip, path in clips[["clip", "path"]].values]
-    modules = (decoders, reading, resampling, windows, log_mel, sys.modules[type(front_end).__module__])
-    starts = clips["start"].tolist() if "start" in clips else []
-    known = [asdict(front_end.features), margin_s, files, starts, code_of(*modules)]
+    modules = (decoders, reading, resampling, stretches, windows, log_mel, sys.modules[type(front_end).__module__])
+    bounds = clips[["start", "end"]].values.tolist() if "start" in clips else []
+    known = [asdict(front_end.features), margin_s, files, bounds, code_of(*modules)]
     return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
 
 

@@ -41,9 +41,9 @@ def train_head(
 ) -> Checkpoint:
     """Train on the clips of `training`, which are among those of `corpora[0]`, and on all of the other corpora.
 
-    The tables have the columns clip, path, emotion, and speaker where that is known; a row for each window, if there is
-    a column start (see log_mels). Embeddings are cached for whole corpora, so that every split of one uses the same.
-    The temperature is fitted on speakers of `training`, else on clips, that were left out in turn.
+    The tables have the columns clip, path, emotion, and speaker where that is known; a row for each window, if there
+    are columns start and end (see log_mels). Embeddings are cached for whole corpora, so that every split of one uses
+    the same. The temperature is fitted on speakers of `training`, else on clips, that were left out in turn.
     """
     features = WhisperFeatures()
     n_blocks, width = len(encoder.blocks), encoder.conv1.out_channels

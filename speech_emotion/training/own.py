@@ -2,6 +2,7 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -102,7 +103,7 @@ def learn(lesson: Lesson, encoder: WhisperEncoder, device: str, cache_dir: str |
     Speakers are held out where they are known, else recordings. Raises LabelsError, before anything is trained, when
     recordings cannot be heard: all of them are named.
     """
-    windows = counted_windows(lesson.clips)
+    windows = windows_of(lesson.clips)
     copies = min(HeadSettings.copies, max(0, EMBEDDINGS // len(windows) - 1))
     settings = replace(HeadSettings(), copies=copies, other_copies=1, with_nemo=False, seed=seed)
     corpora = [windows] if lesson.ravdess is None else [windows, lesson.ravdess]
@@ -133,26 +134,27 @@ def learn(lesson: Lesson, encoder: WhisperEncoder, device: str, cache_dir: str |
     return Learned(checkpoint, report, predictions, adapted if len(adapted) else None)
 
 
-def counted_windows(clips: pd.DataFrame) -> pd.DataFrame:
-    """The clips with a row for each of their windows that counts, which starts at the column start, in samples."""
+def windows_of(clips: pd.DataFrame) -> pd.DataFrame:
+    """The clips with a row for each of their windows, from the column start up to the column end, in samples."""
     features = WhisperFeatures()
 
-    def starts(path: str) -> list[int] | AudioError:
-        recording = RecordingWindows(stream_audio(path, features.sample_rate), features)
+    def find(path: str) -> list[tuple[int, int]] | AudioError:
         try:
-            windows = [window for window, _ in recording]
+            windows = RecordingWindows(partial(stream_audio, path, features.sample_rate), features).find()
         except AudioError as error:
             return error
-        return [window.start for window, counts in zip(windows, recording.counts(windows), strict=True) if counts]
+        return [(window.start, window.end) for window in windows]
 
     with ThreadPoolExecutor() as readers:
-        found = list(readers.map(starts, clips["path"]))
+        found = list(readers.map(find, clips["path"]))
     failed = [
         f"{clip}: {error}" for clip, error in zip(clips["clip"], found, strict=True) if not isinstance(error, list)
     ]
     if failed:
         raise LabelsError(f"{len(failed)} of {len(clips)} recordings cannot be used: {printable('; '.join(failed))}")
-    return clips.assign(start=found).explode("start", ignore_index=True)
+    table = clips.assign(window=found).explode("window", ignore_index=True)
+    table[["start", "end"]] = table.pop("window").tolist()
+    return table
 
 
 def _together(tables: list[pd.DataFrame], clips: pd.DataFrame) -> pd.DataFrame:

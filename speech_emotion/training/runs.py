@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -169,8 +170,7 @@ def _check_readable(clips: pd.DataFrame) -> None:
 
     def read(path: str) -> None:
         try:
-            for _ in RecordingWindows(stream_audio(path, features.sample_rate), features):
-                pass
+            RecordingWindows(partial(stream_audio, path, features.sample_rate), features).find()
         except AudioError as error:
             raise ValueError(f"{path}: {error}") from error
 
@@ -182,7 +182,8 @@ def adapted_predictions(predictor: Predictor, clips: pd.DataFrame) -> pd.DataFra
     """The prediction table when each speaker's clips are judged by their own statistics, as by eval.py --adapt."""
     speaker_of = dict(zip(clips["path"], clips["speaker"], strict=True))
     adaptation = Adaptation(predictor, clips["path"], speaker_of.get)
-    return prediction_table(clips, (row for row, _ in predictor.predict_windows(clips["path"], statistics=adaptation)))
+    answers = predictor.answers(clips["path"], statistics=adaptation)
+    return prediction_table(clips, (answer.rows[0] for answer in answers))
 
 
 def _train(run: Run, clips, parts: Parts, device, cache_dir, encoder, others) -> tuple[Checkpoint, pd.DataFrame | None]:

@@ -1,0 +1,112 @@
+"""One recording on its way from its file to its rows."""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice, pairwise
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from speech_emotion.audio.reading import AudioError, RecordingInfo, printable
+from speech_emotion.audio.windows import RecordingWindows, Window
+from speech_emotion.inference.rows import Row, error_row, recording_row, stretch_row
+
+NOBODY = "nobody speaks"
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is said of one recording."""
+
+    rows: list[Row]  # one, or with channels `each` one for every channel
+    stretches: list[Row]  # of the timeline, in order of time
+    info: RecordingInfo
+
+
+@dataclass
+class Recording:
+    """Its windows while they are read, and what the network said of those that were."""
+
+    path: str
+    windows: RecordingWindows
+    info: RecordingInfo = field(default_factory=RecordingInfo)
+    has_channels: bool = False  # whether each of them has a row of its own
+    seen: list[tuple[Window, list[float] | torch.Tensor]] = field(default_factory=list)
+    error: str = ""
+
+    def __post_init__(self):
+        self._unread = iter(self.windows)
+
+    def measure(self) -> Iterator[None]:
+        """Read all of it for its level, with a pause every 30 s: `read` is quick then."""
+        pieces = self.windows.measure()
+        while self._guarded(lambda: next(pieces, self)) is None and not self.error:
+            yield
+
+    def read(self, n: int, prepare: Callable[[Window, torch.Tensor], T]) -> list[T]:
+        """What `prepare` makes of the next `n` windows and their samples; of fewer at the end or where it fails."""
+        return self._guarded(lambda: [prepare(*window) for window in islice(self._unread, n)]) or []
+
+    def _guarded(self, read: Callable[[], T]) -> T | None:
+        """What `read` returns; None where it fails or failed before, and `error` says why."""
+        if self.error:
+            return None
+        try:
+            return read()
+        except Exception as error:  # whatever a file does to a library costs its own row only
+            is_ours = isinstance(error, AudioError)
+            self.error = str(error) if is_ours else f"cannot read: {type(error).__name__}: {printable(error)}"
+            _log.debug("%s", printable(self.path), exc_info=True)
+        return None
+
+    def embeddings(self) -> dict[int, torch.Tensor]:
+        """Those of each channel's stretches, (stretches, D), when embeddings are what was `seen`."""
+        found: dict[int, list[torch.Tensor]] = {}
+        for window, embedding in self._spoken():
+            found.setdefault(window.channel, []).append(embedding)
+        return {channel: torch.stack(each).cpu() for channel, each in found.items()}
+
+    def answer(self, labels: list[str]) -> Answer:
+        """When the probabilities of `labels` are what was `seen`."""
+        spoken = self._spoken()
+        if not spoken:
+            return Answer([self._row(error_row(self.path, labels, self.error or NOBODY))], [], self.info)
+        rows, stretches = [], []
+        for channel in range(self.windows.n_channels):
+            own = [(window, probabilities) for window, probabilities in spoken if window.channel == channel]
+            of_channel = [
+                stretch_row(self.path, labels, probabilities, window.span)
+                for (window, _), probabilities in zip(own, _blended(own).tolist(), strict=True)
+            ]
+            if own:
+                row = recording_row(self.path, labels, of_channel, [window.weight for window, _ in own])
+            else:
+                row = error_row(self.path, labels, NOBODY)
+            rows.append(self._row(row, channel + 1))
+            stretches += [self._row(stretch, channel + 1) for stretch in of_channel]
+        return Answer(rows, sorted(stretches, key=lambda row: row["start"]), self.info)
+
+    def _row(self, row: Row, channel: int | None = None) -> Row:
+        return row | {"channel": channel} if self.has_channels else row
+
+    def _spoken(self) -> list[tuple[Window, list[float] | torch.Tensor]]:
+        return [] if self.error else [(window, result) for window, result in self.seen if window.speaks]
+
+
+def _blended(parts: list[tuple[Window, list[float]]]) -> np.ndarray:
+    """(n, K): the probabilities of each window, averaged with those of the windows that it meets.
+
+    These are parts of one stretch, which was cut for its length and not where the emotion changes.
+    """
+    probabilities = np.array([each for _, each in parts])
+    spans = [window.span for window, _ in parts]
+    meet = np.array([False, *(before[1] == after[0] for before, after in pairwise(spans)), False])[:, None]
+    total = probabilities.copy()
+    total[1:] += probabilities[:-1] * meet[1:-1]
+    total[:-1] += probabilities[1:] * meet[1:-1]
+    return total / (1.0 + meet[:-1] + meet[1:])
