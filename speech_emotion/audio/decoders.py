@@ -27,7 +27,8 @@ _CLOCKED = {
     "asf", "flac", "flv", "gxf", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mpeg", "mpegts", "mxf", "nut", "ogg",
     "rm", "wtv",
 }  # fmt: skip
-_TOLERANCE_S = 0.05  # of time stamps; most are rounded to milliseconds
+_TAGS = b"ID3", b"TAG", b"APETAGEX"  # that stand between joined files of MPEG
+_TOLERANCE_S = 0.1  # of time stamps; codecs begin by up to 86 ms late (WMA)
 _RESTART_S = 1.0
 _MOST_SILENCE = 2**32  # values, all channels together: 12 hours of stereo at 48 kHz
 
@@ -71,7 +72,8 @@ def ffmpeg(
             try:
                 frames = packet.decode()
             except av.InvalidDataError:
-                failed = True  # one damaged packet does not end the recording; what follows the last one is no sound
+                # One damaged packet does not end the recording. What follows the last good one is no sound.
+                failed = failed or not bytes(packet).startswith(_TAGS)
                 continue
             if frames:
                 facts.is_damaged |= failed and clock.now > 0

@@ -14,7 +14,7 @@ from speech_emotion.audio.buckets import fetched, is_url
 from speech_emotion.audio.channels import Difference, as_channels, mix
 from speech_emotion.audio.decoders import Block, Unreadable, reason
 from speech_emotion.audio.isolation import DecoderLost, isolated
-from speech_emotion.audio.structure import head, is_cut, waves
+from speech_emotion.audio.structure import head, is_cut, parts
 
 PIECE_S = 30.0
 SAMPLE_RATES = (4_000, 384_000)  # Hz; a header that says anything else is damaged
@@ -116,16 +116,31 @@ def _decode(file: BinaryIO, track: int | None, info: RecordingInfo) -> Iterator[
 def _readers(file: BinaryIO, track: int | None, info: RecordingInfo) -> Iterator[tuple[str, Iterable[Block]]]:
     """The readers to try, in this order, each with what it gives.
 
-    libsndfile is first: for WAV and FLAC it takes two thirds of FFmpeg's time. FFmpeg alone reads further tracks, WAV
-    files with wrong sizes, and the kinds that libsndfile ends too early (MPEG and Ogg, which may be joined) or prints
+    libsndfile is first: for WAV and FLAC it takes two thirds of FFmpeg's time. FFmpeg alone reads further tracks, what
+    was joined, WAV files with wrong sizes, and kinds that libsndfile ends too early (MPEG), misreads (VOC) or prints
     messages about (damaged MPEG, MIDI sample dumps).
     """
-    start, parts = head(file, 3), waves(file)
+    start, joined = head(file, 3), parts(file)
     is_mpeg = start == b"ID3" or (start[:1] == b"\xff" and start[1:2] >= b"\xe0")
-    if not (parts or is_mpeg or start in (b"Ogg", b"\xf0\x7e\x00") or (track or 1) > 1):
+    if not (joined or is_mpeg or start in (b"Ogg", b"Cre", b"\xf0\x7e\x00") or (track or 1) > 1):
         yield "libsndfile", _libsndfile(file)
+    yield "FFmpeg", _ffmpeg(file, track, info, joined)
+
+
+def _ffmpeg(file: BinaryIO, track: int | None, info: RecordingInfo, joined: list[tuple]) -> Iterator[Block]:
+    """Blocks (samples, channels) with their rate, of all the parts that can be read."""
+    failure, is_read = None, False
+    for part in joined or [()]:
         file.seek(0)
-    yield "FFmpeg", (block for part in parts or [()] for block in isolated(file, info, track or 0, *part))
+        try:
+            for block in isolated(file, info, track or 0, *part):
+                is_read = True
+                yield block
+        except Unreadable as error:
+            failure = error
+    if failure and not is_read:
+        raise failure
+    info.is_damaged |= failure is not None
 
 
 def _libsndfile(file: BinaryIO) -> Iterator[Block]:
