@@ -34,7 +34,7 @@ def test_a_bucket_gives_the_rows_of_its_files(bucket, model, tmp_path):
     [
         ("s3://calls/nowhere", "there is no file or folder s3://calls/nowhere"),
         ("s3://nobody", "there is no file or folder s3://nobody"),
-        ("http://calls/a.wav", "Unrecognized filesystem type"),
+        ("https://calls/a.wav", "download the file first"),
     ],
 )
 def test_a_url_of_nothing_is_one_sentence(bucket, model, tmp_path, path, message):

@@ -16,7 +16,8 @@ def list_files(url: str) -> list[str]:
     """The file of this name, or else all files below this folder or prefix, as urls, sorted.
 
     Raises FileNotFoundError when there is neither, OSError when the store does not answer, ValueError for an unknown
-    kind of store, ImportError without pyarrow.
+    kind of store
+    and for a web address, ImportError without pyarrow.
     """
     root, files, path = _locate(url)
     from pyarrow.fs import FileSelector, FileType
@@ -46,6 +47,8 @@ def fetched(url: str) -> Iterator[BinaryIO]:
 def _locate(url: str):
     """`url` → what precedes a path to make it a url, the pyarrow.fs.FileSystem, the path in it."""
     scheme, _, rest = url.partition("://")
+    if scheme.lower() in ("http", "https", "ftp"):
+        raise ValueError(f"{url} is a web address: download the file first, and give its name")
     bucket, _, key = rest.partition("/")
     files, base = _file_system(f"{scheme}://{bucket}/")
     base = base.rstrip("/")

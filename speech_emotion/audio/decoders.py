@@ -1,4 +1,4 @@
-"""libsndfile and FFmpeg: an open file → blocks of samples; as a script, one of them in a process with limits.
+"""FFmpeg: an open file → blocks of samples on its container's clock; as a script, in a process with limits.
 
 Imports nothing of the package: isolation.py starts it by its path, whatever the folder and the search path.
 """
@@ -18,20 +18,17 @@ from typing import BinaryIO
 import numpy as np
 
 MESSAGE = struct.Struct("<iII")  # rate in Hz, channels, bytes that follow: float32, one channel after the other
-END, FAILED = (
-    -1,
-    -2,
-)  # in place of a rate, with the number of tracks for channels; bytes: whether it is damaged, and why
+END, FAILED = -1, -2  # in place of a rate, with the tracks for channels; the bytes: whether it is damaged, and why
 REQUEST = struct.Struct("<IQQ?")  # what `ffmpeg` takes besides the file
 _BLOCK = 2**18  # values decoded at once, all channels together; bytes sent at once
-_READ_AHEAD = 2**16  # bytes; libFLAC's buffer is smaller
 
 # FFmpeg's names of the containers with time stamps of their own. Those of others it makes up from sizes and rates.
 _CLOCKED = {
-    "asf", "flac", "flv", "gxf", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mpeg", "mpegts", "mxf", "nut", "ogg", "rm",
-    "wtv",
+    "asf", "flac", "flv", "gxf", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mpeg", "mpegts", "mxf", "nut", "ogg",
+    "rm", "wtv",
 }  # fmt: skip
-_TOLERANCE_S = 0.05  # of time stamps; most are rounded to milliseconds
+_TAGS = b"ID3", b"TAG", b"APETAGEX"  # that stand between joined files of MPEG
+_TOLERANCE_S = 0.1  # of time stamps; codecs begin by up to 86 ms late (WMA)
 _RESTART_S = 1.0
 _MOST_SILENCE = 2**32  # values, all channels together: 12 hours of stereo at 48 kHz
 
@@ -48,28 +45,6 @@ class Facts:
 
     n_tracks: int = 1  # of sound
     is_damaged: bool = False  # some of it could not be decoded
-
-
-def libsndfile(file: BinaryIO, facts: Facts) -> Iterator[Block]:
-    """Blocks (samples, channels) with their rate; on damaged files it raises anything."""
-    import soundfile
-
-    # By its descriptor: libsndfile then needs no name, which might not be UTF-8.
-    with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
-        if sound.subtype.startswith("MPEG"):
-            raise Unreadable("MP3 is left to FFmpeg")
-        frames = max(1, _BLOCK // sound.channels)
-        while len(samples := sound.read(frames, dtype="float32", always_2d=True)):
-            yield samples, sound.samplerate
-        if sound.format == "FLAC" and _flac_follows(file.fileno()):
-            raise Unreadable("it goes on after the length that it declares")
-
-
-def _flac_follows(descriptor: int) -> bool:
-    """Whether libFLAC, which stops after the samples that the first header declares, has left or read more."""
-    read = os.lseek(descriptor, 0, os.SEEK_CUR)
-    os.lseek(descriptor, max(4, read - _READ_AHEAD), os.SEEK_SET)
-    return read < os.fstat(descriptor).st_size or b"fLaC" in os.read(descriptor, _READ_AHEAD)
 
 
 def ffmpeg(
@@ -97,7 +72,8 @@ def ffmpeg(
             try:
                 frames = packet.decode()
             except av.InvalidDataError:
-                failed = True  # one damaged packet does not end the recording; what follows the last one is no sound
+                # One damaged packet does not end the recording. What follows the last good one is no sound.
+                failed = failed or not bytes(packet).startswith(_TAGS)
                 continue
             if frames:
                 facts.is_damaged |= failed and clock.now > 0
@@ -147,7 +123,7 @@ class _Clock:
         self._left = _MOST_SILENCE
 
     def silence_before(self, frame) -> Iterator[Block]:
-        """Blocks of zeros up to a frame's time stamp, as far as it is later than all that was given, this frame included."""
+        """Blocks of zeros up to a frame, which is then taken for given."""
         rate, channels = frame.sample_rate, frame.layout.nb_channels
         ahead = frame.time - self._origin - self.now if self._is_clocked and frame.pts is not None else 0
         n = round(ahead * rate)

@@ -2,15 +2,21 @@
 
 import os
 from collections.abc import Iterable
+from glob import glob, has_magic
 from pathlib import Path
 
 from speech_emotion.audio.buckets import is_url, list_files
 
 # fmt: off
-AUDIO_SUFFIXES = {
-    ".wav", ".wave", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64",
-    ".rf64", ".m4a", ".m4b", ".aac", ".mp2", ".wma", ".amr", ".3gp", ".3ga", ".weba", ".webm", ".mka", ".mkv", ".mp4",
-    ".m4v", ".mov", ".avi", ".wmv", ".ogv",
+AUDIO_SUFFIXES = {  # of what FFmpeg or libsndfile reads, and people have
+    ".3g2", ".3ga", ".3gp", ".3gpp", ".8svx", ".aa3", ".aac", ".ac3", ".adts", ".aif", ".aifc", ".aiff", ".amr", ".amv",
+    ".ape", ".asf", ".au", ".avi", ".awb", ".bw64", ".bwf", ".caf", ".dff", ".divx", ".dsf", ".dss", ".dts", ".dv",
+    ".dvr-ms", ".eac3", ".ec3", ".f4a", ".f4v", ".flac", ".flv", ".gxf", ".m1a", ".m2a", ".m2p", ".m2t", ".m2ts",
+    ".m4a", ".m4b", ".m4r", ".m4v", ".mk3d", ".mka", ".mkv", ".mlp", ".mov", ".mp1", ".mp2", ".mp3", ".mp4", ".mpa",
+    ".mpc", ".mpe", ".mpeg", ".mpg", ".mpga", ".mts", ".mxf", ".nist", ".nut", ".oga", ".ogg", ".ogm", ".ogv", ".ogx",
+    ".oma", ".opus", ".paf", ".qcp", ".qt", ".ra", ".rf64", ".rm", ".rmvb", ".shn", ".snd", ".sph", ".spx", ".svx",
+    ".swf", ".tak", ".thd", ".tod", ".tp", ".trp", ".ts", ".tta", ".vob", ".voc", ".w64", ".wav", ".wave",
+    ".weba", ".webm", ".wma", ".wmv", ".wtv", ".wv",
 }
 # fmt: on
 
@@ -20,9 +26,10 @@ def find_recordings(paths: Iterable[str | Path]) -> tuple[list[str], int]:
 
     A file stands for itself, whatever its name; a folder for the audio and video files below it, sorted, without the
     hidden ones. Links are followed; a folder reached twice counts once, and so does a path. A folder that cannot be
-    listed stands for itself, so that its row says why. A url (s3://bucket/prefix) is a file or folder in a bucket.
-    Raises FileNotFoundError when a path does not exist or when there is nothing to classify, and for urls what
-    list_files raises.
+    listed stands for itself, so that its row says why. A pattern (ann/*.m4a, calls/**) that no file has for its name
+    stands for what it matches: files with the ending that it gives, or else the audio and video files, and folders.
+    A url (s3://bucket/prefix) is a file or folder in a bucket. Raises FileNotFoundError when a path does not exist or
+    when there is nothing to classify, and for urls what list_files raises.
     """
     recordings: dict[str, None] = {}  # ordered, each once
     n_others = 0
@@ -40,6 +47,10 @@ def find_recordings(paths: Iterable[str | Path]) -> tuple[list[str], int]:
             n_others += others
         elif _exists(path):
             recordings[path] = None
+        elif matches := sorted(glob(path, recursive=True)):
+            below, others = _matched(path, matches, visited)
+            recordings.update(dict.fromkeys(below))
+            n_others += others
         else:
             raise FileNotFoundError(f"there is no file or folder {path}")
     if not recordings:
@@ -67,6 +78,22 @@ def _walk(path: str, visited: set[tuple]) -> tuple[list[str], int]:
         except OSError:
             recordings.append(folder)
         folders += reversed(subfolders)
+    return recordings, n_others
+
+
+def _matched(pattern: str, matches: list[str], visited: set[tuple]) -> tuple[list[str], int]:
+    """As find_recordings, for a pattern; ** gives what is below the folders, too, so that these are left out."""
+    suffix = os.path.splitext(pattern)[1]
+    gives_ending = bool(suffix) and not has_magic(suffix)
+    recordings, n_others = [], 0
+    for match in matches:
+        below, others = [match], 0
+        if os.path.isdir(match):
+            below, others = ([], 0) if "**" in pattern else _walk(match, visited)
+        elif not gives_ending and not _is_audio(os.path.basename(match)):
+            below, others = [], 1
+        recordings += below
+        n_others += others
     return recordings, n_others
 
 

@@ -12,12 +12,14 @@ import numpy as np
 
 from speech_emotion.audio.buckets import fetched, is_url
 from speech_emotion.audio.channels import Difference, as_channels, mix
-from speech_emotion.audio.decoders import Block, libsndfile, reason
+from speech_emotion.audio.decoders import Block, Unreadable, reason
 from speech_emotion.audio.isolation import DecoderLost, isolated
-from speech_emotion.audio.structure import head, is_cut, waves
+from speech_emotion.audio.structure import head, is_cut, parts
 
 PIECE_S = 30.0
 SAMPLE_RATES = (4_000, 384_000)  # Hz; a header that says anything else is damaged
+_BLOCK = 2**18  # values decoded at once, all channels together
+_READ_AHEAD = 2**16  # bytes; libFLAC's buffer is smaller
 _LOUDEST = 1e9  # of full scale; the square of anything beyond it leaves float32
 _PIECE = 2**24  # values in a piece, all channels together: 30 s of eleven channels at 48 kHz, less of more
 
@@ -51,6 +53,8 @@ def read_pieces(
     track that is not there, when the file is no regular file (a pipe is never waited for), for a sample rate outside
     `SAMPLE_RATES`, and for NaN or infinite samples.
     """
+    if track is not None and track < 1:
+        raise ValueError(f"tracks are counted from 1, not {track}")
     info = RecordingInfo() if info is None else info
     difference, n_channels = Difference(), 0
     try:
@@ -63,7 +67,7 @@ def read_pieces(
                 info.n_channels = max(info.n_channels, samples.shape[1])
                 info.channels_differ = difference.add(samples, rate)
                 yield mix(samples) if channels == "mix" else as_channels(samples, n_channels), rate
-    except (OSError, AudioError) as error:
+    except (OSError, ValueError) as error:
         said = getattr(error, "strerror", None) or str(error)
         raise AudioError(f"cannot read: {printable(said).rstrip('.')}") from error
 
@@ -112,16 +116,53 @@ def _decode(file: BinaryIO, track: int | None, info: RecordingInfo) -> Iterator[
 def _readers(file: BinaryIO, track: int | None, info: RecordingInfo) -> Iterator[tuple[str, Iterable[Block]]]:
     """The readers to try, in this order, each with what it gives.
 
-    libsndfile is first: for WAV and FLAC it takes two thirds of FFmpeg's time. FFmpeg alone reads further tracks, WAV
-    files with wrong sizes, and the kinds that libsndfile ends too early (MPEG and Ogg, which may be joined) or prints
+    libsndfile is first: for WAV and FLAC it takes two thirds of FFmpeg's time. FFmpeg alone reads further tracks, what
+    was joined, WAV files with wrong sizes, and kinds that libsndfile ends too early (MPEG), misreads (VOC) or prints
     messages about (damaged MPEG, MIDI sample dumps).
     """
-    start, parts = head(file, 3), waves(file)
+    start, joined = head(file, 3), parts(file)
     is_mpeg = start == b"ID3" or (start[:1] == b"\xff" and start[1:2] >= b"\xe0")
-    if not (parts or is_mpeg or start in (b"Ogg", b"\xf0\x7e\x00") or (track or 1) > 1):
-        yield "libsndfile", libsndfile(file, info)
+    if not (joined or is_mpeg or start in (b"Ogg", b"Cre", b"\xf0\x7e\x00") or (track or 1) > 1):
+        yield "libsndfile", _libsndfile(file)
+    yield "FFmpeg", _ffmpeg(file, track, info, joined)
+
+
+def _ffmpeg(file: BinaryIO, track: int | None, info: RecordingInfo, joined: list[tuple]) -> Iterator[Block]:
+    """Blocks (samples, channels) with their rate, of all the parts that can be read."""
+    failure, is_read = None, False
+    for part in joined or [()]:
         file.seek(0)
-    yield "FFmpeg", (block for part in parts or [()] for block in isolated(file, info, track or 0, *part))
+        try:
+            for block in isolated(file, info, track or 0, *part):
+                is_read = True
+                yield block
+        except Unreadable as error:
+            failure = error
+    if failure and not is_read:
+        raise failure
+    info.is_damaged |= failure is not None
+
+
+def _libsndfile(file: BinaryIO) -> Iterator[Block]:
+    """Blocks (samples, channels) with their rate; on damaged files it raises anything."""
+    import soundfile
+
+    # By its descriptor: libsndfile then needs no name, which might not be UTF-8.
+    with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
+        if sound.subtype.startswith("MPEG"):
+            raise Unreadable("MP3 is left to FFmpeg")
+        frames = max(1, _BLOCK // sound.channels)
+        while len(samples := sound.read(frames, dtype="float32", always_2d=True)):
+            yield samples, sound.samplerate
+        if sound.format == "FLAC" and _flac_follows(file.fileno()):
+            raise Unreadable("it goes on after the length that it declares")
+
+
+def _flac_follows(descriptor: int) -> bool:
+    """Whether libFLAC, which stops after the samples that the first header declares, has left or read more."""
+    read = os.lseek(descriptor, 0, os.SEEK_CUR)
+    os.lseek(descriptor, max(4, read - _READ_AHEAD), os.SEEK_SET)
+    return read < os.fstat(descriptor).st_size or b"fLaC" in os.read(descriptor, _READ_AHEAD)
 
 
 def _after(n: int, blocks: Iterable[Block]) -> Iterator[Block]:

@@ -1,12 +1,22 @@
 """What the headers in a file say of its length, which may be wrong: the sound may go on, or end before."""
 
-import mmap
 import os
 import re
-from itertools import pairwise
+from collections.abc import Iterator
+from itertools import islice, pairwise
 from typing import BinaryIO
 
 _WAVE = b"RIFF", b"RF64", b"BW64"
+_MP4 = re.compile(rb"....(?:ftyp|moov|mdat|wide|free|skip)", re.DOTALL)
+# fmt: off
+_FIRST_BYTES = [re.compile(pattern, re.DOTALL) for pattern in (
+    rb"(?:RIFF|RF64|BW64)....WAVE", rb"FORM....AIF[FC]", rb"OggS\x00\x02", rb"FLV\x01.\x00\x00\x00\x09",
+    rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\x00\xaa\x00\x62\xce\x6c", rb"caff\x00\x01\x00\x00desc",
+    rb"riff\x2e\x91\xcf\x11\xa5\xd6\x28\xdb\x04\xc1\x00\x00", rb"Creative Voice File\x1a", rb"#!AMR(?:-WB)?\n",
+    rb"\.snd\x00\x00\x00.", rb"TTA1[\x01\x02]\x00",
+)]
+# fmt: on
+_SCANNED = 2**20  # bytes at once
 _UNKNOWN = 0x7FFF_0000  # sizes from here on are what stands in files that were written to a pipe
 _TAG = 1024  # bytes; what is shorter and follows the last chunk is no sound
 _MOST = 1000  # headers that are looked at in a file
@@ -21,19 +31,38 @@ def head(file: BinaryIO, size: int, position: int = 0) -> bytes:
     return content
 
 
-def waves(file: BinaryIO) -> list[tuple[int, int, bool]]:
-    """Begin and end of each WAV that was joined to this one, and whether its sizes are wrong; nothing for other files.
+def parts(file: BinaryIO) -> list[tuple[int, int, bool]]:
+    """Begin and end of each file that was joined to this one, in kinds of which decoders read the first only.
 
-    Nothing, too, for one WAV with the right sizes.
+    With whether it is a WAV with wrong sizes; nothing for a file that decoders read to its end as it is. Of MPEG, FLAC
+    and Matroska, FFmpeg goes on with what follows.
     """
-    size = _size(file)
-    if not _is_wave(head(file, 12)) or _is_filled(file, 0, size):
+    start, size = head(file, 64), _size(file)
+    is_wave = _is_wave(start[:12])
+    if is_wave and _is_filled(file, 0, size):
         return []
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        headers = re.finditer(rb"(?:RIFF|RF64|BW64)....WAVE", content, re.DOTALL)
-        begins = [header.start() for header, _ in zip(headers, range(_MOST), strict=False)]
-        del headers  # which holds the map
-    return [(begin, end, not _is_filled(file, begin, end)) for begin, end in pairwise([*begins, size])]
+    if _MP4.match(start):
+        begins = _mp4_files(file, size)[0]
+    elif pattern := next((pattern for pattern in _FIRST_BYTES if pattern.match(start)), None):
+        begins = list(islice(_find(file, size, pattern), _MOST))
+    else:
+        return []
+    if len(begins) == 1 and not is_wave:
+        return []
+    return [(begin, end, is_wave and not _is_filled(file, begin, end)) for begin, end in pairwise([*begins, size])]
+
+
+def _find(file: BinaryIO, size: int, pattern: re.Pattern) -> Iterator[int]:
+    """Where files begin; of the tracks of an Ogg file, which begin one after the other, the first only."""
+    previous_end = -1
+    for position in range(0, size, _SCANNED):
+        content = head(file, _SCANNED + 512, position)
+        for match in pattern.finditer(content, 0, _SCANNED + 64):
+            if match.start() < _SCANNED:
+                if position + match.start() != previous_end:
+                    yield position + match.start()
+                if match[0][:4] == b"OggS":
+                    previous_end = position + match.start() + _page_size(content[match.start() :])
 
 
 def is_cut(file: BinaryIO) -> bool:
@@ -46,8 +75,8 @@ def is_cut(file: BinaryIO) -> bool:
         return size < 8 + declared < _UNKNOWN
     if start[:4] == b"\x1a\x45\xdf\xa3":
         return size < _matroska_end(start)
-    if start[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
-        return size < _mp4_end(file, size)
+    if _MP4.match(start):
+        return size < _mp4_files(file, size)[1]
     if start[:4] == b"OggS":
         return _ends_within_a_page(head(file, 2**16, max(0, size - 2**16)))
     if (found := start.find(_ASF_PROPERTIES)) >= 0:
@@ -86,15 +115,18 @@ def _wave_end(file: BinaryIO, begin: int, end: int) -> int:
     return position
 
 
-def _mp4_end(file: BinaryIO, end: int) -> int:
-    position = 0
+def _mp4_files(file: BinaryIO, end: int) -> tuple[list[int], int]:
+    """Where files begin, and where the last one ends."""
+    begins, position = [0], 0
     for _ in range(_MOST):
         box = head(file, 16, position)
         size = int.from_bytes(box[:4], "big")
+        if box[4:8] == b"ftyp" and position:
+            begins.append(position)
         if position + 8 > end or size == 0:  # 0 is for the rest of the file
             break
         position += max(8, int.from_bytes(box[8:], "big") if size == 1 else size)
-    return position
+    return begins, position
 
 
 def _matroska_end(start: bytes) -> int:
@@ -115,7 +147,13 @@ def _matroska_size(start: bytes, position: int) -> tuple[int, int]:
 def _ends_within_a_page(tail: bytes) -> bool:
     """Whether the last page of an Ogg file is not whole."""
     page = tail[tail.rfind(b"OggS") :]
-    return len(page) < 27 or len(page) < 27 + page[26] + sum(page[27 : 27 + page[26]])
+    return len(page) < _page_size(page)
+
+
+def _page_size(page: bytes) -> int:
+    """Of a page of an Ogg file."""
+    n = page[26] if len(page) > 26 else 0
+    return 27 + n + sum(page[27 : 27 + n])
 
 
 def _mp3_end(file: BinaryIO, start: bytes) -> int:
