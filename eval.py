@@ -163,7 +163,7 @@ def classify(options: argparse.Namespace, name: str | None = None) -> int:
     from speech_emotion.evaluation.truth import Judged, LabelTable, RavdessNames
     from speech_emotion.inference.formats import format_of, is_track
     from speech_emotion.inference.predictor import Predictor
-    from speech_emotion.inference.rows import cell, columns, stretch_columns
+    from speech_emotion.inference.rows import columns, stretch_columns
     from speech_emotion.inference.table import Table, check_space, fingerprint
     from speech_emotion.inference.targets import check_not_read, target
 
@@ -200,13 +200,11 @@ def classify(options: argparse.Namespace, name: str | None = None) -> int:
         of_recordings = columns(predictor.labels, options.channels)
         table = stack.enter_context(Table(options.out, of_recordings, options.resume, belongs_to))
         left = [path for path in recordings if path not in table]
-        tables = [table]
+        timelines = []
         if options.timeline:
             of_stretches = stretch_columns(predictor.labels, options.channels)
             timeline = Table(options.timeline, of_stretches, options.resume, belongs_to, of=table)
-            tables.append(stack.enter_context(timeline))
-        if table.was_whole and len(recordings) - len(left) < len(table):
-            raise ValueError(f"{options.out} has other recordings than these; leave out --resume to start anew")
+            timelines.append(stack.enter_context(timeline))
         batches = {"batch_size": options.batch_size, "workers": options.workers}
         reading = {"channels": options.channels, "track": options.track}
         predict = partial(predictor.answers, **batches, **reading)
@@ -216,25 +214,21 @@ def classify(options: argparse.Namespace, name: str | None = None) -> int:
             # Of all recordings, also those that a resumed run has classified: so it ends with the same table.
             adaptation = Adaptation(predictor, recordings, GROUPS[options.adapt], **batches, **reading)
             predict = partial(predict, statistics=adaptation)
-        example = [path for path in recordings if cell("url", path) == table.example] if table.example else []
-        if example and any(each.was_whole for each in tables):
-            answer = next(predict(example))
-            for each, rows in zip(tables, (answer.rows, answer.stretches), strict=False):
-                each.confirm(rows)
         check_space(options.out, len(left))
+        if options.resume and len(left) == len(recordings):
+            print(f"nothing is left of a run to {options.out} that was stopped: all is classified", file=sys.stderr)
         progress = stack.enter_context(tqdm(total=len(recordings), initial=len(recordings) - len(left), unit="file"))
         files = FileNotes()
         for answer in predict(left):
             if name:
                 for row in (*answer.rows, *answer.stretches):
                     row["url"] = name
-            if options.timeline:
+            for timeline in timelines:
                 timeline.write(answer.stretches)
-            table.write(answer.rows)  # last: with these rows, a resumed run takes the recording as done
+            table.write(answer.rows)  # last: with these rows, a resumed run takes the stretches as whole
             files.add(answer.info)
             progress.update()
-        for each in tables:
-            each.finish()
+        table.finish(*timelines)
     if options.adapt:
         print(adaptation)
     summary = Summary(options.out, predictor.labels, n_others, judged, files.lines(options.channels, options.track))

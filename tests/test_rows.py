@@ -1,6 +1,10 @@
 """The one place that knows what a row is, against rows worked out by hand."""
 
+import re
+
+import hypothesis
 import pytest
+from hypothesis import strategies
 
 from speech_emotion.inference.rows import (
     cell,
@@ -12,6 +16,7 @@ from speech_emotion.inference.rows import (
     recording_row,
     stretch_columns,
     stretch_row,
+    text,
     value,
 )
 
@@ -65,9 +70,15 @@ def test_low_confidence_or_a_close_second_is_uncertain(probabilities, uncertain)
     ("column", "given", "text", "back"),
     [
         ("url", "a,b.wav", "a,b.wav", "a,b.wav"),
-        ("url", "=1+1", "'=1+1", "'=1+1"),
+        ("url", "=1+1", "'=1+1", "=1+1"),
+        ("url", "'=1+1", "''=1+1", "'=1+1"),
+        ("url", "'a", "'a", "'a"),
+        ("url", "\t =a", "'\t' =a", "\t =a"),
+        ("url", "a;=1+1;.wav", "a;'=1+1;.wav", "a;=1+1;.wav"),
+        ("error", 'a\t"@b', "a\t'\"@b", 'a\t"@b'),
+        ("url", "a=b-c.wav", "a=b-c.wav", "a=b-c.wav"),
         ("url", "\udcff", "\udcff", "\\xff"),
-        ("error", "-90 dB", "'-90 dB", "'-90 dB"),
+        ("error", "-90 dB", "'-90 dB", "-90 dB"),
         ("calm", 0.123456, "0.1235", 0.1235),
         ("start", -0.5, "-0.5000", -0.5),
         ("confidence", None, "", None),
@@ -76,3 +87,10 @@ def test_low_confidence_or_a_close_second_is_uncertain(probabilities, uncertain)
 )
 def test_a_cell_and_what_it_says(column, given, text, back):
     assert cell(column, given) == text and value(column, text) == back
+
+
+@hypothesis.given(strategies.text("=+-@;\t\r\n'\" ,a\uff1d"))
+def test_no_cell_is_a_formula_wherever_it_is_split_and_every_cell_can_be_read_back(name):
+    quoted = cell("url", name)
+    assert text(quoted) == name
+    assert not any(part.lstrip(' "').startswith(tuple("=+-@\uff1d")) for part in re.split("[;\t\r\n]", quoted))

@@ -93,18 +93,28 @@ def test_what_cannot_be_judged_is_one_sentence_before_anything_is_classified(cal
     assert sorted(calls.iterdir()) == before
 
 
-def test_labels_are_joined_with_their_probabilities_and_a_name_with_an_apostrophe_is_found(tmp_path):
-    soundfile.write(tmp_path / "=1.wav", np.zeros(10), 16_000)
-    (tmp_path / "t.csv").write_text("path,emotion\n=1.wav,fine\ns3://calls/a.wav,fine\n")
+def test_labels_are_joined_with_their_probabilities_and_a_file_is_found_under_another_name(tmp_path):
+    soundfile.write(tmp_path / "1.wav", np.zeros(10), 16_000)
+    (tmp_path / "t.csv").write_text("path,emotion\n1.wav,fine\ns3://calls/a.wav,fine\n")
     judged = Judged(LabelTable(tmp_path / "t.csv"), ["calm", "sad", "neutral"], ["calm=fine", "neutral=fine"])
     row = {"emotion": "calm", "confidence": "0.4", "calm": "0.4", "sad": "0.3", "neutral": "0.3", "error": ""}
-    for url in ("s3://calls/a.wav", f"'{tmp_path}/./=1.wav", "elsewhere.wav"):
+    for url in ("s3://calls/a.wav", f"{tmp_path}/./1.wav", "elsewhere.wav"):
         judged.add({"url": url, **row})
     assert judged.labels == ["fine", "sad"] and judged.n_unlabelled == 1
     table = judged.table()
     assert table[["emotion", "prediction"]].values.tolist() == [["fine", "fine"]] * 2
     assert table["confidence"].tolist() == pytest.approx([0.7, 0.7])
     assert RavdessNames().of("x/03-01-06-01-02-01-12.wav") == ("03-01-06-01-02-01-12", "fearful", "12")
+
+
+def test_a_recording_is_found_under_a_name_that_out_csv_quotes(tmp_path, model):
+    for seed, name in enumerate(("=1.wav", "'=1.wav")):
+        write_noise(tmp_path / name, seed)
+    (tmp_path / "t.csv").write_text("path,emotion\n=1.wav,sad\n'=1.wav,calm\n")
+    result = run_eval("=1.wav", "'=1.wav", "--labels", "t.csv", "--model", model, cwd=tmp_path)
+    assert result.returncode == 0 and "2 recordings have labels in t.csv" in result.stdout
+    result = run_compare("out.csv", "out.csv", "--labels", "t.csv", cwd=tmp_path)
+    assert "2 recordings are in both" in result.stdout
 
 
 def write_answers(path: Path, right: list[bool]) -> None:

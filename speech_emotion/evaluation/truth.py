@@ -50,11 +50,9 @@ class LabelTable:
         }
 
     def of(self, url: str) -> tuple[str, str, str | None] | None:
-        """As RavdessNames.of; `url` may be a cell of out.csv, with an apostrophe before what looks like a formula."""
-        for name in (url, url.removeprefix("'")):
-            if (file := _file(name)) in self._of:
-                return file, *self._of[file]
-        return None
+        """As RavdessNames.of."""
+        file = _file(url)
+        return (file, *self._of[file]) if file in self._of else None
 
 
 class Judged:

@@ -1,5 +1,6 @@
 """What a row says: the columns of every table, which are text and which numbers, and how a row comes about."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +13,10 @@ TEXT = ("url", "emotion", "error")
 FIXED = (*TEXT, "channel", "confidence", "start", "end")  # every other column is a label with its probability
 _LEAST_CONFIDENCE = 0.4  # below it, or with less than _LEAST_LEAD over the second, an answer is uncertain
 _LEAST_LEAD = 0.1
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what makes a spreadsheet execute a cell
+# Where a cell begins, also for a spreadsheet that splits at ; or tab, with what is executed as a formula behind it.
+_CELL = r"(?:^|(?<=[;\t\r\n]))"
+_FORMULA = r"(?=[\s'\"]*[=+\-@\uff1d\uff0b\uff0d\uff20])"  # the last four are the wide forms
+_BARE, _QUOTED = re.compile(_CELL + _FORMULA), re.compile(f"{_CELL}'{_FORMULA}")
 
 
 def columns(labels: Sequence[str], channels: str = "mix") -> list[str]:
@@ -60,18 +64,23 @@ def error_sentence(row: Row) -> str:
 
 
 def cell(column: str, value: str | float | None) -> str:
-    """What CSV holds: numbers with four decimals, text so that no spreadsheet executes it."""
+    """What CSV holds: numbers with four decimals, text with an apostrophe before what a spreadsheet would execute."""
     if column in TEXT:
-        return f"'{value}" if value.startswith(_FORMULA) else value
+        return _BARE.sub("'", value)
     if column == "channel":
         return "" if value is None else str(value)
     return "" if value is None else f"{value:.4f}"
 
 
+def text(cell: str) -> str:
+    """What a cell of text says: without the apostrophes that `cell` adds, and with those that were there before."""
+    return _QUOTED.sub("", cell)
+
+
 def value(column: str, cell: str) -> str | float | None:
     """What a cell says, for tables in which numbers are numbers; a byte that is not UTF-8 becomes \\xff."""
     if column in TEXT:
-        return cell.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        return text(cell).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     number = int if column == "channel" else float
     return number(cell) if cell else None
 
