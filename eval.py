@@ -17,7 +17,10 @@ from speech_emotion.arguments import positive
 
 STANDARD_INPUT = "-"
 PICTURES = (".png", ".pdf", ".svg")
-STRANGERS = "{} has heard the 24 voices of RAVDESS alone; --model model_any_voice.pt is right more often about others"
+STRANGERS = (
+    "{} was trained on the 24 speakers of RAVDESS only; --model model_any_voice.pt is more accurate for the speech of "
+    "others, but not for song without --adapt"
+)
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:

@@ -38,7 +38,9 @@ def test_the_bundled_recordings_all_get_an_emotion(tmp_path):
         assert float(row["confidence"]) == max(probabilities.values())
         assert row["error"] == ""
     assert f"{len(table)} recordings, 0 without an emotion" in result.stdout
-    assert result.stdout.endswith("; --model model_any_voice.pt is right more often about others\n")
+    assert result.stdout.endswith(
+        "model_any_voice.pt is more accurate for the speech of others, but not for song without --adapt\n"
+    )
 
 
 def test_a_broken_file_costs_its_own_row_only(tmp_path, model):
@@ -64,7 +66,7 @@ def test_ravdess_names_bring_the_truth_into_the_summary(tone_data, tmp_path, mod
     right = np.mean([emotion == row["emotion"] for emotion, row in zip(truth, table, strict=True)])
     assert f"60 recordings have RAVDESS names: accuracy {right:.4f}" in result.stdout
     assert "macro avg" in result.stdout and "confusion matrix" in result.stdout
-    assert "right more often" not in result.stdout  # these voices the model knows
+    assert "more accurate" not in result.stdout  # these voices the model knows
 
 
 def test_batch_size_workers_and_order_change_nothing(tone_data, model):

@@ -1,16 +1,19 @@
 """The numbers of the README, against small tables worked out by hand and against scipy."""
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from scipy.optimize import minimize_scalar
 from scipy.stats import binom
 
+from speech_emotion.evaluation import metrics
 from speech_emotion.evaluation.metrics import (
     accuracy,
     bootstrap_interval,
     expected_calibration_error,
     fit_temperature,
+    overconfidence,
     prediction_table,
     uar,
 )
@@ -53,6 +56,23 @@ def test_the_bootstrap_interval_is_that_of_the_binomial_distribution():
     for by, n in (("clip", actors * clips), ("actor", actors)):
         expected = [binom.ppf(q, n, 0.5) / n for q in (0.025, 0.975)]
         assert bootstrap_interval(halves, accuracy, by, n=2000) == pytest.approx(expected, abs=0.006)
+
+
+def test_draws_that_are_weighed_at_once_are_those_that_are_weighed_one_by_one(monkeypatch):
+    rng = np.random.default_rng(0)
+    rows = table(*[(*rng.choice(["happy", "sad"], size=2), rng.uniform(0.5, 1)) for _ in range(50)])
+    draws = rng.integers(3, size=(7, 50)).astype(float)
+    for metric in (accuracy, uar, overconfidence):
+        assert metric(rows, draws).tolist() == pytest.approx([metric(rows, draw) for draw in draws])
+        expected = bootstrap_interval(rows, metric)
+        monkeypatch.setattr(metrics, "_WEIGHTS_AT_ONCE", 3 * len(rows))
+        assert bootstrap_interval(rows, metric) == pytest.approx(expected)
+        monkeypatch.undo()
+
+
+def test_overconfidence_is_what_is_promised_and_not_kept():
+    assert overconfidence(FOUR) == pytest.approx((0.9 + 0.7 + 0.9 + 0.6) / 4 - 3 / 4)
+    assert overconfidence(FOUR, np.array([0, 0, 1, 0])) == pytest.approx(0.9)
 
 
 def test_the_fitted_temperature_is_that_of_least_loss():

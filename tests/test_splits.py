@@ -1,8 +1,13 @@
+import re
+
 import pandas as pd
 import pytest
+from conftest import REPOSITORY
 
+from speech_emotion.corpora import nemo
 from speech_emotion.corpora.ravdess import EMOTIONS, expected_clips, parse_name
 from speech_emotion.corpora.splits import ACTOR_FOLDS, actor_split, folds, hold_out_validation, stratified_split
+from speech_emotion.training.runs import Run, published_settings
 
 TWINS = {"03-01-03-01-02-01-07", "03-01-03-01-02-02-07"}
 
@@ -55,6 +60,19 @@ def test_validation_is_taken_from_the_training_part(table):
     assert not set(validation["clip"]) & (set(training["clip"]) | set(test["clip"]))
     assert len(validation) == pytest.approx(0.1 * len(rest), abs=1)
     assert set(validation["emotion"]) == set(EMOTIONS)
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "results/splits").glob("*8-*.csv")), ids=lambda path: path.stem)
+def test_the_committed_lists_say_what_was_trained_on(table, path):
+    network, kind, number = re.match(r"(any|random|speaker)8-(split|fold)(\d)", path.stem).groups()
+    network, shuffled = "any-voice" if network == "any" else "cnn", path.stem.endswith("shuffled")
+    run = Run(network, shuffle_labels=shuffled, settings=published_settings(network, shuffled), **{kind: int(number)})
+    assert run.name == path.stem
+    listed = pd.read_csv(path).groupby("part")["clip"].agg(set)
+    expected = {part: set(clips["clip"]) for part, clips in run.parts(table).items()}
+    foreign = {clip for clip in listed["training"] if nemo.describe(clip)}
+    assert len(foreign) == (nemo.N_CLIPS if network == "any-voice" and not shuffled else 0)
+    assert listed.to_dict() == expected | {"training": expected["training"] | foreign}
 
 
 def test_folds_keep_speakers_apart_and_hold_every_clip_out_once(table):

@@ -90,7 +90,10 @@ def test_the_network_for_strangers_learns_from_two_corpora_and_is_measured_on_ac
     assert result.returncode == 0, result.stderr
     checkpoint, name = load_checkpoint(tmp_path / "model.pt"), "any7-fold0-partial"
     assert checkpoint.labels == [emotion for emotion in EMOTIONS if emotion != "sad"]
-    assert set(pd.read_csv(home / f"results/splits/{name}.csv").query("part == 'test'")["clip"].str[-2:]) == {"02"}
+    listed = pd.read_csv(home / f"results/splits/{name}.csv").groupby("part")["clip"].agg(set)
+    assert set(listed.index) == {"training", "test"} and {clip[-2:] for clip in listed["test"]} == {"02"}
+    spoken = {f"{speaker}_{emotion}_1" for speaker, emotion in product(("EB0", "KS0"), nemo.EMOTIONS)}
+    assert spoken - listed["training"] == {"EB0_sadness_1", "KS0_sadness_1"}
     plain, adapted = (pd.read_csv(home / f"results/predictions/{name}{end}.csv") for end in ("", "-adapted"))
     assert list(plain["clip"]) == list(adapted["clip"]) and uar(adapted) > 0.9  # the emotion is the pitch
     assert checkpoint.split == {"name": name, "test": sorted(plain["clip"])}

@@ -181,4 +181,4 @@ def test_the_numbers_with_weights_are_those_of_the_repeated_rows_and_of_scikit_l
     assert accuracy(table, weights) == pytest.approx(accuracy(repeated))
     expected = recall_score(repeated["emotion"], repeated["prediction"], average="macro")
     assert uar(table, weights) == pytest.approx(expected) == pytest.approx(uar(repeated))
-    assert bootstrap_interval(table, lambda rows, drawn: float(drawn.sum())) == (60, 60)
+    assert bootstrap_interval(table, lambda rows, drawn: drawn.sum(axis=1)) == (60, 60)

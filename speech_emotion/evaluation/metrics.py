@@ -14,6 +14,8 @@ from speech_emotion.corpora import emodb
 from speech_emotion.corpora.ravdess import parse_name
 from speech_emotion.inference.rows import error_sentence, prediction_row
 
+_WEIGHTS_AT_ONCE = 10_000_000  # of the bootstrap: 80 MB
+
 
 def prediction_table(clips: pd.DataFrame, predictions) -> pd.DataFrame:
     """The clips with what a Predictor said of each (its rows, in the same order), sorted by clip.
@@ -49,18 +51,37 @@ def calm_as_neutral(predictions: pd.DataFrame) -> pd.DataFrame:
     return predictions.assign(prediction=predictions["prediction"].replace("calm", "neutral"))
 
 
-def accuracy(predictions: pd.DataFrame, weights: np.ndarray | None = None) -> float:
-    """The share that is right; `weights` (N,) count rows several times or not at all."""
-    return float(np.average(predictions["emotion"] == predictions["prediction"], weights=weights))
+def accuracy(predictions: pd.DataFrame, weights: np.ndarray | None = None) -> float | np.ndarray:
+    """The share that is right; `weights` (N,), or (draws, N) for one of each draw, count rows several times or not."""
+    right = (predictions["emotion"] == predictions["prediction"]).to_numpy(float)
+    weights = np.ones(len(right)) if weights is None else weights
+    return _number(weights @ right / weights.sum(axis=-1))
 
 
-def uar(predictions: pd.DataFrame, weights: np.ndarray | None = None) -> float:
+def uar(predictions: pd.DataFrame, weights: np.ndarray | None = None) -> float | np.ndarray:
     """Unweighted average recall: every emotion counts alike, however many clips it has; `weights` as in accuracy."""
-    emotions = pd.factorize(predictions["emotion"])[0]
-    weights = np.ones(len(predictions)) if weights is None else weights
-    clips = np.bincount(emotions, weights)
-    right = np.bincount(emotions, weights * (predictions["emotion"] == predictions["prediction"]))
-    return float((right[clips > 0] / clips[clips > 0]).mean())
+    emotions, found = pd.factorize(predictions["emotion"])
+    right = (predictions["emotion"] == predictions["prediction"]).to_numpy()
+    of_emotion = emotions[:, None] == np.arange(len(found))  # (N, emotions)
+    weights = np.ones(len(right)) if weights is None else weights
+    clips, hits = weights @ of_emotion.astype(float), weights @ (of_emotion & right[:, None]).astype(float)
+    return _number((hits / clips.clip(min=1e-9)).sum(axis=-1) / (clips > 0).sum(axis=-1))
+
+
+def overconfidence(predictions: pd.DataFrame, weights: np.ndarray | None = None) -> float | np.ndarray:
+    """Mean confidence less accuracy: above 0 the model promises more than it keeps; `weights` as in accuracy."""
+    confidence = _confidence(predictions).to_numpy()
+    weights = np.ones(len(confidence)) if weights is None else weights
+    return _number(weights @ confidence / weights.sum(axis=-1) - accuracy(predictions, weights))
+
+
+def _number(values: np.ndarray) -> float | np.ndarray:
+    return float(values) if values.ndim == 0 else values
+
+
+def _confidence(predictions: pd.DataFrame) -> pd.Series:
+    columns = ["confidence"] if "confidence" in predictions else label_columns(predictions)
+    return predictions[columns].max(axis=1)
 
 
 def recalls(predictions: pd.DataFrame, by: str = "emotion") -> pd.Series:
@@ -71,19 +92,23 @@ def recalls(predictions: pd.DataFrame, by: str = "emotion") -> pd.Series:
 def bootstrap_interval(predictions: pd.DataFrame, metric, by: str = "clip", n: int = 1000, seed: int = 0):
     """95 % percentile interval of `metric`, resampling `by` clip or by actor (the clips of one voice go together).
 
-    `metric` takes the table and how often each row was drawn, as accuracy and uar do.
+    `metric` takes the table and how often each row was drawn, (draws, N), as accuracy and uar do.
     """
     rng = np.random.default_rng(seed)
     group, groups = pd.factorize(predictions[by], sort=True)
-    draws = (rng.integers(len(groups), size=len(groups)) for _ in range(n))
-    values = [metric(predictions, np.bincount(drawn, minlength=len(groups))[group]) for drawn in draws]
-    return tuple(np.percentile(values, [2.5, 97.5]))
+
+    def draw() -> np.ndarray:
+        return np.bincount(rng.integers(len(groups), size=len(groups)), minlength=len(groups))[group]
+
+    at_once = max(1, _WEIGHTS_AT_ONCE // len(group))
+    draws = (np.stack([draw() for _ in range(first, min(first + at_once, n))]) for first in range(0, n, at_once))
+    values = [metric(predictions, weights.astype(float)) for weights in draws]
+    return tuple(np.percentile(np.concatenate(values), [2.5, 97.5]))
 
 
 def calibration_bins(predictions: pd.DataFrame, n_bins: int = 15) -> pd.DataFrame:
     """Confidence against accuracy in `n_bins` equal bins of confidence: columns confidence, accuracy, clips."""
-    columns = ["confidence"] if "confidence" in predictions else label_columns(predictions)
-    confidence = predictions[columns].max(axis=1)
+    confidence = _confidence(predictions)
     correct = predictions["emotion"] == predictions["prediction"]
     bins = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
     grouped = pd.DataFrame({"confidence": confidence, "accuracy": correct}).groupby(bins)

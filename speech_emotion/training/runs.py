@@ -24,7 +24,7 @@ from speech_emotion.models.whisper import WhisperEncoder
 from speech_emotion.training.head import HeadSettings, train_head
 from speech_emotion.training.loop import TrainingSettings, train
 
-Parts = dict[str, pd.DataFrame]  # the clips that are training, validation, test
+Parts = dict[str, pd.DataFrame]  # the clips that are training, validation if it has a use, test
 
 NETWORKS = {"cnn": ("random", "speaker"), "any-voice": ("any", "any")}  # of a split and of a fold, by network
 
@@ -81,7 +81,11 @@ class Run:
         return next((model.file for model in PUBLISHED if model.run == self.name), None)
 
     def parts(self, clips: pd.DataFrame) -> Parts:
-        """Raises ValueError when one of them would be empty, or an emotion has too few clips to be split."""
+        """The any-voice head trains on what validates the CNN: its temperature comes from speakers left out in turn.
+
+        In its control these clips are left alone, as their labels are not shuffled. Raises ValueError when a part
+        would be empty, or an emotion has too few clips to be split.
+        """
         clips = clips[clips["emotion"].isin(self.labels)]
         if self.fold is None:
             rest, test = stratified_split(clips, self.split)
@@ -93,7 +97,14 @@ class Run:
         if self.shuffle_labels:
             shuffled = training["emotion"].sample(frac=1, random_state=self.settings.seed).to_numpy()
             training = training.assign(emotion=shuffled)
+        elif self.network == "any-voice":
+            return {"training": pd.concat([training, validation]), "test": test}
         return {"training": training, "validation": validation, "test": test}
+
+    def listed(self, parts: Parts, others: Iterable[pd.DataFrame]) -> Parts:
+        """What results/splits has: the parts, with the clips of `others`, where they have the labels, in training."""
+        others = [clips[clips["emotion"].isin(self.labels)] for clips in others]
+        return parts | {"training": pd.concat([parts["training"], *others])}
 
 
 def published_settings(network: str = "cnn", shuffle_labels: bool = False) -> TrainingSettings | HeadSettings:
@@ -112,11 +123,13 @@ class Outcome:
     checkpoint: Checkpoint  # with its split and its metrics
     history: pd.DataFrame | None  # None for a network that is trained without epochs
     predictions: pd.DataFrame  # of the test clips
+    others: tuple[pd.DataFrame, ...] = ()  # clips of other corpora that were trained on too
     adapted: pd.DataFrame | None = None  # the same by the statistics of each test speaker, where a fold was held out
 
     def write(self, results: str | Path, out: str | Path | None) -> None:
         """Its tables and picture under `results`, then its checkpoint; each file is there whole, or as it was."""
-        write_results(results, self.run.name, self.parts, self.history, self.predictions, self.adapted)
+        parts = self.run.listed(self.parts, self.others)
+        write_results(results, self.run.name, parts, self.history, self.predictions, self.adapted)
         if out:
             save_checkpoint(out, self.checkpoint)
 
@@ -162,7 +175,7 @@ def carry_out(
     if run.fold is not None and predictor.network.takes_statistics:
         adapted = adapted_predictions(predictor, test)
     checkpoint.metrics = {"accuracy": accuracy(predictions), "uar": uar(predictions)}
-    return Outcome(run, parts, checkpoint, history, predictions, adapted)
+    return Outcome(run, parts, checkpoint, history, predictions, others, adapted)
 
 
 def _check_readable(clips: pd.DataFrame) -> None:
@@ -190,7 +203,4 @@ def _train(run: Run, clips, parts: Parts, device, cache_dir, encoder, others) ->
     if run.network == "cnn":
         features = FeatureSettings()
         return train(parts["training"], parts["validation"], run.labels, run.settings, features, device, cache_dir)
-    training = parts["training"]
-    if not run.shuffle_labels:  # which leaves those of the validation part alone
-        training = pd.concat([training, parts["validation"]])  # the temperature comes from speakers left out
-    return train_head(training, [clips, *others], run.labels, run.settings, encoder, device, cache_dir), None
+    return train_head(parts["training"], [clips, *others], run.labels, run.settings, encoder, device, cache_dir), None
