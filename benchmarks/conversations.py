@@ -1,0 +1,135 @@
+"""How well the timeline of a long recording finds and classifies what is said in it.
+
+    python3 benchmarks/conversations.py                  # EmoDB, under data/
+    python3 benchmarks/conversations.py --corpus nemo    # where the settings of audio/stretches.py were chosen
+
+Each recording has twelve clips of one speaker in random order, 0.4 to 2 s apart, in the noise of a room. A call has two
+speakers, one in each channel, who take turns; each leaks into the other's channel 20 dB fainter. A clip counts as right
+when the row of the timeline that overlaps it most has its emotion. That is compared with the clips alone: as they are,
+and as they sound in the recording.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import soundfile
+import torch
+from tqdm import tqdm
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(REPOSITORY))
+
+from speech_emotion.audio.resampling import load_audio  # noqa: E402
+from speech_emotion.audio.stretches import HEARD, frame_energy  # noqa: E402
+from speech_emotion.corpora import emodb, nemo  # noqa: E402
+from speech_emotion.evaluation.metrics import calm_as_neutral, uar  # noqa: E402
+from speech_emotion.inference.predictor import Predictor  # noqa: E402
+
+CORPORA = {"emodb": emodb, "nemo": nemo}
+RATE = 16_000  # Hz
+CLIPS = 12  # of each voice in a recording
+PAUSE_S = (0.4, 2.0)
+NOISE_DB = -40  # of the room, against the voice: pink
+CROSSTALK_DB = -20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", choices=CORPORA, default="emodb", help="(default: emodb)")
+    parser.add_argument("--data", default=REPOSITORY / "data", metavar="FOLDER", help="where it is (default: data)")
+    parser.add_argument("--model", default=REPOSITORY / "model_any_voice.pt", metavar="FILE")
+    parser.add_argument("--recordings", type=int, default=4, metavar="N", help="of each speaker (default: 4)")
+    options = parser.parse_args()
+    predictor = Predictor(options.model)
+    rng = np.random.default_rng(0)
+    voices = [
+        voice
+        for _, clips in CORPORA[options.corpus].clip_table(options.data).groupby("speaker", sort=True)
+        for voice in voices_of(clips, options.recordings, rng)
+    ]
+    clips = pd.concat(voices)
+    alone = dict(zip(clips["path"], predictor.predict(clips["path"]), strict=True))
+    print(f"{len(clips)} clips alone: UAR {uar_of(clips, [alone[path]['emotion'] for path in clips['path']]):.3f}")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "recording.wav")
+        mono = [recording([voice], rng) for voice in voices]
+        report("one voice, mono", predictor, mono, path, "mix")
+        calls = [recording(list(pair), rng) for pair in zip(voices, voices[len(voices) // 2 :], strict=False)]
+        report("calls, --channels each", predictor, calls, path, "each")
+
+
+def voices_of(clips: pd.DataFrame, n: int, rng: np.random.Generator) -> list[pd.DataFrame]:
+    """`n` times `CLIPS` clips of one speaker, as many of each emotion as there are."""
+    clips = clips.sample(frac=1, random_state=int(rng.integers(2**32)))
+    clips = clips.assign(turn=clips.groupby("emotion").cumcount()).sort_values("turn", kind="stable")
+    parts = [clips.iloc[first : first + CLIPS] for first in range(0, n * CLIPS, CLIPS)]
+    return [part.sample(frac=1, random_state=int(rng.integers(2**32))) for part in parts if len(part) == CLIPS]
+
+
+def recording(voices: list[pd.DataFrame], rng: np.random.Generator) -> tuple[np.ndarray, pd.DataFrame]:
+    """(samples, channels), and the clips with their channel and the start and end of what is heard of each."""
+    parts, rows, position = [np.zeros((0, len(voices)))], [], 0
+    for turn in range(CLIPS):
+        for channel, voice in enumerate(voices):
+            clip = voice.iloc[turn]
+            samples = load_audio(clip["path"], RATE)
+            heard = np.flatnonzero(frame_energy(samples, RATE) >= HEARD * frame_energy(samples, RATE).max())
+            pause = round(rng.uniform(*PAUSE_S) * RATE)
+            part = np.zeros((pause + len(samples), len(voices)))
+            part[pause:, channel] = samples
+            start = (position + pause) / RATE
+            rows.append(
+                {
+                    "clip": clip["clip"], "emotion": clip["emotion"], "channel": channel + 1,
+                    "start": start + heard[0] / 100, "end": start + (heard[-1] + 1) / 100,
+                    "samples": slice(position + pause, position + len(part)),
+                }
+            )  # fmt: skip
+            parts.append(part)
+            position += len(part)
+    samples = np.concatenate([*parts, np.zeros((RATE, len(voices)))])
+    leak = 10 ** (CROSSTALK_DB / 20)
+    samples = samples + leak * (samples.sum(axis=1, keepdims=True) - samples)
+    level = np.sqrt(np.mean(samples[samples.any(axis=1)] ** 2)) * 10 ** (NOISE_DB / 20)
+    return samples + level * pink_noise(samples.shape, rng), pd.DataFrame(rows)
+
+
+def pink_noise(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """(samples, channels) with a mean square of 1."""
+    spectrum = np.fft.rfft(rng.normal(size=shape), axis=0)
+    noise = np.fft.irfft(spectrum / np.sqrt(np.arange(len(spectrum)).clip(min=1))[:, None], shape[0], axis=0)
+    return noise / noise.std(axis=0)
+
+
+def report(name: str, predictor: Predictor, recordings: list, path: Path, channels: str) -> None:
+    tables, found, alone, errors_s, missed_s = [], [], [], [], 0.0
+    for samples, clips in tqdm(recordings, desc=name, unit="recording"):
+        soundfile.write(path, samples, RATE, subtype="FLOAT")
+        rows = pd.DataFrame(next(predictor.answers([path], channels=channels)).stretches)
+        rows["channel"] = rows.get("channel", 1)
+        for clip in clips.itertuples():
+            own = rows[rows["channel"] == clip.channel]
+            overlap = (own["end"].clip(upper=clip.end) - own["start"].clip(lower=clip.start)).clip(lower=0)
+            alone.append(predictor.predict_waveform(samples[clip.samples, clip.channel - 1], RATE)["emotion"])
+            missed_s += clip.end - clip.start - overlap.sum()
+            found.append(own["emotion"][overlap.idxmax()] if overlap.max() > 0 else "none")
+            errors_s.append((own["start"] - clip.start).abs().min())
+        tables.append(clips)
+    clips = pd.concat(tables, ignore_index=True)
+    lengths = (clips["end"] - clips["start"]).sum()
+    print(f"{name}, {len(recordings)} recordings, {len(clips)} clips:")
+    print(f"  UAR {uar_of(clips, found):.3f} by the timeline, {uar_of(clips, alone):.3f} alone")
+    print(f"  starts {np.median(errors_s):.2f} s off (median), {missed_s / lengths:.1%} of the voice in no stretch")
+
+
+def uar_of(clips: pd.DataFrame, predictions: list[str]) -> float:
+    return uar(calm_as_neutral(clips.assign(prediction=predictions)))
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main()
