@@ -27,8 +27,11 @@ _CLOCKED = {
     "asf", "flac", "flv", "gxf", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mpeg", "mpegts", "mxf", "nut", "ogg",
     "rm", "wtv",
 }  # fmt: skip
+_BETWEEN = 4096  # bytes at most between the packets of a Matroska file with one track
 _TAGS = b"ID3", b"TAG", b"APETAGEX"  # that stand between joined files of MPEG
-_TOLERANCE_S = 0.1  # of time stamps; codecs begin by up to 86 ms late (WMA)
+_GAPLESS = "flac", "ogg"  # that count samples: what is missing was lost
+_TOLERANCE_S = 0.05  # of time stamps; most are rounded to milliseconds
+_START_S = 0.1  # what begins by less than this after the start begins with it; WMA's first frame is 86 ms late
 _RESTART_S = 1.0
 _MOST_SILENCE = 2**32  # values, all channels together: 12 hours of stereo at 48 kHz
 
@@ -66,12 +69,17 @@ def ffmpeg(
         if stream.codec_context is None:  # PyAV crashes the process when it decodes without one
             raise Unreadable("the codec of its sound track is unknown")
         clock = _Clock(container)
-        is_empty, failed = True, False
+        is_alone = container.format.name == "matroska,webm" and len(container.streams) == 1
+        is_empty, failed, failure, reached = True, False, None, None
         for packet in container.demux(stream):
             is_empty = is_empty and packet.size == 0
+            if is_alone and packet.pos is not None:  # FFmpeg skips what it does not understand up to the next cluster
+                failed = failed or packet.pos > (reached or packet.pos) + _BETWEEN
+                reached = packet.pos + packet.size
             try:
                 frames = packet.decode()
-            except av.InvalidDataError:
+            except av.FFmpegError as error:
+                failure = error
                 # One damaged packet does not end the recording. What follows the last good one is no sound.
                 failed = failed or not bytes(packet).startswith(_TAGS)
                 continue
@@ -81,6 +89,8 @@ def ffmpeg(
             for frame in frames:
                 yield from clock.silence_before(frame)
                 yield _to_float(frame), frame.sample_rate
+        if failure and not clock.now:
+            raise failure
         facts.is_damaged |= clock.is_damaged
         if container.format.name == "flac" and stream.duration:
             facts.is_damaged |= clock.now < float(stream.duration * stream.time_base) - _TOLERANCE_S
@@ -111,14 +121,15 @@ class _Clock:
     """Where each frame belongs by its time stamp: silence goes where the container has no sound.
 
     Stamps are compared with all that was given so far, so that their rounding does not add up, and what is closer than
-    `_TOLERANCE_S` is left. Stamps that go back by more than `_RESTART_S` begin anew, as those of joined files do, and
-    less is an overlap, which is given whole. More than `_MOST_SILENCE` in all is damage, and left out.
+    `_TOLERANCE_S`, or `_START_S` at the start, is left. Stamps that go back by more than `_RESTART_S` begin anew, as
+    those of joined files do; less is an overlap, which is given whole. More than `_MOST_SILENCE` is damage, left out.
     """
 
     def __init__(self, container) -> None:
         self.now = 0.0  # seconds given so far
         self.is_damaged = False
         self._is_clocked = container.format.name in _CLOCKED
+        self._is_gapless = container.format.name in _GAPLESS
         self._origin = (container.start_time or 0) / 1e6  # what players call 0
         self._left = _MOST_SILENCE
 
@@ -127,10 +138,12 @@ class _Clock:
         rate, channels = frame.sample_rate, frame.layout.nb_channels
         ahead = frame.time - self._origin - self.now if self._is_clocked and frame.pts is not None else 0
         n = round(ahead * rate)
-        if ahead < -_RESTART_S or n * channels > self._left:
+        is_absurd = n * channels > self._left
+        if (self.now == 0 and ahead < _START_S) or ahead < -_RESTART_S or is_absurd:
             self._origin += ahead
-            self.is_damaged |= ahead > 0
+            self.is_damaged |= is_absurd
         elif ahead > _TOLERANCE_S:
+            self.is_damaged |= self._is_gapless and self.now > 0
             self._left -= n * channels
             self.now += n / rate
             block = np.zeros((_BLOCK // channels, channels), np.float32)
