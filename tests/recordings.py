@@ -48,7 +48,7 @@ def encode(
         packets = []
         streams = [_add(output, codec, rate, track, settings) for track in tracks]
         for number, stream in enumerate(streams if default is not None else []):
-            stream.disposition = Disposition.default if number == default else Disposition(0)
+            stream.disposition = int(Disposition.default.value) if number == default else 0
         for stream, track in zip(streams, tracks, strict=True):
             packets += _encoded(stream, rate, track)
         if picture:
