@@ -146,8 +146,8 @@ def test_a_decoder_can_open_neither_a_file_nor_a_connection():
     code = """
 import os, socket, sys
 sys.path.insert(0, "speech_emotion/audio")
-import decoders
-decoders._limit(2**31)
+import worker
+worker._limit(2**31)
 with open(os.dup(0), "rb"):
     for attempt in (lambda: open("README.md"), socket.socket):
         try:
