@@ -12,7 +12,7 @@ import hostile
 import numpy as np
 import pytest
 from conftest import REPOSITORY
-from test_audio_reading import encode
+from recordings import encode, voice
 
 from speech_emotion.audio import decoders, isolation
 from speech_emotion.audio.decoders import Facts
@@ -53,7 +53,7 @@ def fresh():
 @pytest.fixture(scope="module")
 def m4a(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("sound") / "a.m4a"
-    encode(path, "ipod", "aac", 16_000)
+    encode(path, voice(), "aac")
     return path
 
 
@@ -79,7 +79,7 @@ def test_a_file_that_asks_for_gigabytes_costs_less_than_two(tmp_path):
 
 def test_a_hang_is_one_error_and_the_next_file_is_read(tmp_path, m4a, fresh, monkeypatch):
     monkeypatch.setattr(isolation, "PATIENCE_S", 2)
-    encode(tmp_path / "sound.mkv", "matroska", "aac", 16_000)
+    encode(tmp_path / "sound.mkv", voice(), "aac")
     hostile.endless(tmp_path / "a.mkv", (tmp_path / "sound.mkv").read_bytes())
     with pytest.raises(AudioError, match="cannot read: FFmpeg found no sound in 2 s"):
         list(read_pieces(tmp_path / "a.mkv"))
@@ -146,8 +146,8 @@ def test_a_decoder_can_open_neither_a_file_nor_a_connection():
     code = """
 import os, socket, sys
 sys.path.insert(0, "speech_emotion/audio")
-import decoders
-decoders._limit(2**31)
+import worker
+worker._limit(2**31)
 with open(os.dup(0), "rb"):
     for attempt in (lambda: open("README.md"), socket.socket):
         try:

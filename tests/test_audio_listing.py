@@ -8,6 +8,7 @@ import pytest
 from conftest import read_rows, run_eval, write_noise
 
 from speech_emotion.audio.listing import find_recordings
+from speech_emotion.audio.reading import AudioError, read_pieces
 
 DEPTH = 1900
 
@@ -48,3 +49,62 @@ def test_the_order_is_that_of_names_files_before_folders_each_once(tmp_path):
     found, n_others = find_recordings([tmp_path, tmp_path / "a.wav"])
     names = ["a.wav", "z.mp3", "a/3.flac", "b/2.wav", "b/c/1.wav"]
     assert found == [str(tmp_path / name) for name in names] and n_others == 1
+
+
+SUFFIXES = """
+flv mpg MTS vob ts 3g2 asf ac3 bwf wv m4r mpga sph spx dts tta rm voc wav FLAC mp3 ogg opus m4a aac wma amr webm mkv mp4
+mov avi aif caf au
+"""
+
+
+def test_files_with_every_suffix_are_found_in_a_folder(tmp_path):
+    names = SUFFIXES.split()
+    for name in names:
+        (tmp_path / f"a.{name}").touch()
+    for name in ("a.txt", "a.csv", "a.jpg", "a.py", "flac"):
+        (tmp_path / name).touch()
+    found, n_others = find_recordings([tmp_path])
+    assert found == sorted(str(tmp_path / f"a.{name}") for name in names) and n_others == 5
+
+
+@pytest.fixture
+def calls(tmp_path, monkeypatch):
+    for name in ("ann/1.m4a", "ann/2.m4a", "ann/2.txt", "ann/deep/3.wav", "bob/4.dat", "[x]/5.wav", ".hidden/6.wav"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected", "n_others"),
+    [
+        ("ann/*.m4a", ["ann/1.m4a", "ann/2.m4a"], 0),
+        ("ann/?.m4a", ["ann/1.m4a", "ann/2.m4a"], 0),
+        ("ann/*", ["ann/1.m4a", "ann/2.m4a", "ann/deep/3.wav"], 1),
+        ("ann/**", ["ann/1.m4a", "ann/2.m4a", "ann/deep/3.wav"], 1),
+        ("**", ["[x]/5.wav", "ann/1.m4a", "ann/2.m4a", "ann/deep/3.wav"], 2),
+        ("**/*.wav", ["[x]/5.wav", "ann/deep/3.wav"], 0),
+        ("b*/*.dat", ["bob/4.dat"], 0),
+        ("*ob/4.d?t", [], 1),
+        ("[x]/5.wav", ["[x]/5.wav"], 0),
+    ],
+)
+def test_a_pattern_that_the_shell_left_alone(calls, pattern, expected, n_others):
+    if expected:
+        assert find_recordings([pattern]) == (expected, n_others)
+    else:
+        with pytest.raises(FileNotFoundError, match="there is no audio file in"):
+            find_recordings([pattern])
+
+
+def test_a_pattern_without_a_match_is_one_sentence(calls):
+    with pytest.raises(FileNotFoundError, match=r"^there is no file or folder ann/\*\.mp3$"):
+        find_recordings(["ann/*.mp3"])
+
+
+@pytest.mark.parametrize("address", ["https://example.org/a.wav", "http://x/a.mp3?b=c", "HTTPS://x/*.wav"])
+def test_a_web_address_is_to_be_downloaded_first(address):
+    with pytest.raises(ValueError, match="^.* is a web address: download the file first, and give its name$"):
+        find_recordings([address])
+    with pytest.raises(AudioError, match="^cannot read: .* download the file first"):
+        list(read_pieces(address))

@@ -11,64 +11,20 @@ import av
 import numpy as np
 import pytest
 import soundfile
+from recordings import likeness, voice
 
 from speech_emotion.audio.reading import AudioError, read_pieces
 from speech_emotion.audio.resampling import load_audio
 
 RATE = 48_000
-TIME = np.arange(4 * 16_000) / 16_000
-TONE = (0.3 * np.sin(2 * np.pi * 440 * TIME) * (1 + np.sin(2 * np.pi * 3 * TIME))).astype(np.float32)  # at 16 kHz
-
-
-def encode(path: Path, container: str, codec: str, rate: int, picture: bool = False) -> None:
-    """Write TONE with FFmpeg, with a moving picture beside it if asked."""
-    with av.open(str(path), "w", format=container) as output:
-        if picture:
-            video = output.add_stream("mpeg4", rate=10, width=32, height=32, pix_fmt="yuv420p")
-        options = {"bit_rate": 64_000} if codec == "wmav2" else {}  # it has no default
-        audio = output.add_stream(codec, rate=rate, layout="mono", **options)
-        frame = av.AudioFrame.from_ndarray((TONE[None] * 32767).astype(np.int16), format="s16", layout="mono")
-        frame.sample_rate = 16_000
-        for part in av.AudioResampler(audio.format, "mono", rate, audio.frame_size).resample(frame):
-            output.mux(audio.encode(part))
-        output.mux(audio.encode(None))
-        if picture:
-            for _ in range(40):
-                output.mux(video.encode(av.VideoFrame(32, 32, "yuv420p")))
-            output.mux(video.encode(None))
-
-
-def sounds_like_the_tone(waveform: np.ndarray) -> bool:
-    spectra = [
-        np.abs(np.fft.rfft(samples, 8 * rate))[: 8 * 2000] for samples, rate in ((TONE, 16_000), (waveform, RATE))
-    ]
-    return np.corrcoef(*spectra)[0, 1] > 0.99 and abs(len(waveform) / RATE - 4) < 0.2
+VOICE = voice()
 
 
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAW", "ULAW"])
 def test_every_kind_of_wav(tmp_path, subtype):
-    soundfile.write(tmp_path / "a.wav", TONE, 16_000, subtype=subtype)
-    assert sounds_like_the_tone(load_audio(tmp_path / "a.wav", RATE).numpy())
-
-
-@pytest.mark.parametrize(
-    "name, container, codec, rate",
-    [
-        ("a.mp3", "mp3", "libmp3lame", 16_000),
-        ("a.opus", "ogg", "libopus", 48_000),
-        ("a.m4a", "ipod", "aac", 16_000),
-        ("a.aac", "adts", "aac", 16_000),
-        ("a.webm", "webm", "libopus", 48_000),
-        ("a.amr", "amr", "libopencore_amrnb", 8_000),
-        ("a.wma", "asf", "wmav2", 44_100),
-        ("a.mp4", "mp4", "aac", 16_000),
-        ("a.mkv", "matroska", "aac", 16_000),
-        ("a.mov", "mov", "aac", 16_000),
-    ],
-)
-def test_every_other_format_and_the_sound_track_of_a_film(tmp_path, name, container, codec, rate):
-    encode(tmp_path / name, container, codec, rate, picture=name in ("a.mp4", "a.mkv", "a.mov"))
-    assert sounds_like_the_tone(load_audio(tmp_path / name, RATE).numpy())
+    soundfile.write(tmp_path / "a.wav", VOICE, 16_000, subtype=subtype)
+    waveform = load_audio(tmp_path / "a.wav", 16_000).numpy()
+    assert len(waveform) == len(VOICE) and likeness(waveform, VOICE, 0) > 0.99
 
 
 @pytest.mark.parametrize("rate", [4_000, 5_512, 11_127, 44_101, 47_999, 192_000, 384_000])

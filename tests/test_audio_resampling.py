@@ -5,6 +5,8 @@ import pytest
 import soundfile
 import torch
 
+from speech_emotion.audio import resampling
+from speech_emotion.audio.channels import mix
 from speech_emotion.audio.resampling import load_audio, stream_audio
 
 RATE = 48_000
@@ -31,3 +33,17 @@ def test_a_long_file_is_the_same_in_pieces(tmp_path, rate):
     whole = load_audio(tmp_path / "long.wav", RATE)
     assert len(pieces) > 2 and max(map(len, pieces)) < 32 * RATE
     torch.testing.assert_close(torch.cat(pieces), whole, atol=1e-5, rtol=0)
+
+
+def test_a_long_file_whose_channels_change_often_is_the_same_in_pieces(tmp_path):
+    """Each change ends a piece, which may be shorter than the kernel of the resampler."""
+    rng = np.random.default_rng(0)
+    blocks = [(rng.normal(size=(n, 1 + n % 2)).astype(np.float32), 8000) for n in rng.integers(1, 400, 200)]
+
+    def pieces(*_, **__):
+        return ((mix(samples), rate) for samples, rate in blocks)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resampling, "read_pieces", pieces)
+        streamed = torch.cat(list(stream_audio("", RATE)))
+        torch.testing.assert_close(streamed, load_audio("", RATE), atol=1e-5, rtol=0)

@@ -1,18 +1,12 @@
-"""FFmpeg: an open file → blocks of samples on its container's clock; as a script, in a process with limits.
+"""FFmpeg: an open file → blocks of samples on its container's clock.
 
-Imports nothing of the package: isolation.py starts it by its path, whatever the folder and the search path.
+Imports nothing of the package, so that worker.py can import it from the folder in which both are.
 """
 
 import os
-import signal
-import socket
 import struct
-import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from importlib import import_module
-from pkgutil import walk_packages
 from typing import BinaryIO
 
 import numpy as np
@@ -20,17 +14,21 @@ import numpy as np
 MESSAGE = struct.Struct("<iII")  # rate in Hz, channels, bytes that follow: float32, one channel after the other
 END, FAILED = -1, -2  # in place of a rate, with the tracks for channels; the bytes: whether it is damaged, and why
 REQUEST = struct.Struct("<IQQ?")  # what `ffmpeg` takes besides the file
-_BLOCK = 2**18  # values decoded at once, all channels together; bytes sent at once
+_BLOCK = 2**18  # values given at once, all channels together
 
 # FFmpeg's names of the containers with time stamps of their own. Those of others it makes up from sizes and rates.
 _CLOCKED = {
     "asf", "flac", "flv", "gxf", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mpeg", "mpegts", "mxf", "nut", "ogg",
     "rm", "wtv",
 }  # fmt: skip
+_BETWEEN = 4096  # bytes at most between the packets of a Matroska file with one track
 _TAGS = b"ID3", b"TAG", b"APETAGEX"  # that stand between joined files of MPEG
-_TOLERANCE_S = 0.1  # of time stamps; codecs begin by up to 86 ms late (WMA)
-_RESTART_S = 1.0
-_MOST_SILENCE = 2**32  # values, all channels together: 12 hours of stereo at 48 kHz
+_GAPLESS = "flac", "ogg"  # that count samples: what is missing was lost
+_TOLERANCE_S = 0.05  # of time stamps; most are rounded to milliseconds
+_START_S = 0.1  # what begins by less than this after the start begins with it; WMA's first frame is 86 ms late
+_RESTART_S = 1.0  # more than the overlap of packets, less than a file that somebody joins
+_LONGEST_GAP_S = 3600
+_MOST_SILENCE = 2**32  # values in all gaps, all channels together: 12 hours of stereo at 48 kHz
 
 Block = tuple[np.ndarray, int]
 
@@ -63,38 +61,57 @@ def ffmpeg(
     with av.open(source, metadata_errors="ignore", container_options=options) as container:
         stream = _choose(container, track)
         facts.n_tracks = len(container.streams.audio)
-        if stream.codec_context is None:  # PyAV crashes the process when it decodes without one
-            raise Unreadable("the codec of its sound track is unknown")
-        clock = _Clock(container)
-        is_empty, failed = True, False
-        for packet in container.demux(stream):
-            is_empty = is_empty and packet.size == 0
-            try:
-                frames = packet.decode()
-            except av.InvalidDataError:
-                # One damaged packet does not end the recording. What follows the last good one is no sound.
-                failed = failed or not bytes(packet).startswith(_TAGS)
-                continue
-            if frames:
-                facts.is_damaged |= failed and clock.now > 0
-                failed = packet.is_corrupt
-            for frame in frames:
-                yield from clock.silence_before(frame)
-                yield _to_float(frame), frame.sample_rate
-        facts.is_damaged |= clock.is_damaged
+        clock = _Clock(container, facts)
+        for frame in _frames(container, stream, facts):
+            yield from clock.silence_before(frame)
+            yield _to_float(frame), frame.sample_rate
         if container.format.name == "flac" and stream.duration:
             facts.is_damaged |= clock.now < float(stream.duration * stream.time_base) - _TOLERANCE_S
-        if is_empty and (declared := stream.frames):  # FFmpeg goes on without an index too large
-            raise Unreadable(f"the {declared} packets that it declares are not there, or need too much memory")
+
+
+def _frames(container, stream, facts: Facts) -> Iterator:
+    """Every av.AudioFrame that can be decoded: a damaged packet does not end the recording.
+
+    It is damage where good ones follow; what follows the last good one is no sound.
+    """
+    import av
+
+    is_alone = container.format.name == "matroska,webm" and len(container.streams) == 1
+    is_empty = True
+    failure = reached = None
+    has_sound = has_failed = False
+    for packet in container.demux(stream):
+        is_empty = is_empty and packet.size == 0
+        if is_alone and packet.pos is not None:  # FFmpeg skips what it does not understand up to the next cluster
+            has_failed |= packet.pos > (reached or packet.pos) + _BETWEEN
+            reached = packet.pos + packet.size
+        try:
+            frames = packet.decode()
+        except av.FFmpegError as error:
+            failure = error
+            has_failed |= not bytes(packet).startswith(_TAGS)
+            continue
+        if frames:
+            facts.is_damaged |= has_sound and has_failed
+            has_sound, has_failed = True, packet.is_corrupt
+        yield from frames
+    if failure and not has_sound:
+        raise failure
+    if is_empty and (declared := stream.frames):  # FFmpeg goes on without an index too large
+        raise Unreadable(f"the {declared} packets that it declares are not there, or need too much memory")
 
 
 def _choose(container, track: int):
+    """The stream of that number; FFmpeg's choice, mostly the one with the default flag, for 0."""
     tracks = container.streams.audio
     if not tracks:
         raise Unreadable("it has no sound track")
     if track > len(tracks):
         raise Unreadable(f"it has {len(tracks)} audio track{'s' * (len(tracks) > 1)}, and no track {track}")
-    return tracks[track - 1] if track else container.streams.best("audio") or tracks[0]
+    stream = tracks[track - 1] if track else container.streams.best("audio") or tracks[0]
+    if stream.codec_context is None:  # PyAV crashes the process when it decodes without one
+        raise Unreadable("the codec of its sound track is unknown")
+    return stream
 
 
 def _to_float(frame) -> np.ndarray:
@@ -111,14 +128,16 @@ class _Clock:
     """Where each frame belongs by its time stamp: silence goes where the container has no sound.
 
     Stamps are compared with all that was given so far, so that their rounding does not add up, and what is closer than
-    `_TOLERANCE_S` is left. Stamps that go back by more than `_RESTART_S` begin anew, as those of joined files do, and
-    less is an overlap, which is given whole. More than `_MOST_SILENCE` in all is damage, and left out.
+    `_TOLERANCE_S`, or `_START_S` at the start, is left. Stamps that go back by more than `_RESTART_S` begin anew, as
+    those of joined files do; less is an overlap, which is given whole. More than `_LONGEST_GAP_S`, or `_MOST_SILENCE`
+    in all, is damage and left out.
     """
 
-    def __init__(self, container) -> None:
+    def __init__(self, container, facts: Facts) -> None:
         self.now = 0.0  # seconds given so far
-        self.is_damaged = False
+        self._facts = facts
         self._is_clocked = container.format.name in _CLOCKED
+        self._is_gapless = container.format.name in _GAPLESS
         self._origin = (container.start_time or 0) / 1e6  # what players call 0
         self._left = _MOST_SILENCE
 
@@ -127,10 +146,12 @@ class _Clock:
         rate, channels = frame.sample_rate, frame.layout.nb_channels
         ahead = frame.time - self._origin - self.now if self._is_clocked and frame.pts is not None else 0
         n = round(ahead * rate)
-        if ahead < -_RESTART_S or n * channels > self._left:
+        is_absurd = ahead > _LONGEST_GAP_S or n * channels > self._left
+        if (self.now == 0 and ahead < _START_S) or ahead < -_RESTART_S or is_absurd:
             self._origin += ahead
-            self.is_damaged |= ahead > 0
+            self._facts.is_damaged |= is_absurd
         elif ahead > _TOLERANCE_S:
+            self._facts.is_damaged |= self._is_gapless and self.now > 0
             self._left -= n * channels
             self.now += n / rate
             block = np.zeros((_BLOCK // channels, channels), np.float32)
@@ -168,40 +189,6 @@ def reason(error: Exception) -> str:
     return "it is damaged" if not text or text.startswith(("File does not exist", "Error number")) else text.rstrip(".")
 
 
-def serve(memory: int, patience_s: int) -> None:
-    """Decode with FFmpeg the files whose descriptors arrive on standard input, a socket, until that is closed.
-
-    A file that takes `patience_s` without giving any sound ends the process, even when nobody waits for it any more.
-    """
-    for module in walk_packages(import_module("av").__path__, "av."):  # PyAV imports some late, when it is too late
-        if not module.name.endswith("__main__"):
-            import_module(module.name)
-    _limit(memory)
-    with socket.socket(fileno=0) as connection, connection.makefile("wb", _BLOCK) as answers:
-
-        def answer(kind: int, channels: int, content: bytes) -> None:
-            signal.alarm(0)  # to wait until it is taken is no hang
-            answers.write(MESSAGE.pack(kind, channels, len(content)))
-            answers.write(content)
-            signal.alarm(patience_s)
-
-        while True:
-            request, descriptors, _, _ = socket.recv_fds(connection, REQUEST.size, 1)
-            if not request:
-                return
-            with open(descriptors[0], "rb") as file:
-                signal.alarm(patience_s)
-                facts = Facts()
-                try:
-                    for samples, rate in joined(ffmpeg(file, facts, *REQUEST.unpack(request))):
-                        answer(rate, samples.shape[1], samples.T.tobytes())
-                    answer(END, facts.n_tracks, b"damaged" * facts.is_damaged)
-                except Exception as error:
-                    answer(FAILED, facts.n_tracks, reason(error).encode(errors="backslashreplace"))
-            signal.alarm(0)
-            answers.flush()
-
-
 def joined(blocks: Iterator[Block]) -> Iterator[Block]:
     """The same in blocks of up to `_BLOCK` values: FFmpeg's last 20 ms, and each message has its price."""
     held: list[np.ndarray] = []
@@ -221,19 +208,3 @@ def joined(blocks: Iterator[Block]) -> Iterator[Block]:
         yield np.concatenate(held), rate_held
     if failure:
         raise failure
-
-
-def _limit(memory: int) -> None:
-    import resource
-
-    free = os.dup(0)
-    os.close(free)
-    # One more descriptor, which the file takes: a decoder can then open neither a connection nor another file.
-    limits = {"AS": memory, "NOFILE": free + 1, "CORE": 0}
-    for limit, value in limits.items():
-        with suppress(OSError, ValueError):  # macOS does not know the first
-            resource.setrlimit(getattr(resource, f"RLIMIT_{limit}"), (value, value))
-
-
-if __name__ == "__main__":
-    serve(*map(int, sys.argv[1:]))

@@ -6,13 +6,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
-from speech_emotion.audio import decoders
 from speech_emotion.audio.decoders import FAILED, MESSAGE, REQUEST, Block, Facts, Unreadable, ffmpeg, joined
 
+WORKER = Path(__file__).with_name("worker.py")
 MEMORY = 2**30  # bytes of address space, a quarter of them for libraries; a 521-byte .m4a can ask for 2.7 GB
 PATIENCE_S = 60  # without any sound
 
@@ -55,7 +56,7 @@ class _Process:
     def __init__(self) -> None:
         self.connection, theirs = socket.socketpair()  # closed with this process, however that ends: so ends the other
         self.answers = self.connection.makefile("rb", 2**18)
-        command = [sys.executable, decoders.__file__, str(MEMORY), str(PATIENCE_S)]
+        command = [sys.executable, str(WORKER), str(MEMORY), str(PATIENCE_S)]
         nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}  # what libraries print on damaged files
         one_thread = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # each takes address space
         with theirs:

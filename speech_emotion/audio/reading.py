@@ -14,12 +14,13 @@ from speech_emotion.audio.buckets import fetched, is_url
 from speech_emotion.audio.channels import Difference, as_channels, mix
 from speech_emotion.audio.decoders import Block, Unreadable, reason
 from speech_emotion.audio.isolation import DecoderLost, isolated
-from speech_emotion.audio.structure import head, is_cut, parts
+from speech_emotion.audio.structure import START, head, is_cut, parts
 
 PIECE_S = 30.0
 SAMPLE_RATES = (4_000, 384_000)  # Hz; a header that says anything else is damaged
 _BLOCK = 2**18  # values decoded at once, all channels together
-_READ_AHEAD = 2**16  # bytes; libFLAC's buffer is smaller
+_READ_AHEAD = 2**14  # bytes; twice as much as libFLAC reads at once
+_FFMPEG_ONLY = b"ID3", b"OggS", b"Creative Voice File", b"\xf0\x7e"  # the first bytes
 _LOUDEST = 1e9  # of full scale; the square of anything beyond it leaves float32
 _PIECE = 2**24  # values in a piece, all channels together: 30 s of eleven channels at 48 kHz, less of more
 
@@ -95,8 +96,9 @@ def _decode(file: BinaryIO, track: int | None, info: RecordingInfo) -> Iterator[
     """Blocks (samples, channels) with their rate; where one reader gives up, the next goes on after what it gave."""
     reasons: list[str] = []
     given = 0  # samples
-    info.is_damaged = is_cut(file)
-    for name, blocks in _readers(file, track, info):
+    start = head(file, START)
+    info.is_damaged = is_cut(file, start)
+    for name, blocks in _readers(file, start, track, info):
         try:
             for samples, rate in _after(given, blocks):
                 given += len(samples)
@@ -113,16 +115,18 @@ def _decode(file: BinaryIO, track: int | None, info: RecordingInfo) -> Iterator[
     info.is_damaged = True
 
 
-def _readers(file: BinaryIO, track: int | None, info: RecordingInfo) -> Iterator[tuple[str, Iterable[Block]]]:
-    """The readers to try, in this order, each with what it gives.
+def _readers(
+    file: BinaryIO, start: bytes, track: int | None, info: RecordingInfo
+) -> Iterator[tuple[str, Iterable[Block]]]:
+    """The readers to try for a file that begins with `start`, in this order, each with what it gives.
 
     libsndfile is first: for WAV and FLAC it takes two thirds of FFmpeg's time. FFmpeg alone reads further tracks, what
     was joined, WAV files with wrong sizes, and kinds that libsndfile ends too early (MPEG), misreads (VOC) or prints
     messages about (damaged MPEG, MIDI sample dumps).
     """
-    start, joined = head(file, 3), parts(file)
-    is_mpeg = start == b"ID3" or (start[:1] == b"\xff" and start[1:2] >= b"\xe0")
-    if not (joined or is_mpeg or start in (b"Ogg", b"Cre", b"\xf0\x7e\x00") or (track or 1) > 1):
+    joined = parts(file, start)
+    is_mpeg = start[:1] == b"\xff" and start[1:2] >= b"\xe0"
+    if not (joined or is_mpeg or start.startswith(_FFMPEG_ONLY) or (track or 1) > 1):
         yield "libsndfile", _libsndfile(file)
     yield "FFmpeg", _ffmpeg(file, track, info, joined)
 

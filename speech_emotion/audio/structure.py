@@ -19,6 +19,7 @@ _FIRST_BYTES = [re.compile(pattern, re.DOTALL) for pattern in (
 _SCANNED = 2**20  # bytes at once
 _UNKNOWN = 0x7FFF_0000  # sizes from here on are what stands in files that were written to a pipe
 _TAG = 1024  # bytes; what is shorter and follows the last chunk is no sound
+START = 4096  # bytes that tell the kind of a file
 _MOST = 1000  # headers that are looked at in a file
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
@@ -31,14 +32,13 @@ def head(file: BinaryIO, size: int, position: int = 0) -> bytes:
     return content
 
 
-def parts(file: BinaryIO) -> list[tuple[int, int, bool]]:
+def parts(file: BinaryIO, start: bytes) -> list[tuple[int, int, bool]]:
     """Begin and end of each file that was joined to this one, in kinds of which decoders read the first only.
 
     With whether it is a WAV with wrong sizes; nothing for a file that decoders read to its end as it is. Of MPEG, FLAC
     and Matroska, FFmpeg goes on with what follows.
     """
-    start, size = head(file, 64), _size(file)
-    is_wave = _is_wave(start[:12])
+    size, is_wave = _size(file), _is_wave(start)
     if is_wave and _is_filled(file, 0, size):
         return []
     if _MP4.match(start):
@@ -65,10 +65,10 @@ def _find(file: BinaryIO, size: int, pattern: re.Pattern) -> Iterator[int]:
                     previous_end = position + match.start() + _page_size(content[match.start() :])
 
 
-def is_cut(file: BinaryIO) -> bool:
+def is_cut(file: BinaryIO, start: bytes) -> bool:
     """Whether a file is shorter than its headers say, in the kinds that say so."""
-    start, size = head(file, 4096), _size(file)
-    if _is_wave(start[:12]):
+    size = _size(file)
+    if _is_wave(start):
         return size < _wave_end(file, 0, size) < _UNKNOWN
     if start[:4] in (b"RIFF", b"FORM"):
         declared = int.from_bytes(start[4:8], "little" if start[:1] == b"R" else "big")
@@ -89,7 +89,7 @@ def _size(file: BinaryIO) -> int:
 
 
 def _is_wave(start: bytes) -> bool:
-    return start[:4] in _WAVE and start[8:] == b"WAVE"
+    return start[:4] in _WAVE and start[8:12] == b"WAVE"
 
 
 def _is_filled(file: BinaryIO, begin: int, end: int) -> bool:

@@ -1,0 +1,108 @@
+"""Samples stand where the container's time stamps put them."""
+
+import time
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from recordings import RATE, encode, likeness, voice
+
+from speech_emotion.audio import decoders
+from speech_emotion.audio.reading import RecordingInfo, read_pieces
+from speech_emotion.audio.resampling import load_audio, stream_audio
+
+VOICE = voice()
+FILMS = [
+    "a.mkv aac",
+    "a.mp4 aac",
+    "a.mov aac",
+    "a.webm libopus",
+    "a.ts mp2",
+    "a.mpg mp2",
+    "a.flv aac",
+    "a.asf wmav2",
+]
+RATES = {"flv": 44_100, "webm": 48_000, "ts": 48_000, "mpg": 48_000}
+
+
+def film(folder: Path, kind: str, later, **options) -> Path:
+    name, codec = kind.split()
+    path = folder / name
+    options = {"bit_rate": 64_000} | options if codec == "wmav2" else options
+    encode(path, VOICE, codec, rate=RATES.get(path.suffix[1:], 44_100), later=later, **options)
+    return path
+
+
+@pytest.mark.parametrize("kind", [kind for kind in FILMS if "webm" not in kind])
+def test_sound_that_begins_after_the_picture_begins_late(tmp_path, kind):
+    waveform = load_audio(film(tmp_path, kind, lambda seconds: 5, picture=True), RATE).numpy()
+    assert not waveform[: round(4.9 * RATE)].any() and likeness(waveform[5 * RATE :], VOICE) > 0.98
+
+
+@pytest.mark.parametrize("kind", FILMS)
+def test_a_gap_in_the_time_stamps_is_silence(tmp_path, kind):
+    path = film(tmp_path, kind, lambda seconds: 20 * (seconds > 2), picture="webm" not in kind)
+    info = RecordingInfo()
+    waveform = load_audio(path, RATE, info=info).numpy()
+    assert abs(len(waveform) / RATE - 24) < 0.1 and not info.is_damaged
+    assert likeness(waveform[: round(1.9 * RATE)], VOICE) > 0.98
+    assert not waveform[round(2.2 * RATE) : round(21.9 * RATE)].any()
+    assert likeness(waveform[round(22.2 * RATE) :], VOICE[round(2.2 * RATE) :]) > 0.98
+    assert np.allclose(np.concatenate(list(stream_audio(path, RATE))), waveform, atol=1e-5)
+
+
+def test_the_pauses_of_a_codec_that_is_silent_in_pauses_do_not_add_up(tmp_path):
+    """One packet of 20 ms every 100 ms in the second half of each second, as Opus does when nobody speaks."""
+    seconds = 60
+    sound = np.tile(VOICE, seconds // 4)
+    encode(tmp_path / "all.mka", sound, "libopus", rate=48_000)
+    with av.open(str(tmp_path / "all.mka")) as source, av.open(str(tmp_path / "some.webm"), "w") as output:
+        stream = output.add_stream_from_template(source.streams.audio[0])
+        for packet in source.demux(audio=0):
+            at = 0 if packet.pts is None else float(packet.pts * packet.time_base)
+            if packet.size and (at % 1 < 0.5 or round(at % 0.1, 3) < 0.02):
+                packet.stream = stream
+                output.mux(packet)
+    waveform = load_audio(tmp_path / "some.webm", RATE).numpy()
+    assert abs(len(waveform) / RATE - seconds) < 0.6
+    for second in range(0, seconds - 1, 7):
+        part = slice(round(second * RATE), round((second + 0.45) * RATE))
+        assert likeness(waveform[part], sound[part], 0.05) > 0.95
+
+
+def test_rounded_stamps_leave_the_sound_alone(tmp_path):
+    """44.1 kHz in milliseconds, each off by up to 20 more."""
+    jitter = np.random.default_rng(0).uniform(0, 0.02, 1000)
+    path = film(tmp_path, "a.mkv aac", lambda seconds: jitter[int(seconds * 43)])
+    plain = film(tmp_path, "b.mkv aac", lambda seconds: 0)
+    assert np.array_equal(load_audio(path, RATE), load_audio(plain, RATE))
+
+
+def test_stamps_that_begin_anew_leave_nothing_out_and_gaps_after_them_count(tmp_path):
+    first = film(tmp_path, "a.ts mp2", lambda seconds: 0)
+    second = film(tmp_path, "b.ts mp2", lambda seconds: 3 * (seconds > 2))
+    (tmp_path / "joined.ts").write_bytes(first.read_bytes() + second.read_bytes())
+    waveform = load_audio(tmp_path / "joined.ts", RATE).numpy()
+    assert abs(len(waveform) / RATE - 11) < 0.1
+    assert likeness(waveform[: 4 * RATE], VOICE) > 0.98
+    assert likeness(waveform[round(9.2 * RATE) :], VOICE[round(2.2 * RATE) :]) > 0.98
+
+
+def test_an_absurd_gap_is_damage_and_costs_nothing(tmp_path):
+    info = RecordingInfo()
+    started = time.monotonic()
+    waveform = load_audio(film(tmp_path, "a.mkv aac", lambda seconds: 10**7 * (seconds > 2)), RATE, info=info).numpy()
+    assert time.monotonic() - started < 60
+    assert likeness(waveform, VOICE) > 0.98 and info.is_damaged
+
+
+def test_silence_comes_in_small_blocks_up_to_a_limit(tmp_path, monkeypatch):
+    path = film(tmp_path, "a.mkv aac", lambda seconds: 600 * (seconds > 1) + 600 * (seconds > 2))
+    pieces = [len(samples) / rate for samples, rate in read_pieces(path)]
+    assert max(pieces) <= 30 and abs(sum(pieces) - 1204) < 0.1
+    monkeypatch.setattr(decoders, "_MOST_SILENCE", 1000 * 44_100)
+    with path.open("rb") as file:
+        facts = decoders.Facts()
+        blocks = [samples for samples, _ in decoders.ffmpeg(file, facts)]
+    assert max(map(len, blocks)) <= 2**18 and abs(sum(map(len, blocks)) / 44_100 - 604) < 0.1 and facts.is_damaged
