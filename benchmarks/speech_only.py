@@ -24,9 +24,7 @@ from speech_emotion.evaluation.robustness import noisy  # noqa: E402
 from speech_emotion.inference.predictor import Predictor  # noqa: E402
 
 SNR_DB = 10
-VOICES = "|".join(
-    line for line in Path(__file__).with_name("voices.txt").read_text().split("\n") if line[:1] not in "#"
-)
+VOICES = Path(__file__).with_name("voices.txt")
 
 
 def main() -> None:
@@ -43,7 +41,8 @@ def main() -> None:
 
 
 def count_sounds(predictor: Predictor, folder: str) -> None:
-    paths = [path for path in find_recordings([folder])[0] if not re.search(VOICES, path, re.IGNORECASE)]
+    voices = "|".join(line for line in VOICES.read_text().splitlines() if not line.startswith("#"))
+    paths = [path for path in find_recordings([folder])[0] if not re.search(voices, path, re.IGNORECASE)]
     rows = list(tqdm(predictor.predict(paths), total=len(paths), desc=folder, unit="sound"))
     with_emotion = [row["url"] for row in rows if row["emotion"]]
     without = [row for row in rows if row["error"] == "nobody speaks"]
