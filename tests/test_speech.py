@@ -110,7 +110,7 @@ def test_the_threads_of_torch_stay_and_nothing_is_said():
 
 def test_without_silero_the_remedy_is_named(monkeypatch):
     monkeypatch.setattr(speech, "find_spec", lambda name: None)
-    with pytest.raises(NoDetectorError, match="pip install -r requirements-speech.txt"):
+    with pytest.raises(NoDetectorError, match="pip install -r requirements.txt"):
         SpeechDetector()
 
 

@@ -53,7 +53,7 @@ class SpeechDetector:
     def __init__(self, settings: SpeechSettings | None = None):
         self.settings = settings or SpeechSettings()
         if not ((package := find_spec("silero_vad")) and find_spec("onnxruntime")):
-            raise NoDetectorError("telling speech needs Silero VAD: pip install -r requirements-speech.txt")
+            raise NoDetectorError("telling speech needs Silero VAD: pip install -r requirements.txt")
         import onnxruntime
 
         model = Path(package.origin).parent / "data" / "silero_vad_16k_sequence.onnx"
