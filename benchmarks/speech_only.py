@@ -1,9 +1,13 @@
-"""How often --speech-only is right: on RAVDESS and EmoDB, quiet and in noise, and on sounds in which nobody speaks.
+"""How often a recording gets an emotion with --speech-only: real sounds without speech, then RAVDESS and EmoDB.
 
-With what is under data/, in some minutes: python3 benchmarks/speech_only.py
+Folders of sounds are arguments, such as the packages that docs/eval.md names; files that match a pattern in
+benchmarks/voices.txt have voices and are left out. With what is under data/, in some minutes:
+
+    python3 benchmarks/speech_only.py sounds
 """
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -11,40 +15,54 @@ import numpy as np
 from tqdm import tqdm
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(REPOSITORY), str(REPOSITORY / "tests")]
+sys.path.insert(0, str(REPOSITORY))
 
-from non_speech import RATE, non_speech  # noqa: E402
-
+from speech_emotion.audio.listing import find_recordings  # noqa: E402
 from speech_emotion.audio.resampling import load_audio  # noqa: E402
 from speech_emotion.corpora import emodb, ravdess  # noqa: E402
 from speech_emotion.evaluation.robustness import noisy  # noqa: E402
 from speech_emotion.inference.predictor import Predictor  # noqa: E402
 
 SNR_DB = 10
+VOICES = Path(__file__).with_name("voices.txt")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sounds", nargs="*", metavar="FOLDER", help="sounds in which nobody speaks")
     parser.add_argument("--data", default=REPOSITORY / "data", metavar="FOLDER")
     options = parser.parse_args()
     predictor = Predictor(REPOSITORY / "model.pt", speech_only=True)
-    rate = predictor.features.sample_rate
-
-    def has_emotion(samples: np.ndarray, sample_rate: int) -> bool:
-        row = predictor.predict_waveform(samples, sample_rate)
-        assert row["emotion"] or row["error"] == "nobody speaks", row
-        return bool(row["emotion"])
-
-    sounds = [has_emotion(samples, RATE) for _, samples in non_speech()]
-    print(f"sounds without speech: {sum(sounds)} of {len(sounds)} get an emotion", flush=True)
+    for folder in options.sounds:
+        count_sounds(predictor, folder)
     corpora = {"RAVDESS": ravdess.clip_table(options.data), "EmoDB": emodb.clip_table(options.data, boredom=True)}
     for name, clips in corpora.items():
-        noise, kept = np.random.default_rng(0).normal(size=10 * rate), []
-        for path in tqdm(clips["path"], desc=name, unit="clip"):
-            samples = load_audio(path, rate).numpy()
-            kept.append((has_emotion(samples, rate), has_emotion(noisy(samples, rate, noise, SNR_DB), rate)))
-        quiet, in_noise = np.mean(kept, axis=0)
-        print(f"{name}, {len(kept)} clips: {quiet:.1%} keep theirs, in white noise at {SNR_DB} dB SNR {in_noise:.1%}")
+        count_clips(predictor, name, clips["path"])
+
+
+def count_sounds(predictor: Predictor, folder: str) -> None:
+    voices = "|".join(line for line in VOICES.read_text().splitlines() if not line.startswith("#"))
+    paths = [path for path in find_recordings([folder])[0] if not re.search(voices, path, re.IGNORECASE)]
+    rows = list(tqdm(predictor.predict(paths), total=len(paths), desc=folder, unit="sound"))
+    with_emotion = [row["url"] for row in rows if row["emotion"]]
+    without = [row for row in rows if row["error"] == "nobody speaks"]
+    n = len(with_emotion) + len(without)  # what is silent, too short or damaged says nothing
+    print(
+        f"{folder}: {len(with_emotion)} of {n} sounds get an emotion, {len(with_emotion) / n:.1%}",
+        *with_emotion,
+        sep="\n  ",
+    )
+
+
+def count_clips(predictor: Predictor, name: str, paths: list[str]) -> None:
+    rate, kept = predictor.features.sample_rate, []
+    noise = np.random.default_rng(0).normal(size=10 * rate)
+    for path in tqdm(paths, desc=name, unit="clip"):
+        samples = load_audio(path, rate).numpy()
+        recordings = samples, noisy(samples, rate, noise, SNR_DB)
+        kept.append([bool(predictor.predict_waveform(each, rate)["emotion"]) for each in recordings])
+    quiet, in_noise = np.mean(kept, axis=0)
+    print(f"{name}, {len(kept)} clips: {quiet:.1%} keep theirs, in white noise at {SNR_DB} dB SNR {in_noise:.1%}")
 
 
 if __name__ == "__main__":

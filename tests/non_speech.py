@@ -1,6 +1,6 @@
-"""Sounds in which nobody speaks, made by code: 13 kinds, each in several variants, 3 s at 16 kHz.
+"""Sounds in which nobody speaks, made by code: 16 kinds, each in several variants, 3 s at 16 kHz.
 
-They measure how often speech is heard where there is none; no threshold was chosen on them.
+No threshold was chosen on them. Real sounds are harder: benchmarks/speech_only.py takes those.
 """
 
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _TIMBRES = {
 
 
 def non_speech(seed: int = 2024) -> Iterator[tuple[str, np.ndarray]]:
-    """(name, samples (48000,) float32 with a peak of 0.5), 117 of them."""
+    """(name, samples (48000,) float32 with a peak of 0.5), 144 of them."""
     for kind, make in _KINDS.items():
         for variant in range(N_VARIANTS):
             samples = make(np.random.default_rng([seed, *kind.encode(), variant]), variant)
@@ -107,6 +107,36 @@ def _hum(rng, variant):
     return _note(mains, [1, 0.5, 0.3, 0.1], _TIME) * 10 ** rng.uniform(-3, 0) + 0.02 * rng.normal(size=len(_TIME))
 
 
+def _event(samples):
+    """What a desktop plays: a short sound, then nothing."""
+    return np.pad(samples, (RATE // 10, len(_TIME) - RATE // 10 - len(samples)))
+
+
+def _two_notes(rng, variant):
+    """Up or down, each with its attack and decay."""
+    length = int(rng.uniform(0.12, 0.3) * RATE)
+    time = _TIME[:length]
+    low = rng.uniform(200, 700)
+    notes = [low, low * rng.choice([1.25, 1.33, 1.5, 2])][:: 1 if variant % 2 else -1]
+    envelope = np.minimum(time / 0.02, 1) * np.exp(-time * rng.uniform(2, 8))
+    return _event(np.concatenate([envelope * _note(note, _timbre(variant), time) for note in notes]))
+
+
+def _chirp(rng, variant):
+    """A note that glides, with all its partials."""
+    time = _TIME[: int(rng.uniform(0.2, 0.6) * RATE)]
+    bend = rng.uniform(-1.5, 1.5)  # octaves
+    phase = np.cumsum(rng.uniform(150, 500) * 2 ** (bend * time / time[-1])) / RATE
+    return _event(sum(np.sin(2 * np.pi * k * phase) / k for k in range(1, 9)) * np.hanning(len(time)))
+
+
+def _vibrato(rng, variant):
+    """A saw or a theremin that is sung like a voice, without its formants."""
+    pitch = rng.uniform(150, 600) * 2 ** (np.sin(2 * np.pi * rng.uniform(4, 7) * _TIME) / 24)
+    phase = np.cumsum(pitch) / RATE
+    return sum(np.sin(2 * np.pi * k * phase) / k for k in range(1, 2 + variant))
+
+
 _KINDS = {
     "tone": _tone,
     "chord": _chord,
@@ -120,5 +150,8 @@ _KINDS = {
     "engine": _engine,
     "applause": _applause,
     "hum": _hum,
+    "two notes": _two_notes,
+    "chirp": _chirp,
+    "vibrato": _vibrato,
     "alternating": lambda rng, variant: _tone(rng, variant) * (np.sin(2 * np.pi * (1 + variant) * _TIME) > 0),
 }

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 import torch
@@ -76,6 +77,14 @@ def stretch_window(
     return crop_or_pad(heard, start - margin, settings.window_samples + 2 * margin)
 
 
+class Speech(IntEnum):
+    """How much of it is heard in a window."""
+
+    NONE = 0
+    FAINT = 1
+    CLEAR = 2
+
+
 @dataclass(frozen=True)
 class Window:
     """A stretch of speech as it is classified: `window_samples` from `start` on, zeros from `end` on."""
@@ -85,7 +94,7 @@ class Window:
     end: int
     span: tuple[float, float]  # of the stretch, in seconds
     weight: int  # for how many frames it is heard
-    speaks: bool = True  # whether somebody does; RecordingWindows does not ask
+    speech: Speech = Speech.CLEAR  # RecordingWindows does not ask
 
 
 class RecordingWindows:

@@ -196,7 +196,7 @@ class Predictor:
     def _listen(self, window: Window, samples: torch.Tensor) -> Window:
         if self._detector is None:
             return window
-        return replace(window, speaks=self._detector(samples[None], self.features.sample_rate)[0])
+        return replace(window, speech=self._detector(samples[None], self.features.sample_rate)[0])
 
     @torch.inference_mode()
     def _embed(self, items: list[_Item]) -> list[torch.Tensor]:

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice, pairwise
+from itertools import compress, islice, pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -12,6 +12,7 @@ import torch
 from speech_emotion.audio.reading import AudioError, RecordingInfo, printable
 from speech_emotion.audio.windows import RecordingWindows, Window
 from speech_emotion.inference.rows import Row, error_row, recording_row, stretch_row
+from speech_emotion.inference.speech import which_speak
 
 NOBODY = "nobody speaks"
 
@@ -95,7 +96,7 @@ class Recording:
         return row | {"channel": channel} if self.has_channels else row
 
     def _spoken(self) -> list[tuple[Window, list[float] | torch.Tensor]]:
-        return [] if self.error else [(window, result) for window, result in self.seen if window.speaks]
+        return [] if self.error else list(compress(self.seen, which_speak([window.speech for window, _ in self.seen])))
 
 
 def _blended(parts: list[tuple[Window, list[float]]]) -> np.ndarray:

@@ -1,5 +1,6 @@
 """In which windows does somebody speak: Silero VAD (https://github.com/snakers4/silero-vad, MIT), from its wheel."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -9,6 +10,7 @@ import torch
 from torch.nn.functional import pad
 
 from speech_emotion.audio.resampling import change_rate
+from speech_emotion.audio.windows import Speech
 
 RATE = 16_000
 _FRAME = 512  # samples that the network judges at once
@@ -21,19 +23,29 @@ class NoDetectorError(ImportError):
 
 @dataclass(frozen=True)
 class SpeechSettings:
-    """What was chosen on the training clips of RAVDESS's split 0 and on generated sounds; never on those of the tests.
+    """Chosen on sounds of games and desktops, RAVDESS's training clips of split 0 and nEMO: see docs/eval.md.
 
-    Silero VAD was made for talk at ordinary pitch: screams and song are found when they are played slower as well, at
-    one level. The score of a window is the mean square root of its frames' probabilities over all `speeds`.
+    Silero VAD was made for talk at ordinary pitch, and is seldom sure of a scream or a song; but it has some doubt all
+    along, more so when they are played slower. Other sounds raise it for a moment.
     """
 
-    threshold: float = 0.2  # the least score of a window in which somebody speaks
-    peak: float = 0.1
-    speeds: tuple[tuple[int, int], ...] = ((1, 1), (2, 3))  # as fractions; fractions keep the resampling kernel small
+    peak: float = 0.1  # of a window before it is judged
+    clear: float = 0.93  # the probability that `clear_frames` must reach: a short word has as many
+    clear_frames: int = 7  # of 32 ms
+    faint: float = 0.025  # what `faint_frames` must reach, else: the mean over normal speed and `slower`
+    faint_frames: int = 46  # at normal speed; 1.5 s
+    slower: tuple[int, int] = (2, 3)  # as a fraction; small numbers keep the resampling kernel small
+
+
+def which_speak(heard: Sequence[Speech]) -> list[bool]:
+    """Which windows of a recording count. Of several one must be clear: a long piece of music has many chances."""
+    if len(heard) > 1 and max(heard) < Speech.CLEAR:
+        return [False] * len(heard)
+    return [each > Speech.NONE for each in heard]
 
 
 class SpeechDetector:
-    """Tells the windows with speech from those with music, noise or nothing; raises NoDetectorError when it is absent.
+    """Tells how much speech a window holds; raises NoDetectorError where Silero VAD is absent.
 
     The network is loaded from its file, not through the package, whose import sets the threads of all of torch.
     """
@@ -41,7 +53,7 @@ class SpeechDetector:
     def __init__(self, settings: SpeechSettings | None = None):
         self.settings = settings or SpeechSettings()
         if not ((package := find_spec("silero_vad")) and find_spec("onnxruntime")):
-            raise NoDetectorError("telling speech needs Silero VAD: pip install -r requirements-speech.txt")
+            raise NoDetectorError("telling speech needs Silero VAD: pip install -r requirements.txt")
         import onnxruntime
 
         model = Path(package.origin).parent / "data" / "silero_vad_16k_sequence.onnx"
@@ -49,23 +61,32 @@ class SpeechDetector:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._network = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
-    def __call__(self, windows: torch.Tensor, sample_rate: int) -> list[bool]:
-        """(B, samples) at `sample_rate` Hz → whether somebody speaks in each."""
-        return (self.scores(windows, sample_rate) >= self.settings.threshold).tolist()
-
     @torch.inference_mode()
-    def scores(self, windows: torch.Tensor, sample_rate: int) -> torch.Tensor:
-        """(B, samples) at `sample_rate` Hz → how much of each is speech, from 0 to 1: (B,)."""
-        windows = change_rate(windows, sample_rate, RATE)
-        windows = self.settings.peak * windows / windows.abs().amax(dim=1, keepdim=True).clamp(min=1e-9)
-        return torch.stack([self._score(change_rate(windows, *speed)) for speed in self.settings.speeds]).mean(dim=0)
+    def __call__(self, windows: torch.Tensor, sample_rate: int) -> list[Speech]:
+        """(B, samples) at `sample_rate` Hz → how much speech is in each."""
+        return [self._judge(window) for window in change_rate(windows, sample_rate, RATE)]
 
-    def _score(self, windows: torch.Tensor) -> torch.Tensor:
-        """(B, samples) at 16 kHz → the mean over the frames that hold anything but zeros, which are padding: (B,)."""
-        missing = -windows.shape[1] % _FRAME
-        frames = pad(windows, (_CONTEXT, missing)).unfold(1, _CONTEXT + _FRAME, _FRAME)
+    def _judge(self, window: torch.Tensor) -> Speech:
+        """Of (samples,) at 16 kHz."""
+        if not len(sounding := window.nonzero()):
+            return Speech.NONE
+        window = window[: int(sounding[-1]) + 1]  # what follows is padding
+        window = self.settings.peak * window / window.abs().max()
+        probabilities = self._probabilities(window)
+        if _highest(probabilities, self.settings.clear_frames) >= self.settings.clear:
+            return Speech.CLEAR
+        (p, q), n_frames = self.settings.slower, self.settings.faint_frames
+        slower = self._probabilities(change_rate(window, p, q))
+        faint = (_highest(probabilities, n_frames) + _highest(slower, n_frames * q // p)) / 2
+        return Speech.FAINT if faint >= self.settings.faint else Speech.NONE
+
+    def _probabilities(self, samples: torch.Tensor) -> np.ndarray:
+        """(samples,) → (frames,), of speech in each."""
+        frames = pad(samples, (_CONTEXT, -len(samples) % _FRAME)).unfold(0, _CONTEXT + _FRAME, _FRAME)
         start = np.zeros((1, 1, 128), np.float32)
-        inputs = ({"input": window.numpy(), "h": start, "c": start} for window in frames)
-        probabilities = np.stack([self._network.run(["speech_probs"], each)[0] for each in inputs])
-        holds = frames.abs().amax(dim=2) > 0
-        return (torch.from_numpy(probabilities).sqrt() * holds).sum(1) / holds.sum(1).clamp(min=1)
+        return self._network.run(["speech_probs"], {"input": frames.numpy(), "h": start, "c": start})[0].ravel()
+
+
+def _highest(probabilities: np.ndarray, n: int) -> float:
+    """The n-th highest, 0 where there are fewer: so many frames reach it."""
+    return float(np.sort(probabilities)[-n]) if len(probabilities) >= n else 0.0
