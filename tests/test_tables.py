@@ -227,14 +227,7 @@ def test_neither_an_input_nor_the_model_is_overwritten(folder, model, tmp_path, 
     (tmp_path / "alias").symlink_to("in")
     (tmp_path / f"link{ending}").symlink_to(f"alias/a{ending}")
     (tmp_path / f"hard{ending}").hardlink_to(tmp_path / "in" / f"a{ending}")
-    for name in (
-        f"in/a{ending}",
-        f"./in/../in/a{ending}",
-        f"alias/a{ending}",
-        f"link{ending}",
-        f"hard{ending}",
-        f"m{ending}",
-    ):
+    for name in (f"in/a{ending}", f"./in/../in/a{ending}", f"alias/a{ending}", f"link{ending}", f"hard{ending}", f"m{ending}"):
         before = contents(tmp_path)
         assert eval.main([f"in/a{ending}", "--model", f"m{ending}", option, name]) == 2
         assert capsys.readouterr().err == f"eval.py: {name} is read by this run; name another file to write\n"
