@@ -17,27 +17,26 @@ def headline(row: dict, windows: list[dict]) -> str:
     if len(windows) == 1:
         return f"{row['emotion']}, {row['confidence']:.0%}{_mark(row)}"
     parts, seconds = [], Counter()
-    for emotion, neighbours in groupby(
-        zip(spans_apart(windows), windows, strict=True), lambda each: each[1]["emotion"]
-    ):
+    in_time = zip(spans_apart(windows), windows, strict=True)
+    for emotion, neighbours in groupby(in_time, lambda each: each[1]["emotion"]):
         spans, of_part = zip(*neighbours, strict=True)
         seconds[emotion] += sum(end - start for start, end in spans)
         parts.append((spans[0][0], spans[-1][1], emotion, of_part))
     main, longest = seconds.most_common(1)[0]
     if len(seconds) == 1:
         return f"{main} throughout{_mark(row)}"
-    said = []
-    if 2 * longest >= seconds.total():
-        said.append(f"mostly {main}{_mark(_mean([window for window in windows if window['emotion'] == main]))}")
+    opening = "mixed: "
+    if 2 * longest > seconds.total():
+        opening = f"mostly {main}{_mark(_mean([window for window in windows if window['emotion'] == main]))}; "
         parts = [part for part in parts if part[2] != main]
     named = sorted(sorted(parts, key=lambda part: part[0] - part[1])[:_MOST_PARTS])
-    said += [
+    said = [
         f"{emotion} from {_clock(start)} to {_clock(end)}{_mark(_mean(of_part))}"
         for start, end, emotion, of_part in named
     ]
     if n_others := len(parts) - len(named):
         said.append(f"{n_others} shorter part{'s' if n_others > 1 else ''}")
-    return "; ".join(said)
+    return opening + "; ".join(said)
 
 
 def _mark(row: dict) -> str:

@@ -11,8 +11,8 @@ let stop = new AbortController();
 const adapts = () => adapt.checked && !adapt.disabled;
 
 function offerToAdapt() {
-    if (!("adapts" in model().dataset)) why.textContent = `${model().value} cannot`;
-    else if (dropped.length < FEWEST_TO_ADAPT) why.textContent = `for ${FEWEST_TO_ADAPT} or more, dropped together`;
+    if (!("adapts" in model().dataset)) why.textContent = `${model().value} cannot adapt`;
+    else if (dropped.length < FEWEST_TO_ADAPT) why.textContent = `needs ${FEWEST_TO_ADAPT} or more, dropped together`;
     else why.textContent = "";
     adapt.disabled = why.textContent !== "";
 }
