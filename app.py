@@ -1,6 +1,7 @@
 """A web page that classifies recordings, and the same answers for programs: python3 app.py."""
 
 import argparse
+import errno
 import logging
 import os
 import signal
@@ -44,6 +45,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "--token",
         default=os.environ.get("SPEECH_EMOTION_TOKEN"),
         help="answer only who sends it as bearer token (default: $SPEECH_EMOTION_TOKEN)",
+        type=_token,
     )
     for name, unit, text in (
         ("recording_mb", "--max-mb", "largest recording, in megabytes"),
@@ -56,6 +58,12 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
             unit, dest=name, type=positive, default=default, metavar="N", help=f"{text} (default: {default})"
         )
     return parser.parse_args(arguments)
+
+
+def _token(text: str) -> str:
+    if text.split() != [text]:  # what `$(openssl …)` gives without openssl would let everybody in
+        raise argparse.ArgumentTypeError("the token (or $SPEECH_EMOTION_TOKEN) is empty or has spaces")
+    return text
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -72,7 +80,9 @@ def main(arguments: list[str] | None = None) -> int:
         print("app.py: the page needs more: pip install -r requirements-app.txt", file=sys.stderr)
         return 2
     except (OSError, OverflowError, ValueError, ImportError) as error:
-        print(f"app.py: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
+        from speech_emotion.audio.reading import printable
+
+        print(f"app.py: {printable(getattr(error, 'strerror', None) or error)}", file=sys.stderr)
         return 2
     return 0
 
@@ -85,12 +95,11 @@ def serve(options: argparse.Namespace) -> None:
     from speech_emotion.inference.predictor import Predictor
     from speech_emotion.serving.api import Service, build_app
     from speech_emotion.serving.folder import run_folder
-    from speech_emotion.serving.guard import impatient
+    from speech_emotion.serving.guard import HEADERS, impatient
     from speech_emotion.serving.turns import Turns
 
     limits = Limits(**{name: value for name, value in vars(options).items() if name in Limits.__dataclass_fields__})
-    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
-    with socket.create_server((options.host, options.port), family=family) as listening, run_folder() as folder:
+    with _listen(options.host, options.port) as listening, run_folder() as folder:
         use_style()
         turns = Turns()
         try:
@@ -103,8 +112,9 @@ def serve(options: argparse.Namespace) -> None:
             )
             host, port = listening.getsockname()[:2]
             config = uvicorn.Config(
-                build_app(service, [*options.allow_host, options.host]),
+                build_app(service, [*options.allow_host, options.host], _results()),
                 http=impatient(limits),
+                headers=list(HEADERS.items()),
                 ws="none",
                 log_level="error",
                 limit_concurrency=limits.connections,
@@ -117,20 +127,45 @@ def serve(options: argparse.Namespace) -> None:
                     await super().startup(sockets)
                     print(f"open {where} (Ctrl-C stops)", flush=True)  # from here on it can be stopped without noise
 
+                async def shutdown(self, sockets=None) -> None:
+                    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # that requests are cut off
+                    await super().shutdown(sockets)
+
             Server(config).run(sockets=[listening])
         finally:
             turns.stop()
 
 
+def _listen(host: str, port: int) -> socket.socket:
+    """Raises OSError with a sentence for a port that is taken."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise OSError(f"port {port} is in use; name another with --port, or --port 0 for a free one") from error
+
+
+def _results() -> str:
+    """The part of the README that says how good the models are."""
+    text = (HERE / "README.md").read_text(encoding="utf-8")
+    _, heading, rest = text.partition("\n## Results\n")
+    return heading.lstrip() + rest.partition("\n## ")[0] if heading else text
+
+
 def load_models(files: list[str] | None, predictor: Callable) -> dict:
     """Predictors by the name of their file. Raises CheckpointError, and ValueError for one name of two models."""
+    from speech_emotion.audio.reading import printable
+
     if files is None:
         files = [HERE / name for name in MODELS if name != OPTIONAL or (HERE / name).exists()]
-    models = {Path(file).name: predictor(file) for file in files}
+    models = {printable(Path(file).name): predictor(file) for file in files}
     if len(models) < len(files):
         raise ValueError("two models have the same file name; rename one")
     return models
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    os._exit(status)  # not sys.exit, which would wait for a thread that is decoding

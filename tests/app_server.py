@@ -28,10 +28,11 @@ sys.addaudithook(note)
 class Server:
     """app.py in a folder of its own, with a note of every address that it listens on, looks up or connects to."""
 
-    def __init__(self, folder: Path, *arguments: object):
+    def __init__(self, folder: Path, *arguments: object, before: str = ""):
+        """`before` is carried out in the process first."""
         self.folder, self.sockets, self.errors = folder / "folder", folder / "sockets", folder / "errors"
         self.folder.mkdir(exist_ok=True)
-        (folder / "sitecustomize.py").write_text(LOG_SOCKETS)
+        (folder / "sitecustomize.py").write_text(LOG_SOCKETS + before)
         environment = {"TMPDIR": str(self.folder), "SOCKETS": str(self.sockets), "PYTHONPATH": str(folder)}
         self.process = subprocess.Popen(
             [*COMMAND, "--port", "0", *map(str, arguments)],
@@ -60,6 +61,17 @@ class Server:
 
     def addresses(self) -> set[str]:
         return {line.split()[1] for line in self.sockets.read_text().splitlines()}
+
+    def is_idle(self) -> bool:
+        """Whether it, and whatever it started, uses next to no processor."""
+        processes = [psutil.Process(self.process.pid), *psutil.Process(self.process.pid).children()]
+
+        def seconds() -> float:
+            return sum(times.user + times.system for times in (process.cpu_times() for process in processes))
+
+        before = seconds()
+        time.sleep(0.5)
+        return seconds() - before < 0.05
 
     def memory(self) -> int:
         """Bytes that it holds now."""

@@ -19,9 +19,18 @@ from speech_emotion.audio.listing import find_recordings
 from speech_emotion.audio.resampling import load_audio
 from speech_emotion.inference.formats import TRACKS
 from speech_emotion.inference.predictor import Predictor
+from speech_emotion.inference.rows import FIXED, is_uncertain
 
 EVAL_DATA = REPOSITORY / "eval_data"
 ANSWER = "a[download='out.csv']"
+LEVELS = """async () => {
+    const levels = [];
+    for (let i = 0; i < 20; i++) {
+        levels.push(document.getElementById("level").value);
+        await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    return levels;
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +71,16 @@ def page(server, browser):
     assert all(url.startswith((server.url, "data:", "blob:")) for url in requests)  # works offline, tells nobody
 
 
+def color(element) -> str:
+    return element.evaluate("element => getComputedStyle(element).color")
+
+
+def in_words(row: dict) -> str:
+    emotion = f"{row['emotion']}, {float(row['confidence']):.0%}"
+    numbers = {key: value and float(value) for key, value in row.items() if key not in FIXED}
+    return f"{emotion} (uncertain)" if is_uncertain(numbers) else emotion
+
+
 def drop(page, *paths) -> None:
     page.set_input_files("input[type=file]", paths)
 
@@ -71,8 +90,7 @@ def test_a_recording_gets_the_emotion_that_the_predictor_gives(page, server):
     (expected,) = Predictor(REPOSITORY / MODELS[0]).predict([path])
     drop(page, path)
     card = page.locator(".recording")
-    heading = f"bright_french.mp3: {expected['emotion']}, {expected['confidence']:.0%}"
-    assert card.locator("summary").inner_text() == heading
+    assert card.locator("summary").inner_text() == f"bright_french.mp3: {in_words(expected)}"
     bars = [bar.split() for bar in card.locator("li").all_inner_texts()]
     assert bars == [[label, f"{round(expected[label], 4):.0%}"] for label in list(expected)[3:-1]]  # as in out.csv
     assert card.locator("img").evaluate("image => image.naturalWidth") > 500
@@ -82,13 +100,13 @@ def test_a_recording_gets_the_emotion_that_the_predictor_gives(page, server):
 def test_the_other_model_can_be_chosen_without_a_mouse(page):
     path = EVAL_DATA / "deep_german.ogg"
     (expected,) = Predictor(REPOSITORY / "model_sad_removed.pt").predict([path])
-    page.get_by_label("without sad").focus()
+    page.get_by_label("RAVDESS, without sad model_sad_removed.pt").focus()
     page.keyboard.press("Space")
     with page.expect_file_chooser() as chooser:
         page.get_by_label("Recordings", exact=True).focus()
         page.keyboard.press("Enter")
     chooser.value.set_files(path)
-    assert f"{expected['emotion']}, {expected['confidence']:.0%}" in page.locator(".recording summary").inner_text()
+    assert in_words(expected) in page.locator(".recording summary").inner_text()
     assert page.locator(".recording li").count() == 7
 
 
@@ -116,7 +134,9 @@ def test_a_long_recording_shows_its_emotions_over_time(page, tmp_path):
     drop(page, tmp_path / "conversation.wav", EVAL_DATA / "bright_french.mp3")
     page.wait_for_selector(ANSWER)
     long, short = page.locator(".recording").all()
-    assert "windows of 3 s" in long.inner_text() and "windows of 3 s" not in short.inner_text()
+    assert "Bars: the mean of" in long.inner_text() and "Bars: the mean of" not in short.inner_text()
+    headings = [card.locator("summary").inner_text() for card in (long, short)]
+    assert " from 0:0" in headings[0] and "%" not in headings[0] and "%" in headings[1]
     heights = [card.locator("img").evaluate("image => image.naturalHeight") for card in (long, short)]
     assert heights[0] > 1.5 * heights[1]
     endings = [link.get_attribute("download") for link in long.locator("a").all()]
@@ -135,8 +155,11 @@ def test_a_long_recording_shows_its_emotions_over_time(page, tmp_path):
 def test_a_recording_from_the_microphone_is_answered_and_deleted(page, server):
     page.context.grant_permissions(["microphone"])
     page.get_by_role("button", name="Record", exact=True).click()
-    page.wait_for_timeout(2000)
+    page.get_by_role("timer").get_by_text("0:02").wait_for()
+    levels = page.evaluate(LEVELS)
+    assert 0 <= min(levels) < max(levels) <= 1
     page.get_by_role("button", name="Stop").click()
+    page.get_by_role("timer").wait_for(state="hidden")
     assert "recording.webm: " in page.locator(".recording summary").inner_text()
     assert server.recordings() == []
 
@@ -147,6 +170,7 @@ def test_one_recording_that_is_too_large_costs_its_own_row(page, server, tmp_pat
     drop(page, tmp_path / "large.wav", EVAL_DATA / "bright_french.mp3")
     page.wait_for_selector(ANSWER)
     first, second = page.locator(".recording").all_inner_texts()
+    assert color(page.get_by_text("larger than 200 MB")) != color(page.locator("#summary"))
     assert first == "large.wav: larger than 200 MB" and second.startswith("bright_french.mp3: ")
     assert "2 recordings, 1 without an emotion" in page.inner_text("#summary")
 
@@ -164,18 +188,31 @@ def test_another_model_is_asked_of_the_same_recordings(page):
 def test_five_recordings_can_be_adapted_to(page, tmp_path):
     paths = find_recordings([EVAL_DATA])[0][:5]
     run_eval(*paths, "--model", REPOSITORY / "model_any_voice.pt", "--adapt", cwd=tmp_path)
-    page.get_by_label("voices it has never heard").check()
+    box, why = page.get_by_label("adapt to these recordings"), page.locator("#why")
+    assert box.is_disabled() and why.inner_text() == "needs 5 or more, dropped together"
+    page.get_by_label("RAVDESS, eight emotions").check()
+    assert box.is_disabled() and why.inner_text() == "model.pt cannot adapt"
+    page.get_by_label("any voice (recommended)").check()
     drop(page, *paths[:4])
     page.wait_for_selector(ANSWER)
-    assert not page.locator("#adapt").is_visible()
+    assert box.is_disabled()
     drop(page, *paths)
     page.wait_for_selector(ANSWER)
+    assert box.is_enabled() and why.inner_text() == ""
     page.locator("#adapt").check()
     page.wait_for_selector(ANSWER, state="detached")
     page.wait_for_selector(ANSWER)
     expected = read_rows(tmp_path / "out.csv")
     for summary, row in zip(page.locator(".recording summary").all_inner_texts(), expected, strict=True):
-        assert summary == f"{Path(row['url']).name}: {row['emotion']}, {float(row['confidence']):.0%}"
+        assert summary == f"{Path(row['url']).name}: {in_words(row)}"
+
+
+def test_the_results_are_a_click_away(page):
+    with page.expect_popup() as results:
+        page.get_by_role("link", name="see Results").click()
+    text = results.value.inner_text("body")
+    results.value.close()
+    assert text.startswith("## Results") and "model_any_voice.pt" in text and text.count("\n## ") == 0
 
 
 def test_the_description_of_the_api_is_shown_without_the_network(page, server):
@@ -227,4 +264,4 @@ def test_wrong_usage_is_one_sentence(arguments, sentence):
 def test_a_port_that_is_taken_is_one_sentence(server):
     result = run_app("--port", server.url.split(":")[-1], cwd=REPOSITORY)
     assert result.returncode == 2
-    assert result.stderr.startswith("app.py: Address already in use") and result.stderr.count("\n") == 1
+    assert "is in use; name another with --port" in result.stderr and result.stderr.count("\n") == 1

@@ -1,5 +1,6 @@
 """The answers to programs, and what hostile clients get: a real server process, real sockets."""
 
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -113,7 +114,12 @@ def test_forms_beyond_the_limits_are_refused_with_a_sentence(server):
         ({"Origin": "http://evil.example"}, 403),
         ({"Origin": "null"}, 403),
         ({"Origin": "http://localhost:1"}, 403),
+        ({"Origin": "http://127.0.0.1:9999"}, 403),
+        ({"Host": "127.0.0.1", "Origin": "http://127.0.0.1:9999"}, 403),
+        ({"Host": "localhost", "Origin": "ftp://localhost"}, 403),
+        ({"Host": "localhost", "Origin": "https://localhost"}, 403),
         ({"Host": "localhost:1", "Origin": "http://localhost:1"}, 200),
+        ({"Host": "localhost", "Origin": "http://localhost:80"}, 200),
     ],
 )
 def test_foreign_hosts_and_origins_are_refused(server, headers, status):
@@ -121,6 +127,25 @@ def test_foreign_hosts_and_origins_are_refused(server, headers, status):
     assert answer.status_code == status
     assert "access-control-allow-origin" not in answer.headers
     assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+def test_what_is_no_http_gets_the_same_headers(server):
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
+        client.sendall(b"\x16\x03\x01 nonsense\r\n\r\n")
+        answer = b"".join(iter(lambda: client.recv(10_000), b""))
+    usual = requests.get(f"{server.url}/health", timeout=60).headers
+    said = dict(line.lower().split(b": ", 1) for line in answer.partition(b"\r\n\r\n")[0].splitlines()[1:])
+    assert answer.startswith(b"HTTP/1.1 400") and b'{"detail":' in answer
+    assert {name.decode() for name in said} | {"content-length"} == {name.lower() for name in usual} | {"connection"}
+
+
+def test_one_name_full_of_line_ends_costs_no_other_recording(server):
+    names = ("\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "good")
+    files = [("files", (f"a{name}b.mp3", (EVAL_DATA / NAMES[0]).read_bytes())) for name in names]
+    answer = requests.post(f"{server.url}/answers", files=files, timeout=300)
+    assert answer.status_code == 200
+    for name, row in zip(names, answer.json()["rows"], strict=True):
+        assert not row["error"] and row["csv"].startswith(f"a{name}b.mp3,") and row["csv"].endswith(",\r\n")
 
 
 def test_a_small_file_of_many_hours_is_refused(server, tmp_path):

@@ -2,23 +2,28 @@
 
 import signal
 import socket
+import subprocess
 import threading
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from string import Template
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import requests
-from app_server import EVAL_DATA, NAMES, Server, begin, n_requests, post, wait_until
-from conftest import REPOSITORY
+import soundfile
+from app_server import EVAL_DATA, NAMES, Server, begin, n_requests, post, run_app, wait_until
+from conftest import REPOSITORY, finish, small_any_voice, write_noise
 
 pytest.importorskip("fastapi")
 
-from speech_emotion.serving.answers import Answer
+from speech_emotion.inference.predictor import Predictor
+from speech_emotion.serving.answers import Answer, answer_all
 from speech_emotion.serving.limits import Limits
 from speech_emotion.serving.page import fill_page, render, write_lines
 from speech_emotion.serving.turns import Turns
+from speech_emotion.serving.uploads import Upload
 
 
 def test_turns_go_round_and_cancelled_work_ends_where_it_pauses():
@@ -47,6 +52,87 @@ def test_turns_go_round_and_cancelled_work_ends_where_it_pauses():
     turns.stop()
     without = [name for name in order if "endless" not in name]
     assert without == ["long", "short", "other", "long", "end of short", "end of other", "long", "end of long"]
+
+
+def test_a_step_that_takes_too_long_holds_up_nobody():
+    turns, released = Turns(workers=1), threading.Event()
+
+    def work(wait: bool):
+        yield
+        if wait:
+            released.wait(60)
+        yield
+        return "done"
+
+    stuck = [turns.submit(work(wait=True)) for _ in range(3)]
+    assert turns.submit(work(wait=False)).result(60) == "done" and not any(future.done() for future in stuck)
+    released.set()
+    assert [future.result(60) for future in stuck] == ["done"] * 3
+    assert turns.stop()
+
+
+def test_what_does_not_pause_is_not_waited_for():
+    turns, begun = Turns(workers=1), threading.Event()
+    turns.submit((begun.set() or threading.Event().wait(300)) and None for _ in "1")
+    begun.wait(60)
+    assert not turns.stop(patience_s=0.1)
+
+
+def test_adaptation_pauses_after_some_windows(tmp_path):
+    predictor = Predictor(small_any_voice(["calm", "sad"]))
+    seen, embed = [], predictor.network.embed
+    predictor.network.embed = lambda inputs: seen.append(len(inputs)) or embed(inputs)
+    for name in "ab":
+        write_noise(tmp_path / f"{name}.wav", ord(name), seconds=70)
+    uploads = [Upload(name, tmp_path / f"{name}.wav") for name in "ab"]
+    work, of_step = answer_all(predictor, uploads, Limits(), adapt=True), []
+    with pytest.raises(StopIteration) as end:
+        while True:
+            seen.clear()
+            next(work)
+            of_step.append(sum(seen))
+    assert max(of_step) <= 16 and sum(of_step) > 2 * 2 * 16
+    assert all(answer.row["emotion"] for answer in end.value.value)
+
+
+@pytest.mark.skipif(not (REPOSITORY / "model_any_voice.pt").exists(), reason="there is no model for other voices here")
+def test_adaptation_takes_turns_and_ends_with_its_client_or_the_process(tmp_path):
+    noise = np.random.default_rng(0).integers(-8, 8, 599 * 8000).astype(np.int16) * 256  # a small FLAC
+    soundfile.write(tmp_path / "long.flac", noise, 8000)
+    form = [f"-Ffiles=@{tmp_path / 'long.flac'}"] * 12
+    with Server(tmp_path) as server:
+
+        def begin_two() -> list[subprocess.Popen]:
+            command = ["curl", "-s", "-Fadapt=true", *form, f"{server.url}/predict"]
+            clients = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(2)]
+            wait_until(lambda: n_requests(server) == 2 and len(server.recordings()) == 2 * len(form))
+            return clients
+
+        clients = begin_two()
+        assert post(server, EVAL_DATA / NAMES[0]).json()[0]["emotion"]
+        assert all(client.poll() is None for client in clients)
+        for client in clients:
+            client.kill()
+            client.wait()
+        wait_until(lambda: n_requests(server) == 0)
+        wait_until(server.is_idle)
+        clients = begin_two()
+        server.process.terminate()
+        assert server.process.wait(15) == 0
+        for client in clients:
+            client.wait()
+    assert list(server.folder.iterdir()) == []
+
+
+def test_a_decoder_that_hangs_does_not_keep_the_process(tmp_path):
+    hang = "import time, soundfile\nsoundfile.SoundFile.read = lambda *_, **__: time.sleep(300)"
+    with Server(tmp_path, "--model", REPOSITORY / "model.pt", before=hang) as server:
+        client = subprocess.Popen(["curl", "-s", f"-Ffiles=@{EVAL_DATA / 'even_male.flac'}", f"{server.url}/predict"])
+        wait_until(server.recordings)
+        server.process.terminate()
+        assert server.process.wait(15) == 0
+        client.wait()
+    assert list(server.folder.iterdir()) == []
 
 
 def test_a_full_queue_says_so_and_silent_clients_are_hung_up_on(tmp_path):
@@ -95,15 +181,28 @@ def test_a_token_is_asked_for_and_another_name_is_allowed(tmp_path):
         assert answer.status_code == 200 and answer.json()[0]["emotion"]
         page = requests.get(server.url, timeout=60).text
         assert '<label>Token <input id="token"' in page
+        for path in ("docs", "openapi.json"):
+            for given in (None, ("anyone", "wrong"), ("anyone", "s3cret-é".encode())):
+                answer = requests.get(f"{server.url}/{path}", auth=given, timeout=60)
+                assert answer.status_code == (200 if given and given[1] != "wrong" else 401)
+                assert ("Speech emotion" in answer.text) == (answer.status_code == 200)
+
+
+@pytest.mark.parametrize("token", ["", " ", "two words"])
+def test_a_token_that_is_none_starts_no_server(token, monkeypatch):
+    monkeypatch.setenv("SPEECH_EMOTION_TOKEN", token)
+    result = run_app("--port", "0", cwd=REPOSITORY)
+    assert result.returncode == 2 and result.stdout == ""
+    assert result.stderr.splitlines()[-1].endswith("the token (or $SPEECH_EMOTION_TOKEN) is empty or has spaces")
 
 
 def test_nothing_of_a_checkpoint_or_a_client_is_html():
     name = "<script>alert(1)</script>"
     row = {"url": name, "emotion": name, "confidence": 1.0, name: 1.0, "error": ""}
     window = {"start": 0.0, "end": 1.0, "emotion": name, "confidence": 1.0, name: 1.0}
-    assert "<script" not in render(EVAL_DATA / NAMES[0], Answer(row, [window]))
-    assert "<script" not in render(EVAL_DATA / NAMES[0], Answer(row | {"error": name}))
+    assert "<script" not in finish(render(EVAL_DATA / NAMES[0], Answer(row, [window])))
+    assert "<script" not in finish(render(EVAL_DATA / NAMES[0], Answer(row | {"error": name})))
     predictor = SimpleNamespace(network=SimpleNamespace(takes_statistics=True))
     assert "<script" not in fill_page(Template("$models $token"), {name: predictor}, Limits(), None)
-    lines = write_lines([row | {"url": '=1\r\n"', "emotion": "sad", name: 1.0}], [name])
-    assert len(lines) == 2 and lines[1].startswith('"\'=1  """')
+    lines = write_lines([row | {"url": url} for url in ('=1\r\n"', "a\u2028b\x0bc\x85d\x1ce")], [name])
+    assert len(lines) == 3 and lines[1].startswith('"\'=1\r\n""",') and lines[2].startswith("a\u2028b\x0bc\x85d\x1ce,")

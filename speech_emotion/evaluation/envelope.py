@@ -1,5 +1,6 @@
 """The outline of a recording, for the page."""
 
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,8 @@ from speech_emotion.evaluation.plots import BLUE
 _PARTS_HZ = 100  # parts of a second, before they are merged
 
 
-def load_envelope(path: str | Path, n_points: int = 1000) -> tuple[np.ndarray, float]:
-    """The outline of a recording of any length; its memory is a kilobyte for each second.
+def load_envelope(path: str | Path, n_points: int = 1000) -> Generator[None, None, tuple[np.ndarray, float]]:
+    """The outline of a recording of any length, with a pause after each piece; its memory is a kilobyte a second.
 
     Returns the lowest and the highest sample of equal parts, (2, at most `n_points`), and the duration in seconds;
     raises AudioError as load_audio does.
@@ -22,6 +23,7 @@ def load_envelope(path: str | Path, n_points: int = 1000) -> tuple[np.ndarray, f
         starts = np.arange(0, len(samples) * _PARTS_HZ, rate) // _PARTS_HZ
         extremes.append([ufunc.reduceat(samples, starts) for ufunc in (np.minimum, np.maximum)])
         duration_s += len(samples) / rate
+        yield
     low, high = np.concatenate(extremes, axis=1)
     starts = np.arange(0, len(low), -(-len(low) // n_points))
     return np.stack([np.minimum.reduceat(low, starts), np.maximum.reduceat(high, starts)]), duration_s

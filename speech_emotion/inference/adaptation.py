@@ -16,6 +16,32 @@ GROUPS: dict[str, Callable[[str], Hashable]] = {  # what is taken as one voice o
 }
 
 
+class Voices:
+    """What is heard of a group, one recording after the other: two sums for each channel, however long they are."""
+
+    def __init__(self, predictor: Predictor):
+        self._network, self._device = predictor.network, predictor.device
+        self._sums: dict[int, tuple[int, torch.Tensor, torch.Tensor]] = {}  # by channel
+        self.n_recordings = 0  # in which something was heard
+
+    def hear(self, found: dict[int, torch.Tensor]) -> None:
+        """The embeddings of a recording by channel, (stretches, D)."""
+        self.n_recordings += bool(found)
+        for channel, embeddings in found.items():
+            exact = embeddings.double()
+            n, total, squares = self._sums.get(channel, (0, 0, 0))
+            self._sums[channel] = n + len(exact), total + exact.sum(dim=0), squares + exact.square().sum(dim=0)
+
+    def statistics(self) -> dict[int, torch.Tensor]:
+        """Mean and deviation, (2, D), of each channel that was heard."""
+        return {channel: self.statistics_of(channel) for channel in self._sums}
+
+    def statistics_of(self, channel: int) -> torch.Tensor:
+        """Mean and deviation, (2, D); those of training where nothing was heard."""
+        n, *sums = self._sums.get(channel, (0, torch.zeros(()), torch.zeros(())))
+        return self._network.statistics_of_sums(n, *(each.float().to(self._device) for each in sums)).cpu()
+
+
 class Adaptation:
     """Which statistics each recording is judged by: those of its group.
 
@@ -38,31 +64,26 @@ class Adaptation:
         """
         if not predictor.network.takes_statistics:
             raise ValueError("this model cannot adapt to recordings; --model model_any_voice.pt can")
-        self._predictor, self._group_of = predictor, group_of
+        self._group_of = group_of
         groups: dict[Hashable, list[str]] = {}
         for recording in map(str, recordings):
             groups.setdefault(group_of(recording), []).append(recording)
         self.n_recordings = sum(map(len, groups.values()))
         self.n_heard = 0
         self._statistics: dict[tuple[Hashable, int], torch.Tensor] = {}
+        self._of_training = Voices(predictor).statistics_of(0)
         chosen = (path for members in groups.values() for path in members[:: ceil(len(members) / LIMIT)])
         results = predictor.embeddings(chosen, **options)  # in order, so that one group at a time is held
         for group, of_group in groupby(results, key=lambda result: group_of(result[0])):
-            by_channel: dict[int, list[torch.Tensor]] = {}
+            voices = Voices(predictor)
             for _, found in of_group:
-                self.n_heard += bool(found)
-                for channel, embeddings in found.items():
-                    by_channel.setdefault(channel, []).append(embeddings)
-            for channel, embeddings in by_channel.items():
-                self._statistics[group, channel] = self._of(torch.cat(embeddings))
+                voices.hear(found)
+            self.n_heard += voices.n_recordings
+            self._statistics |= {(group, channel): each for channel, each in voices.statistics().items()}
 
     def __call__(self, path: str | Path, channel: int = 0) -> torch.Tensor:
         """Mean and deviation, (2, D), for a channel of a recording; those of training where nothing was heard."""
-        known = self._statistics.get((self._group_of(str(path)), channel))
-        return self._of(torch.empty(0, len(self._predictor.network.mean))) if known is None else known
-
-    def _of(self, embeddings: torch.Tensor) -> torch.Tensor:
-        return self._predictor.network.statistics(embeddings.to(self._predictor.device)).cpu()
+        return self._statistics.get((self._group_of(str(path)), channel), self._of_training)
 
     def __str__(self) -> str:
         n = len(self._statistics)

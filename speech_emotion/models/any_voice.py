@@ -95,10 +95,14 @@ class AnyVoice(nn.Module):
 
     def statistics(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Mean and deviation, (2, D), of a group's (N, D), the closer to those of training, the smaller N is."""
-        n, shrinkage = len(embeddings), self.settings.shrinkage
-        mean = (embeddings.sum(dim=0) + shrinkage * self.mean) / (n + shrinkage)
+        return self.statistics_of_sums(len(embeddings), embeddings.sum(dim=0), embeddings.square().sum(dim=0))
+
+    def statistics_of_sums(self, n: int, total: torch.Tensor, squares: torch.Tensor) -> torch.Tensor:
+        """As statistics, by the sums (D,) of `n` embeddings and of their squares."""
+        shrinkage = self.settings.shrinkage
+        mean = (total + shrinkage * self.mean) / (n + shrinkage)
         of_training = self.mean.square() + self.deviation.square()
-        square = (embeddings.square().sum(dim=0) + shrinkage * of_training) / (n + shrinkage)
+        square = (squares + shrinkage * of_training) / (n + shrinkage)
         deviation = (square - mean.square()).clamp(min=_LEAST_DEVIATION**2).sqrt()
         return torch.stack([mean, deviation])
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 from speech_emotion.audio.reading import AudioError, read_pieces
-from speech_emotion.inference.adaptation import Adaptation
-from speech_emotion.inference.predictor import Predictor
+from speech_emotion.inference.adaptation import Voices
+from speech_emotion.inference.predictor import Predictor, Statistics
 from speech_emotion.inference.rows import error_row
 from speech_emotion.serving.limits import Limits
 from speech_emotion.serving.uploads import Upload
@@ -25,12 +26,12 @@ def answer_all(
     predictor: Predictor,
     uploads: list[Upload],
     limits: Limits,
-    draw: Callable[[Path, Answer], str] | None = None,
+    draw: Callable[[Path, Answer], Generator[None, None, str]] | None = None,
     adapt: bool = False,
 ) -> Generator[None, None, list[Answer]]:
     """One answer for each recording, with a pause after about every second of work; `draw` makes the HTML of each.
 
-    With `adapt`, all are heard before, as one voice or room, without a pause.
+    With `adapt`, all are heard before, as one voice or room.
     """
     errors = []
     for upload in uploads:
@@ -38,14 +39,12 @@ def answer_all(
     statistics = None
     if adapt:
         fine = [upload.path for upload, error in zip(uploads, errors, strict=True) if not error]
-        statistics = Adaptation(predictor, fine, workers=1)
-        yield
+        statistics = yield from _adapt(predictor, fine)
     answers = []
     for upload, error in zip(uploads, errors, strict=True):
         answer = yield from _answer(predictor, upload, error, statistics)
         if draw:
-            yield
-            answer.html = draw(upload.path, answer)
+            answer.html = yield from draw(upload.path, answer)
         answers.append(answer)
         upload.path.unlink(missing_ok=True)
     return answers
@@ -67,7 +66,18 @@ def _refusal(upload: Upload, limits: Limits) -> Generator[None, None, str]:
     return ""
 
 
-def _answer(predictor: Predictor, upload: Upload, error: str, statistics) -> Generator[None, None, Answer]:
+def _adapt(predictor: Predictor, paths: list[Path]) -> Generator[None, None, Statistics]:
+    voices = Voices(predictor)
+    for path in paths:
+        voices.hear((yield from predictor.embed_in_turns(path)))
+        yield
+    statistics_of = cache(voices.statistics_of)
+    return lambda path, channel: statistics_of(channel)
+
+
+def _answer(
+    predictor: Predictor, upload: Upload, error: str, statistics: Statistics | None
+) -> Generator[None, None, Answer]:
     name = upload.name or "recording"
     if error:
         return Answer(error_row(name, predictor.labels, error))

@@ -1,9 +1,11 @@
 """The answers over HTTP: POST /predict for programs, and what the page asks for, under the same limits."""
 
 import asyncio
+import base64
+import os
 import secrets
 from collections.abc import Iterable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
@@ -11,7 +13,7 @@ from pathlib import Path
 from string import Template
 
 from fastapi import Depends, FastAPI, HTTPException, Request
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict
@@ -132,22 +134,35 @@ async def _gone(request: Request) -> None:
         pass
 
 
-def build_app(service: Service, allow_hosts: Iterable[str] = ()) -> Guard:
+def build_app(service: Service, allow_hosts: Iterable[str] = (), results: str = "") -> Guard:
+    """`results` is a text that says how good the models are, to which the page links."""
     app = FastAPI(
         title="Speech emotion",
         description="Which emotion does a voice play? Recordings are deleted with their answer.",
         version="1",
         docs_url=None,
         redoc_url=None,
+        openapi_url=None,
     )
     bearer = HTTPBearer(auto_error=False)
 
     def check_token(credentials: HTTPAuthorizationCredentials | None = Depends(bearer)) -> None:  # noqa: B008
         given = credentials.credentials if credentials else ""
-        if not secrets.compare_digest(given.encode("latin-1"), service.token.encode()):
+        if not _is(given.encode("latin-1"), service.token):
             raise HTTPException(401, "this server asks for its bearer token", {"www-authenticate": "Bearer"})
 
+    def check_browser(request: Request) -> None:
+        """A browser sends no bearer token for a page, but it asks its user for a password."""
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        with suppress(ValueError):
+            password = base64.b64decode(given).partition(b":")[2] if scheme.lower() == "basic" else b""
+            if _is(password, service.token):
+                return
+        how = {"www-authenticate": 'Basic realm="speech emotion, any user, the token as password", charset="UTF-8"'}
+        raise HTTPException(401, "this server asks for its token, as a password", how)
+
     protected = [Depends(check_token)] if service.token else []
+    for_browsers = [Depends(check_browser)] if service.token else []
 
     @app.exception_handler(ClientDisconnect)
     async def forget(request: Request, error: ClientDisconnect) -> Response:
@@ -193,10 +208,16 @@ def build_app(service: Service, allow_hosts: Iterable[str] = ()) -> Guard:
     page = fill_page(Template((STATIC / "page.html").read_text()), service.predictors, service.limits, service.token)
     docs = Template((STATIC / "docs.html").read_text()).substitute(title=escape(app.title))
     app.get("/", include_in_schema=False, response_class=HTMLResponse)(lambda: page)
-    app.get("/docs", include_in_schema=False, response_class=HTMLResponse)(lambda: docs)
+    app.get("/docs", include_in_schema=False, dependencies=for_browsers, response_class=HTMLResponse)(lambda: docs)
+    app.get("/openapi.json", include_in_schema=False, dependencies=for_browsers)(app.openapi)
+    app.get("/results", include_in_schema=False, response_class=PlainTextResponse)(lambda: results)
     app.mount("/static/docs", StaticFiles(packages=[("fastapi_swagger", "resources")]))
     app.mount("/static", StaticFiles(directory=str(STATIC)))
     return Guard(app, allow_hosts, service.limits)
+
+
+def _is(given: bytes, token: str) -> bool:
+    return secrets.compare_digest(given, os.fsencode(token))
 
 
 def _without_urls(stretches: list[dict]) -> list[dict]:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
+import h11
 from fastapi import HTTPException
 from fastapi.responses import JSONResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -11,7 +12,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from speech_emotion.serving.limits import Limits
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-_HEADERS = {
+_PORTS = {"http": 80, "https": 443}  # where an address names none
+HEADERS = {  # of every answer, those that uvicorn gives itself included
     "cache-control": "no-store",
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; media-src blob:; connect-src 'self'; "
@@ -20,7 +22,6 @@ _HEADERS = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
-_RAW_HEADERS = [(name.encode(), value.encode()) for name, value in _HEADERS.items()]
 
 
 class Guard:
@@ -31,6 +32,7 @@ class Guard:
     """
 
     def __init__(self, app, allow_hosts: Iterable[str], limits: Limits):
+        """`allow_hosts` are names under which it answers, perhaps by a proxy that speaks HTTPS."""
         self.app, self.limits = app, limits
         self.allow_hosts = {host.lower() for host in allow_hosts}
 
@@ -39,8 +41,6 @@ class Guard:
             return await self.app(scope, receive, send)
 
         async def send_on(message: dict) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *_RAW_HEADERS]
             await asyncio.wait_for(send(message), self.limits.request_s)
 
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -51,11 +51,16 @@ class Guard:
 
     def _refusal(self, headers: dict[str, str], listening: str) -> str:
         host = headers.get("host", "")
+        name, _ = _authority(f"http://{host}")
         # The address that it listens on is no name, which another site could point here.
-        if _host_name(f"//{host}") not in {*_LOOPBACK, *self.allow_hosts, listening}:
+        if name not in {*_LOOPBACK, *self.allow_hosts, listening}:
             return f"this server does not answer as {host[:100]!r}; --allow-host lets it"
         origin = headers.get("origin")
-        if origin is None or origin.partition("://")[2] == host or _host_name(origin) in self.allow_hosts:
+        if origin is None:
+            return ""
+        scheme = origin.partition("://")[0]
+        schemes = ("http", "https") if name in self.allow_hosts - _LOOPBACK else ("http",)
+        if scheme in schemes and _authority(origin) == _authority(f"{scheme}://{host}"):
             return ""
         return "this server does not answer pages of other sites"
 
@@ -98,6 +103,15 @@ def impatient(limits: Limits) -> type[H11Protocol]:
             super().connection_lost(exc)
             self._idle.cancel()
 
+        def send_400_response(self, msg: str) -> None:
+            """To what is not HTTP: with the headers of every other answer, which uvicorn's own lacks."""
+            kind = [(b"content-type", b"application/json"), (b"connection", b"close")]
+            headers = [*kind, *self.server_state.default_headers]
+            content = JSONResponse({"detail": msg}).body
+            for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=content), h11.EndOfMessage()):
+                self.transport.write(self.conn.send(event))
+            self.transport.close()
+
         def _wait(self) -> None:
             if self._idle:
                 self._idle.cancel()
@@ -110,8 +124,10 @@ def impatient(limits: Limits) -> type[H11Protocol]:
     return Protocol
 
 
-def _host_name(url: str) -> str | None:
+def _authority(url: str) -> tuple[str | None, int | None]:
+    """The name of a host, and its port."""
     try:
-        return urlsplit(url).hostname
+        parts = urlsplit(url)
+        return parts.hostname, parts.port or _PORTS.get(parts.scheme)
     except ValueError:
-        return None
+        return None, None

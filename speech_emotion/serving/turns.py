@@ -1,6 +1,7 @@
 """Several requests, few cores: each works for about a second, then it is the next one's turn."""
 
 import threading
+import time
 from collections.abc import Generator
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
@@ -8,20 +9,25 @@ from queue import SimpleQueue
 
 import torch
 
+_LONGEST_S = 2.0  # of one step, then another thread takes over its place
+
 
 class Turns:
     """Threads that carry out generators, in order of arrival; where one pauses it goes to the end of the line.
 
-    So nobody waits behind one long recording, and those that are equally long end in order of arrival.
+    So nobody waits behind one long recording, and those that are equally long end in order of arrival. A step that
+    takes too long, such as a decoder that finds no sound, is carried out beside the others rather than before them.
     """
 
     def __init__(self, workers: int | None = None):
-        """As many threads as torch uses, unless given."""
+        """As many threads as torch uses, unless given; more while some are late."""
         self._line: SimpleQueue[tuple[Generator, Future] | None] = SimpleQueue()
-        workers = workers or torch.get_num_threads()
-        self._threads = [threading.Thread(target=self._work) for _ in range(workers)]
-        for thread in self._threads:
-            thread.start()
+        self._stopped = threading.Event()
+        self._threads: list[_Worker] = []  # late ones included
+        for _ in range(workers or torch.get_num_threads()):
+            self._add_worker()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
 
     def submit(self, work: Generator) -> Future:
         """What `work` returns or raises. A future that is cancelled ends the work where it pauses next."""
@@ -29,26 +35,58 @@ class Turns:
         self._line.put((work, future))
         return future
 
-    def stop(self) -> None:
-        """End all work where it pauses next."""
+    def stop(self, patience_s: float = 2.0) -> bool:
+        """End all work where it pauses next. False when some did not pause in time: its threads are still there."""
+        self._stopped.set()
+        self._watcher.join()
         for _ in self._threads:
             self._line.put(None)
+        deadline = time.monotonic() + patience_s
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
-    def _work(self) -> None:
+    def _add_worker(self) -> None:
+        worker = _Worker(self._line, self._stopped)
+        self._threads.append(worker)
+        worker.start()
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(_LONGEST_S / 4):
+            self._threads = [thread for thread in self._threads if thread.is_alive()]
+            for worker in list(self._threads):
+                if not worker.is_replaced and time.monotonic() - worker.since > _LONGEST_S:
+                    worker.is_replaced = True
+                    self._add_worker()
+
+
+class _Worker(threading.Thread):
+    def __init__(self, line: SimpleQueue, stopped: threading.Event):
+        super().__init__(daemon=True)
+        self.since = float("inf")  # when its step began
+        self.is_replaced = False  # then this step is its last
+        self._line, self._stopped = line, stopped
+
+    def run(self) -> None:
         torch.set_num_threads(1)  # requests run side by side, and more would only wait for each other
-        while (entry := self._line.get()) is not None:
-            work, future = entry
-            try:
-                if not future.cancelled():
-                    next(work)
-                    self._line.put(entry)
-                    continue
-                work.close()
-            except StopIteration as end:
-                with suppress(InvalidStateError):  # cancelled just now
-                    future.set_result(end.value)
-            except Exception as error:
-                with suppress(InvalidStateError):
-                    future.set_exception(error)
+        while not self.is_replaced and (entry := self._line.get()) is not None:
+            self.since = time.monotonic()
+            if self._step(*entry):
+                self._line.put(entry)
+            self.since = float("inf")
+
+    def _step(self, work: Generator, future: Future) -> bool:
+        """Whether there is more to do."""
+        try:
+            if not future.cancelled() and not self._stopped.is_set():
+                next(work)
+                return True
+            work.close()
+            future.cancel()
+        except StopIteration as end:
+            with suppress(InvalidStateError):  # cancelled just now
+                future.set_result(end.value)
+        except Exception as error:
+            with suppress(InvalidStateError):
+                future.set_exception(error)
+        return False

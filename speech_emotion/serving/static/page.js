@@ -1,17 +1,32 @@
 "use strict";
 const AT_ONCE = 3; // requests of one page
 const FEWEST_TO_ADAPT = 5;
-const [record, files, summary, answers, adapting, adapt] = ["record", "files", "summary", "answers", "adapting", "adapt"]
-    .map((id) => document.getElementById(id));
+const [record, files, summary, answers, adapt, why, recording, time, level] =
+    ["record", "files", "summary", "answers", "adapt", "why", "recording", "time", "level"]
+        .map((id) => document.getElementById(id));
 const model = () => document.querySelector("[name=model]:checked");
 let dropped = []; // stays in the browser, so that another model can be asked of the same recordings
 let stop = new AbortController();
+
+const adapts = () => adapt.checked && !adapt.disabled;
+
+function offerToAdapt() {
+    if (!("adapts" in model().dataset)) why.textContent = `${model().value} cannot adapt`;
+    else if (dropped.length < FEWEST_TO_ADAPT) why.textContent = `needs ${FEWEST_TO_ADAPT} or more, dropped together`;
+    else why.textContent = "";
+    adapt.disabled = why.textContent !== "";
+}
+
+function say(sentence, isError = false) {
+    summary.textContent = sentence;
+    summary.classList.toggle("error", isError);
+}
 
 /** One request; the answer's {header, rows}. Waits where the server has too many. Throws an Error with a sentence. */
 async function ask(some, signal) {
     const form = new FormData();
     form.append("model", model().value);
-    if (!adapting.hidden && adapt.checked) form.append("adapt", "true");
+    if (adapts()) form.append("adapt", "true");
     for (const file of some) form.append("files", file, file.name);
     const headers = { Authorization: `Bearer ${document.getElementById("token").value}` };
     for (;;) {
@@ -39,27 +54,27 @@ async function listen() {
         lines[i] = row.csv ?? "";
         failed += Boolean(row.error);
         if (row.html) cards[i].innerHTML = row.html;
-        else cards[i].append(Object.assign(document.createElement("p"), { textContent: `${dropped[i].name}: ${row.error}` }));
+        else cards[i].append(paragraph(`${dropped[i].name}: ${row.error}`, "error"));
         if (!row.error) cards[i].firstElementChild.append(player(dropped[i]));
         const stem = dropped[i].name.replace(/\.[^.]*$/, "");
         const tracks = Object.entries(row.tracks ?? {});
         if (tracks.length) {
-            const line = Object.assign(document.createElement("p"), { textContent: "For Praat, as subtitles, for Audacity: " });
+            const line = paragraph("For Praat, as subtitles, for Audacity: ");
             for (const [ending, text] of tracks) line.append(download(`${stem}${ending}`, text, "text/plain"), " ");
             cards[i].append(line);
         }
         cards[i].hidden = false;
         done += 1;
-        summary.textContent = `${done} of ${dropped.length} answered`;
+        say(`${done} of ${dropped.length} answered`);
     };
-    summary.textContent = "Listening";
-    adapting.hidden = dropped.length < FEWEST_TO_ADAPT || !("adapts" in model().dataset);
+    say("Listening");
+    offerToAdapt();
     const fitting = [];
     dropped.forEach((file, i) => {
         if (file.size <= files.dataset.megabytes * 2 ** 20) fitting.push(i);
         else show(i, { error: `larger than ${files.dataset.megabytes} MB` });
     });
-    const together = !adapting.hidden && adapt.checked && fitting.length > 0;
+    const together = adapts() && fitting.length > 0;
     const waiting = (together ? [fitting] : fitting.map((i) => [i])).values();
     await Promise.all(Array.from({ length: AT_ONCE }, async () => {
         for (const some of waiting) {
@@ -76,9 +91,13 @@ async function listen() {
     }));
     if (signal.aborted) return;
     const without = failed ? `, ${failed} without an emotion` : "";
-    summary.textContent = `${dropped.length} recording${dropped.length > 1 ? "s" : ""}${without}. `;
+    say(`${dropped.length} recording${dropped.length > 1 ? "s" : ""}${without}. `);
     const table = download("out.csv", [header, ...lines].join(""), "text/csv");
     summary.append(Object.assign(table, { textContent: "Download the table (out.csv)" }));
+}
+
+function paragraph(textContent, className = "") {
+    return Object.assign(document.createElement("p"), { textContent, className });
 }
 
 function download(name, text, type) {
@@ -108,7 +127,32 @@ for (const name of ["dragover", "dragleave", "drop"]) {
     });
 }
 for (const choice of document.querySelectorAll("[name=model], #adapt")) {
-    choice.addEventListener("change", () => dropped.length && listen());
+    choice.addEventListener("change", () => dropped.length ? listen() : offerToAdapt());
+}
+offerToAdapt();
+
+/** Time and level of what the microphone hears, until the function that it returns is called. */
+function watch(stream) {
+    const context = new AudioContext();
+    const analyser = new AnalyserNode(context, { fftSize: 8192 });
+    context.createMediaStreamSource(stream).connect(analyser);
+    const samples = new Float32Array(analyser.fftSize);
+    const began = performance.now();
+    const show = () => {
+        analyser.getFloatTimeDomainData(samples);
+        const peak = samples.reduce((highest, sample) => Math.max(highest, Math.abs(sample)), 1e-3);
+        level.value = 1 + Math.log10(peak) / 3; // from -60 dB to full scale
+        const seconds = Math.floor((performance.now() - began) / 1000);
+        time.textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+    };
+    const timer = setInterval(show, 100);
+    show();
+    recording.hidden = false;
+    return () => {
+        clearInterval(timer);
+        context.close();
+        recording.hidden = true;
+    };
 }
 
 let recorder = null;
@@ -122,8 +166,10 @@ record.addEventListener("click", async () => {
         const stream = await navigator.mediaDevices.getUserMedia({ audio });
         recorder = new MediaRecorder(stream, { audioBitsPerSecond: 256000 });
         const parts = [];
+        const unwatch = watch(stream);
         recorder.addEventListener("dataavailable", (event) => parts.push(event.data));
         recorder.addEventListener("stop", () => {
+            unwatch();
             stream.getTracks().forEach((track) => track.stop());
             const { mimeType } = recorder;
             recorder = null;
@@ -135,6 +181,6 @@ record.addEventListener("click", async () => {
         record.textContent = "Stop";
         record.ariaPressed = "true";
     } catch {
-        summary.textContent = "There is no microphone, or this page may not use it: browsers give it to HTTPS pages and to localhost.";
+        say("There is no microphone, or this page may not use it: browsers give it to HTTPS pages and to localhost.", true);
     }
 });
