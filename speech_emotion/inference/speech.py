@@ -25,15 +25,15 @@ class NoDetectorError(ImportError):
 class SpeechSettings:
     """Chosen on sounds of games and desktops, RAVDESS's training clips of split 0 and nEMO: see docs/eval.md.
 
-    Silero VAD was made for talk at ordinary pitch, and is seldom sure of a scream or a song; but it has some doubt all
-    along, more so when they are played slower. Other sounds raise it for a moment.
+    Silero VAD was made for talk at ordinary pitch, and is seldom sure of a scream or of song. It gives these a low
+    probability for long, and a higher one when they are played slower; most other sounds have it for a moment only.
     """
 
     peak: float = 0.1  # of a window before it is judged
     clear: float = 0.93  # the probability that `clear_frames` must reach: a short word has as many
     clear_frames: int = 7  # of 32 ms
-    faint: float = 0.025  # what `faint_frames` must reach, else: the mean over normal speed and `slower`
-    faint_frames: int = 46  # at normal speed; 1.5 s
+    faint: tuple[tuple[int, float], ...] = ((15, 0.5), (46, 0.025))
+    """Where it is not clear: frames, and what they must reach in the mean over normal speed and `slower`."""
     slower: tuple[int, int] = (2, 3)  # as a fraction; small numbers keep the resampling kernel small
 
 
@@ -75,10 +75,12 @@ class SpeechDetector:
         probabilities = self._probabilities(window)
         if _highest(probabilities, self.settings.clear_frames) >= self.settings.clear:
             return Speech.CLEAR
-        (p, q), n_frames = self.settings.slower, self.settings.faint_frames
+        p, q = self.settings.slower
         slower = self._probabilities(change_rate(window, p, q))
-        faint = (_highest(probabilities, n_frames) + _highest(slower, n_frames * q // p)) / 2
-        return Speech.FAINT if faint >= self.settings.faint else Speech.NONE
+        is_faint = any(
+            _highest(probabilities, n) + _highest(slower, n * q // p) >= 2 * least for n, least in self.settings.faint
+        )
+        return Speech.FAINT if is_faint else Speech.NONE
 
     def _probabilities(self, samples: torch.Tensor) -> np.ndarray:
         """(samples,) → (frames,), of speech in each."""
