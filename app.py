@@ -39,9 +39,6 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "--model", action="append", metavar="FILE", help="checkpoint to offer, the first by default; may be given again"
     )
     parser.add_argument(
-        "--speech-only", action="store_true", help="give no emotion where nobody speaks (needs Silero VAD)"
-    )
-    parser.add_argument(
         "--token",
         default=os.environ.get("SPEECH_EMOTION_TOKEN"),
         help="answer only who sends it as bearer token (default: $SPEECH_EMOTION_TOKEN)",
@@ -104,7 +101,7 @@ def serve(options: argparse.Namespace) -> None:
         turns = Turns()
         try:
             service = Service(
-                load_models(options.model, partial(Predictor, speech_only=options.speech_only)),
+                load_models(options.model, partial(Predictor, speech_only=True)),
                 turns,
                 folder,
                 limits,
