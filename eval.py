@@ -83,8 +83,19 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         metavar="LABEL=LABEL",
         help="count one label as another, such as calm=neutral, where what is true is known",
     )
-    parser.add_argument(
-        "--speech-only", action="store_true", help="leave out what is music, noise or an empty room (needs Silero VAD)"
+    speech = parser.add_mutually_exclusive_group()
+    speech.add_argument(
+        "--speech-only",
+        action="store_true",
+        default=None,
+        help="leave out what is music, noise or an empty room (default for model_any_voice.pt)",
+    )
+    speech.add_argument(
+        "--all-sounds",
+        dest="speech_only",
+        action="store_false",
+        default=None,
+        help="give these an emotion as well (default for the other models)",
     )
     parser.add_argument("--resume", action="store_true", help="go on from the .part files of a run that was stopped")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
@@ -197,7 +208,7 @@ def classify(options: argparse.Namespace, name: str | None = None) -> int:
     if options.labels:
         judged.check(recordings)
     # Whatever changes rows; of the recordings themselves only which they are, where others depend on that.
-    settings = [predictor.digest, options.adapt, options.speech_only, options.channels, options.track]
+    settings = [predictor.digest, options.adapt, predictor.speech_only, options.channels, options.track]
     belongs_to = fingerprint(settings, recordings if options.adapt else [])
     with ExitStack() as stack:
         of_recordings = columns(predictor.labels, options.channels)

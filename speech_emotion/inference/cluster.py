@@ -35,8 +35,10 @@ _RETRIES = 3  # of a task whose process died, perhaps from a recording in it
 class ClusterPredictor:
     """A checkpoint ready to classify on a cluster: each of its cores, or GPUs, has a process with a Predictor."""
 
-    def __init__(self, model: str | Path, device: str = "auto", address: str = "local", speech_only: bool = False):
-        """`address` is `local` (a cluster of this machine alone), `auto` or `host:port`.
+    def __init__(
+        self, model: str | Path, device: str = "auto", address: str = "local", speech_only: bool | None = False
+    ):
+        """`address` is `local` (a cluster of this machine alone), `auto` or `host:port`; `speech_only` as in Predictor.
 
         Raises CheckpointError for an unreadable model, ConnectionError when no cluster answers, ValueError for a
         device that it does not have.
@@ -45,7 +47,8 @@ class ClusterPredictor:
         self.labels, self.digest = checkpoint.labels, checkpoint.digest
         self.network, self.device = checkpoint.network.for_inference(), torch.device("cpu")  # for the statistics
         _connect(address)
-        self._checkpoint, self._speech_only = ray.put(checkpoint), speech_only
+        self._checkpoint = ray.put(checkpoint)
+        self.speech_only = self.network.speech_only if speech_only is None else speech_only
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         with_gpu = [node for node in nodes if node.get("GPU")]
         if device == "mps" or (device == "cuda" and not with_gpu):
@@ -91,7 +94,7 @@ class ClusterPredictor:
             results = blocks.map_batches(
                 _Actor,
                 fn_args=(method, batch_size, self._cpus, options),
-                fn_constructor_args=(self._checkpoint, self._device, self._speech_only, os.getcwd()),
+                fn_constructor_args=(self._checkpoint, self._device, self.speech_only, os.getcwd()),
                 batch_size=None,
                 batch_format="pyarrow",
                 compute=ray.data.ActorPoolStrategy(min_size=1, max_size=actors, initial_size=actors),

@@ -42,8 +42,8 @@ class Predictor:
     ...     print(row["emotion"], row["confidence"])
     """
 
-    def __init__(self, model: str | Path | Checkpoint, device: str = "auto", speech_only: bool = False):
-        """With `speech_only`, windows in which nobody speaks do not count.
+    def __init__(self, model: str | Path | Checkpoint, device: str = "auto", speech_only: bool | None = False):
+        """With `speech_only`, windows in which nobody speaks do not count; None is the model's own default.
 
         Raises CheckpointError for an unreadable model, ValueError for a device that is not here, and with
         `speech_only` NoDetectorError where Silero VAD is not installed.
@@ -55,7 +55,8 @@ class Predictor:
         self.temperature = checkpoint.temperature
         self.front_end = checkpoint.network.front_end
         self.network = checkpoint.network.for_inference().to(self.device)
-        self._detector = SpeechDetector() if speech_only else None
+        self.speech_only = self.network.speech_only if speech_only is None else speech_only
+        self._detector = SpeechDetector() if self.speech_only else None
 
     def predict(self, paths: Iterable[str | Path], batch_size: int = 16, workers: int | None = None) -> Iterator[Row]:
         """One row per path, in order, with the columns of out.csv: url, emotion, confidence, each label, error.

@@ -43,6 +43,7 @@ class AnyVoice(nn.Module):
 
     kind = "speech-emotion-any-voice"  # as the checkpoint calls it
     takes_statistics = True
+    speech_only = True  # unless asked otherwise: the detector takes a fifteenth of this network's time
 
     def __init__(self, settings: AnyVoiceSettings, features: WhisperFeatures):
         super().__init__()
