@@ -13,7 +13,8 @@ from pathlib import Path
 from shutil import copyfileobj
 from tempfile import TemporaryDirectory
 
-from speech_emotion.arguments import positive
+from speech_emotion.arguments import Parser, positive
+from speech_emotion.terminal import command_line, exit_status, printable, say
 
 STANDARD_INPUT = "-"
 PICTURES = (".png", ".pdf", ".svg")
@@ -24,10 +25,10 @@ STRANGERS = (
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         description="Classify the emotion of speech recordings.",
         epilog="Exit status: 0 every recording has an emotion, 1 some have an error instead, 2 wrong usage or a full "
-        "disk, 130 stopped with Ctrl-C.",
+        "disk, 130 stopped with Ctrl-C, 143 with SIGTERM.",
     )
     parser.add_argument(
         "paths",
@@ -146,26 +147,26 @@ def address(text: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parse_arguments(arguments)
-    logging.basicConfig(level=logging.DEBUG if options.debug else logging.CRITICAL)
-    if hasattr(sys.stdout, "reconfigure"):  # not in a notebook
-        sys.stdout.reconfigure(errors="backslashreplace")  # not every name is UTF-8
-    try:
-        if options.paths != [STANDARD_INPUT]:
-            return classify(options)
-        with TemporaryDirectory() as folder:
-            options.paths = [Path(folder) / "recording"]
-            with options.paths[0].open("wb") as file:
-                copyfileobj(sys.stdin.buffer, file)
-            return classify(options, name="stdin")
-    except KeyboardInterrupt:
-        part = Path(f"{os.path.realpath(options.out)}.part")
-        print("\neval.py: stopped" + part.exists() * f"; --resume goes on from {options.out}.part", file=sys.stderr)
-        return 130
-    except Exception as error:
-        logging.debug("stopped", exc_info=True)
-        print(f"eval.py: {str(error) or type(error).__name__}", file=sys.stderr)
-        return 2
+    with command_line():
+        options = parse_arguments(arguments)
+        logging.basicConfig(level=logging.DEBUG if options.debug else logging.CRITICAL)
+        try:
+            if options.paths != [STANDARD_INPUT]:
+                return classify(options)
+            with TemporaryDirectory() as folder:
+                options.paths = [Path(folder) / "recording"]
+                with options.paths[0].open("wb") as file:
+                    copyfileobj(sys.stdin.buffer, file)
+                return classify(options, name="stdin")
+        except KeyboardInterrupt as stop:
+            part = Path(f"{os.path.realpath(options.out)}.part")
+            hint = f"; --resume goes on from {options.out}.part" if part.exists() else ""
+            say(f"\neval.py: stopped{hint}", is_error=True)
+            return exit_status(stop)
+        except Exception as error:
+            logging.debug("stopped", exc_info=True)
+            say(f"eval.py: {printable(str(error) or type(error).__name__)}", is_error=True)
+            return 2
 
 
 def classify(options: argparse.Namespace, name: str | None = None) -> int:
@@ -230,7 +231,7 @@ def classify(options: argparse.Namespace, name: str | None = None) -> int:
             predict = partial(predict, statistics=adaptation)
         check_space(options.out, len(left))
         if options.resume and len(left) == len(recordings):
-            print(f"nothing is left of a run to {options.out} that was stopped: all is classified", file=sys.stderr)
+            say(f"nothing is left of a run to {options.out} that was stopped: all is classified", is_error=True)
         progress = stack.enter_context(tqdm(total=len(recordings), initial=len(recordings) - len(left), unit="file"))
         files = FileNotes()
         for answer in predict(left):
@@ -244,14 +245,14 @@ def classify(options: argparse.Namespace, name: str | None = None) -> int:
             progress.update()
         table.finish(*timelines)
     if options.adapt:
-        print(adaptation)
+        say(adaptation)
     summary = Summary(options.out, predictor.labels, n_others, judged, files.lines(options.channels, options.track))
-    print(summary)
+    say(summary)
     if not predictor.network.takes_statistics and any(RavdessNames().of(path) is None for path in recordings):
-        print(STRANGERS.format(options.model))
+        say(STRANGERS.format(options.model))
     if options.plot:
         summary.draw(options.plot, answer.stretches if options.timeline and len(left) == len(recordings) == 1 else [])
-        print(f"the picture is in {options.plot}")
+        say(f"the picture is in {options.plot}")
     return 1 if summary.n_failed else 0
 
 

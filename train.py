@@ -1,34 +1,20 @@
 """Train a model on RAVDESS, or on recordings of your own, and measure it on the clips that it has not seen."""
 
 import argparse
+import os
 import sys
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib
-
-from speech_emotion.corpora import emodb, nemo
+from speech_emotion.arguments import Parser
 from speech_emotion.corpora.ravdess import EMOTIONS, check_table, clip_table
-from speech_emotion.corpora.splits import ACTOR_FOLDS
-from speech_emotion.evaluation.metrics import accuracy, calm_as_neutral, prediction_table, uar
-from speech_emotion.evaluation.report import write_report
-from speech_emotion.evaluation.results import PUBLISHED
-from speech_emotion.inference.predictor import Predictor
-from speech_emotion.models.any_voice import AnyVoiceSettings
-from speech_emotion.models.checkpoint import load_checkpoint
-from speech_emotion.models.whisper import WhisperEncoder, WhisperFeatures, load_encoder
-from speech_emotion.training.loop import SCHEDULES
-from speech_emotion.training.own import RESULTS as OWN_RESULTS
-from speech_emotion.training.own import learn, read_lesson
-from speech_emotion.training.runs import (
-    NETWORKS,
-    Run,
-    adapted_predictions,
-    carry_out,
-    check_places,
-    check_writable,
-    published_settings,
-)
+from speech_emotion.locks import Busy
+from speech_emotion.terminal import command_line, exit_status, printable, say
+
+if TYPE_CHECKING:
+    from speech_emotion.models.whisper import WhisperEncoder
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -56,15 +42,12 @@ without --out.
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    defaults, control = published_settings(), published_settings(shuffle_labels=True)
-    parser = argparse.ArgumentParser(
-        description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser(description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("command", nargs="?", choices=list(COMMANDS), default="train", help="(default: train)")
     parser.add_argument("--data", default=HERE / "data", metavar="FOLDER", help="where RAVDESS is (default: data)")
     parser.add_argument("--labels", metavar="FILE", help="CSV table of your own recordings: path, emotion, speaker")
     parser.add_argument("--with-ravdess", action="store_true", help="learn from RAVDESS too, where --labels agree")
-    parser.add_argument("--network", choices=NETWORKS, default="cnn", help="(default: cnn)")
+    parser.add_argument("--network", default="cnn", metavar="NAME", help="cnn or any-voice (default: cnn)")
     parser.add_argument(
         "--encoder", metavar="FILE", help="OpenAI's base.pt, for any-voice (default: the blocks in model_any_voice.pt)"
     )
@@ -72,20 +55,14 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--drop", action="append", choices=EMOTIONS, default=[], help="leave an emotion out")
     split = parser.add_mutually_exclusive_group()
     split.add_argument("--split", type=int, default=0, metavar="N", help="random_state of the 80/20 split (default: 0)")
-    split.add_argument(
-        "--fold", type=int, metavar="N", help=f"hold out a fold of actors instead, 0 to {len(ACTOR_FOLDS) - 1}"
-    )
+    split.add_argument("--fold", type=int, metavar="N", help="hold out a fold of actors instead, from 0 on")
     parser.add_argument(
         "--out", metavar="FILE", help="checkpoint to write (default: that of the first two lines below)"
     )
     parser.add_argument("--results", metavar="FOLDER", help="(default: results; of --labels, OUT-results beside OUT)")
-    parser.add_argument(
-        "--epochs", type=int, metavar="N", help=f"(default: {defaults.epochs}, {control.epochs} with --shuffle-labels)"
-    )
-    parser.add_argument(
-        "--schedule", choices=SCHEDULES, default=defaults.schedule, help=f"(default: {defaults.schedule})"
-    )
-    parser.add_argument("--seed", type=int, default=defaults.seed, help="of weights, order, augmentation (default: 0)")
+    parser.add_argument("--epochs", type=int, metavar="N", help="(default: as for the published models)")
+    parser.add_argument("--schedule", metavar="NAME", help="of the learning rate (default: one_cycle)")
+    parser.add_argument("--seed", type=int, metavar="N", help="of weights, order, augmentation (default: 0)")
     parser.add_argument("--shuffle-labels", action="store_true", help="control: train on permuted labels, reach chance")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
     options = parser.parse_args(arguments)
@@ -102,17 +79,18 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    options = parse_arguments(arguments)
-    matplotlib.use("Agg")  # files only, also where there is no display
-    try:
-        COMMANDS[options.command](options)
-    except KeyboardInterrupt:
-        print("\ntrain.py: stopped", file=sys.stderr)
-        return 130
-    except (OSError, ValueError) as error:
-        print(f"train.py: {error}", file=sys.stderr)
-        return 2
-    return 0
+    with command_line():
+        options = parse_arguments(arguments)
+        os.environ.setdefault("MPLBACKEND", "Agg")  # files only, also where there is no display
+        try:
+            COMMANDS[options.command](options)
+        except KeyboardInterrupt as stop:
+            say("\ntrain.py: stopped", is_error=True)
+            return exit_status(stop)
+        except (OSError, ValueError, Busy) as error:
+            say(f"train.py: {printable(error)}", is_error=True)
+            return 2
+        return 0
 
 
 def run(options: argparse.Namespace) -> None:
@@ -120,19 +98,22 @@ def run(options: argparse.Namespace) -> None:
     if options.labels:
         learn_own(options)
         return
-    settings = replace(published_settings(options.network, options.shuffle_labels), seed=options.seed)
+    from speech_emotion.corpora import nemo
+    from speech_emotion.evaluation.results import result_files
+    from speech_emotion.inference.targets import reserved
+    from speech_emotion.training.runs import Run, carry_out, published_settings
+
+    given = {name: value for name in ("epochs", "schedule", "seed") if (value := getattr(options, name)) is not None}
+    settings = published_settings(options.network, options.shuffle_labels)
     if options.network == "any-voice":
-        if options.epochs is not None or options.schedule != SCHEDULES[0]:
+        if given.keys() - {"seed"}:
             raise ValueError("the any-voice network has neither epochs nor a schedule")
-        settings = replace(settings, with_nemo=settings.with_nemo and not options.without_nemo)
-    else:
-        settings = replace(settings, schedule=options.schedule)
-        if options.epochs is not None:
-            settings = replace(settings, epochs=options.epochs)
+        given["with_nemo"] = settings.with_nemo and not options.without_nemo
+    settings = replace(settings, **given)
     clips = clip_table(options.data)
     problems = check_table(clips)
     for problem in problems:
-        print(f"warning: {problem}; the splits differ from the published ones", file=sys.stderr)
+        say(f"warning: {problem}; the splits differ from the published ones", is_error=True)
     run = Run(
         network=options.network,
         drop=tuple(emotion for emotion in EMOTIONS if emotion in options.drop),
@@ -143,33 +124,45 @@ def run(options: argparse.Namespace) -> None:
         settings=settings,
     )
     out = options.out or (run.file and HERE / run.file)
-    check_places(run, options.results, out)
-    print(f"{run.name}: " + ", ".join(f"{len(part)} {name} clips" for name, part in run.parts(clips).items()))
-    encoder, others = None, ()
-    if options.network == "any-voice":
-        encoder = any_voice_encoder(options.encoder)
-        others = (nemo.clip_table(options.data),) if settings.with_nemo else ()
-    outcome = carry_out(run, clips, options.device, HERE / ".cache", encoder, others)
-    metrics = outcome.checkpoint.metrics
-    print(f"held-out clips: accuracy {metrics['accuracy']:.4f}, UAR {metrics['uar']:.4f}")
-    outcome.write(options.results, out)
+    others = (nemo.clip_table(options.data),) if given.get("with_nemo") else ()
+    outputs = [*result_files(options.results, run.name).values(), *filter(None, [out])]
+    inputs = [*filter(None, [options.encoder]), *chain.from_iterable(corpus["path"] for corpus in (clips, *others))]
+    with reserved(outputs, inputs):
+        parts = run.parts(clips).items()
+        say(f"{run.name}: " + ", ".join(f"{len(part)} {name} clips" for name, part in parts))
+        encoder = any_voice_encoder(options.encoder) if options.network == "any-voice" else None
+        outcome = carry_out(run, clips, options.device, HERE / ".cache", encoder, others)
+        metrics = outcome.checkpoint.metrics
+        say(f"held-out clips: accuracy {metrics['accuracy']:.4f}, UAR {metrics['uar']:.4f}")
+        outcome.write(options.results, out)
     if out:
-        print(f"wrote {out}")
+        say(f"wrote {out}")
 
 
 def learn_own(options: argparse.Namespace) -> None:
     """A model for the user's own labels, measured on held-out recordings and then fitted on all."""
+    from speech_emotion.inference.targets import reserved
+    from speech_emotion.training.own import RESULTS, learn, read_lesson
+
     lesson = read_lesson(options.labels, clip_table(options.data) if options.with_ravdess else None)
-    check_writable([*(Path(options.results, name) for name in OWN_RESULTS), Path(options.out)])
-    print(lesson)
-    learned = learn(lesson, any_voice_encoder(options.encoder), options.device, HERE / ".cache", options.seed)
-    print(learned.report)
-    learned.write(options.results, options.out)
-    print(f"wrote {options.out}, which has learned from all of them; what was measured is in {options.results}")
+    encoder = options.encoder or HERE / "model_any_voice.pt"
+    inputs = [options.labels, encoder, *lesson.clips["path"]]
+    if lesson.ravdess is not None:
+        inputs += [*lesson.ravdess["path"]]
+    with reserved([*(Path(options.results, name) for name in RESULTS), options.out], inputs):
+        say(lesson)
+        learned = learn(lesson, any_voice_encoder(options.encoder), options.device, HERE / ".cache", options.seed or 0)
+        say(learned.report)
+        learned.write(options.results, options.out)
+    say(f"wrote {options.out}, which has learned from all of them; what was measured is in {options.results}")
 
 
-def any_voice_encoder(file: str | None) -> WhisperEncoder:
+def any_voice_encoder(file: str | None) -> "WhisperEncoder":
     """The blocks of Whisper's encoder that are in `file` as OpenAI publishes it, else those of the committed model."""
+    from speech_emotion.models.any_voice import AnyVoiceSettings
+    from speech_emotion.models.checkpoint import load_checkpoint
+    from speech_emotion.models.whisper import WhisperFeatures, load_encoder
+
     if file:
         return load_encoder(file, AnyVoiceSettings.n_blocks, WhisperFeatures().n_frames // 2)
     return load_checkpoint(HERE / "model_any_voice.pt").network.encoder.float()
@@ -177,6 +170,11 @@ def any_voice_encoder(file: str | None) -> WhisperEncoder:
 
 def foreign(options: argparse.Namespace) -> None:
     """The models on another language and other speakers: predictions/*-emodb.csv."""
+    from speech_emotion.corpora import emodb
+    from speech_emotion.evaluation.metrics import calm_as_neutral, prediction_table, uar
+    from speech_emotion.inference.predictor import Predictor
+    from speech_emotion.training.runs import adapted_predictions
+
     clips = emodb.clip_table(options.data)
     folder = Path(options.results, "predictions")
     for file, name in (("model.pt", "random8-emodb"), ("model_any_voice.pt", "any8-emodb")):
@@ -186,24 +184,32 @@ def foreign(options: argparse.Namespace) -> None:
             tables[f"{name}-adapted"] = adapted_predictions(predictor, clips)
         for table_name, table in tables.items():
             table.to_csv(folder / f"{table_name}.csv", index=False, float_format="%.5f")
-            print(f"{table_name}: UAR {uar(table):.4f}, {uar(calm_as_neutral(table)):.4f} with calm as neutral")
+            say(f"{table_name}: UAR {uar(table):.4f}, {uar(calm_as_neutral(table)):.4f} with calm as neutral")
 
 
 def check(options: argparse.Namespace) -> None:
     """What the committed checkpoints reach on the clips that they name as their test."""
+    from speech_emotion.evaluation.metrics import accuracy, prediction_table, uar
+    from speech_emotion.evaluation.results import PUBLISHED
+    from speech_emotion.inference.predictor import Predictor
+    from speech_emotion.models.checkpoint import load_checkpoint
+
     clips = clip_table(options.data)
     for file in (model.file for model in PUBLISHED):
         checkpoint = load_checkpoint(HERE / file)
         test = clips[clips["clip"].isin(checkpoint.split["test"])]
         if missing := len(checkpoint.split["test"]) - len(test):
-            print(f"warning: {missing} test clips of {file} are not under {options.data}", file=sys.stderr)
+            say(f"warning: {missing} test clips of {file} are not under {options.data}", is_error=True)
         predictions = prediction_table(test, Predictor(checkpoint, options.device).predict(test["path"]))
-        print(f"{file}: accuracy {accuracy(predictions):.4f}, UAR {uar(predictions):.4f} on {len(test)} clips")
+        say(f"{file}: accuracy {accuracy(predictions):.4f}, UAR {uar(predictions):.4f} on {len(test)} clips")
 
 
 def robustness(options: argparse.Namespace) -> None:
     """The models of split 0 on its test clips as other people might have recorded them."""
-    from speech_emotion.evaluation.robustness import measure  # its codecs are loaded for nothing else
+    from speech_emotion.evaluation.results import PUBLISHED
+    from speech_emotion.evaluation.robustness import measure
+    from speech_emotion.inference.predictor import Predictor
+    from speech_emotion.models.checkpoint import load_checkpoint
 
     path = Path(options.results, "robustness.csv")
     part = Path(f"{path}.part")
@@ -221,10 +227,12 @@ def robustness(options: argparse.Namespace) -> None:
     accuracies = measure(predictors, clips[is_test], babblers)
     accuracies.to_csv(part, index=False, float_format="%.4f")
     part.replace(path)
-    print(accuracies.to_string(index=False))
+    say(accuracies.to_string(index=False))
 
 
 def report(options: argparse.Namespace) -> None:
+    from speech_emotion.evaluation.report import write_report
+
     write_report(options.results, HERE)
 
 

@@ -1,6 +1,16 @@
 """What the command lines share."""
 
 import argparse
+from typing import NoReturn
+
+from speech_emotion.terminal import printable
+
+
+class Parser(argparse.ArgumentParser):
+    """One whose errors show what was given, and execute none of it."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
 
 
 def positive(text: str) -> int:

@@ -53,8 +53,8 @@ def mark_first_row(part: Path) -> None:
 def test_a_run_that_was_stopped_goes_on_and_gives_the_same(uninterrupted, tone_data, model, tmp_path, number):
     arguments = (tone_data, "--model", model, *ONE_BY_ONE)
     process = stopped(number, 20, *arguments, cwd=tmp_path)
-    assert process.returncode == (130 if number == signal.SIGINT else -number)
-    assert "Traceback" not in process.error and ("--resume" in process.error) == (number == signal.SIGINT)
+    assert process.returncode == (-number if number == signal.SIGKILL else 128 + number)
+    assert "Traceback" not in process.error and ("--resume" in process.error) == (number != signal.SIGKILL)
     assert not (tmp_path / "out.csv").exists() and not (tmp_path / "timeline.csv").exists()
     part = tmp_path / "out.csv.part"
     kept = part.read_bytes()

@@ -1,5 +1,6 @@
 """train.py --labels as its users run it: a model for their own emotions, from their own recordings."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from speech_emotion.audio.windows import recording_window
 from speech_emotion.corpora import emodb
 from speech_emotion.evaluation.metrics import accuracy, prediction_table, uar
 from speech_emotion.inference.predictor import Predictor
+from speech_emotion.locks import Lock
 from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
 from speech_emotion.models.checkpoint import load_checkpoint, save_checkpoint
 from speech_emotion.models.onnx_export import export_onnx
@@ -135,24 +137,47 @@ def test_without_speakers_files_are_held_out_and_ravdess_helps_where_labels_agre
         (None, ("--with-ravdess",), "has no label of RAVDESS (neutral, calm"),
         (None, ("--drop", "sad", "--split", "1"), "--labels goes without drop, split"),
         (None, ("check",), "--labels goes without command"),
-        (None, ("--out", "own"), "own is a folder, not a file to write"),
+        (None, ("--out", "own"), "own is a folder; name a file"),
+        (None, ("--out", "own/mine.csv"), "own/mine.csv is read by this run; name another file to write"),
+        (None, ("--out", "own/clips/../clips/03.wav"), "own/clips/../clips/03.wav is read by this run"),
+        (None, ("--out", "link.pt"), "link.pt is read by this run"),
+        (None, ("--out", "model_any_voice.pt"), "model_any_voice.pt is read by this run"),
+        (None, ("--labels", "own/report.txt", "--results", "own"), "own/report.txt is read by this run"),
+        (None, ("--out", "own/report.txt", "--results", "own/"), "two of the files to write are the same: "),
     ],
 )  # fmt: skip
 def test_what_cannot_be_learned_from_is_one_sentence(home, tone_data, monkeypatch, capsys, text, arguments, sentence):
     soundfile.write(home / "own" / "silent.wav", np.zeros(16_000), 16_000)
     (home / "own" / "empty.wav").write_bytes(b"")
     (home / "own" / "bad.csv").write_text(text or "")
+    shutil.copy(home / "own" / "mine.csv", home / "own" / "report.txt")
+    (home / "link.pt").unlink(missing_ok=True)
+    (home / "link.pt").hardlink_to(home / "own" / "clips" / "00.wav")
     monkeypatch.chdir(home)
     monkeypatch.setattr(train, "HERE", home)
     options = {"--labels": "own/mine.csv" if text is None else "own/bad.csv", "--out": "bad.pt", "--data": tone_data}
     given = [str(part) for option in options.items() for part in option if option[0] not in arguments]
+    before = {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
     try:
         status = train.main([*given, *arguments])
     except SystemExit as wrong_usage:
         status = wrong_usage.code
     *_, last = capsys.readouterr().err.splitlines()
     assert status == 2 and sentence in last
-    assert not (home / "bad.pt").exists() and not list(home.glob("bad-results/*"))
+    assert {path: path.read_bytes() for path in home.rglob("*") if path.is_file()} == before
+
+
+def test_two_trainings_do_not_write_one_model(home):
+    for name in ("both.pt", "both-results/report.txt"):
+        (home / name).parent.mkdir(exist_ok=True)
+        lock = Lock(home / f"{name}.lock.part", "")
+        (home / "both.pt.part").write_text("what the first one writes")
+        result = run_train(home, "--labels", "own/mine.csv", "--out", "both.pt")
+        lock.release()
+        assert result.returncode == 2
+        sentence = f"{name} is being written by process {os.getpid()}; wait for it, or name another place\n"
+        assert result.stderr == f"train.py: {sentence}"
+        assert (home / "both.pt.part").exists()
 
 
 def test_what_is_wrong_with_a_table_is_said_without_a_traceback(home):

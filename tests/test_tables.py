@@ -220,24 +220,17 @@ def test_the_channels_of_a_recording_are_not_taken_apart(tmp_path):
 @pytest.mark.parametrize("option", ["--out", "--timeline", "--plot"])
 def test_neither_an_input_nor_the_model_is_overwritten(folder, model, tmp_path, option, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    ending = ".png" if option == "--plot" else ".csv"
+    kind = "png" if option == "--plot" else "csv"
     (tmp_path / "in").mkdir()
-    shutil.copy(model, tmp_path / f"m{ending}")
-    shutil.copy(folder / "00.wav", tmp_path / "in" / f"a{ending}")
+    shutil.copy(model, tmp_path / f"m.{kind}")
+    shutil.copy(folder / "00.wav", tmp_path / "in" / f"a.{kind}")
     (tmp_path / "alias").symlink_to("in")
-    (tmp_path / f"link{ending}").symlink_to(f"alias/a{ending}")
-    (tmp_path / f"hard{ending}").hardlink_to(tmp_path / "in" / f"a{ending}")
-    for name in (
-        f"in/a{ending}",
-        f"./in/../in/a{ending}",
-        f"alias/a{ending}",
-        f"link{ending}",
-        f"hard{ending}",
-        f"m{ending}",
-    ):
+    (tmp_path / f"link.{kind}").symlink_to(f"alias/a.{kind}")
+    (tmp_path / f"hard.{kind}").hardlink_to(tmp_path / "in" / f"a.{kind}")
+    for name in ("in/a", "./in/../in/a", "alias/a", "link", "hard", "m"):
         before = contents(tmp_path)
-        assert eval.main([f"in/a{ending}", "--model", f"m{ending}", option, name]) == 2
-        assert capsys.readouterr().err == f"eval.py: {name} is read by this run; name another file to write\n"
+        assert eval.main([f"in/a.{kind}", "--model", f"m.{kind}", option, f"{name}.{kind}"]) == 2
+        assert capsys.readouterr().err == f"eval.py: {name}.{kind} is read by this run; name another file to write\n"
         assert contents(tmp_path) == before
 
 
@@ -275,7 +268,8 @@ def test_pipes_devices_and_what_is_printed_to_are_refused(folder, model, tmp_pat
 
 def test_ctrl_c_before_there_is_a_table_names_none(folder, model, tmp_path):
     code = COUNTED.replace("real(self", "signal.raise_signal(signal.SIGINT) or real(self")  # in the main thread, now
-    command = [sys.executable, "-c", "import signal" + code, str(folder), "--model", str(model)]
+    heed = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    command = [sys.executable, "-c", heed + code, str(folder), "--model", str(model)]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
     assert result.returncode == 130 and result.stderr.endswith("\neval.py: stopped\n")
     assert names(tmp_path) == []

@@ -135,8 +135,12 @@ def test_robustness_then_report_fill_results_and_documents(home, tmp_path):
         (("--epochs", 0), "a training takes one epoch or more, not 0"),
         (("--fold", 9), "a fold is a number from 0 to 4, not 9"),
         (("--split", -1), "a split is a number from 0 to 4294967295, not -1"),
-        (("--out", "data"), "data is a folder, not a file to write"),
+        (("--out", "data"), "data is a folder; name a file"),
         (("--results", "train.py"), "train.py"),
+        (("--out", "data/song_actors/Actor_01/03-02-01-01-01-01-01.flac"), ".flac is read by this run; name another"),
+        (("--network", "any-voice", "--encoder", "README.md", "--out", "README.md"), "README.md is read by this run"),
+        (("--network", "any"), "there is no network 'any', only cnn, any-voice"),
+        (("--schedule", "linear"), "schedule is 'linear', expected one of one_cycle, cosine_warm_restarts"),
     ],
 )
 def test_what_cannot_be_is_one_sentence_before_the_first_epoch(home, arguments, sentence):

@@ -15,6 +15,7 @@ from speech_emotion.audio.channels import Difference, as_channels, mix
 from speech_emotion.audio.decoders import Block, Unreadable, reason
 from speech_emotion.audio.isolation import DecoderLost, isolated
 from speech_emotion.audio.structure import START, head, is_cut, parts
+from speech_emotion.terminal import printable
 
 PIECE_S = 30.0
 SAMPLE_RATES = (4_000, 384_000)  # Hz; a header that says anything else is damaged
@@ -80,11 +81,6 @@ def check_samples(samples: np.ndarray, rate: int) -> None:
         raise AudioError(f"its sample rate is {rate} Hz, not {lowest} to {highest} Hz")
     if len(samples) and not -_LOUDEST < samples.min() <= samples.max() < _LOUDEST:  # false for NaN, and no copy is made
         raise AudioError("it holds NaN, infinite or impossibly large samples")
-
-
-def printable(text: object) -> str:
-    """`text` in one line that every terminal can show: control and undecodable characters are escaped."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
 
 
 def _open_without_waiting(path: str, flags: int) -> int:

@@ -1,6 +1,5 @@
 """A corpus from its makers into data/: python -m speech_emotion.corpora.download [ravdess|nemo|emodb]."""
 
-import argparse
 import hashlib
 import os
 import re
@@ -14,10 +13,12 @@ from pathlib import Path
 
 import pooch
 
+from speech_emotion.arguments import Parser
 from speech_emotion.corpora import emodb, nemo
 from speech_emotion.corpora.clips import CLIP_SUFFIXES, NoDataError, walk_clips
 from speech_emotion.corpora.ravdess import expected_clips
 from speech_emotion.locks import Busy, Lock
+from speech_emotion.terminal import command_line, exit_status, say
 
 TRIES = 5
 ARCHIVES = "archives"  # the folder below data/ for what is fetched until it is unpacked
@@ -202,19 +203,23 @@ def _git_tree(content: zipfile.ZipFile, clips: dict[Path, zipfile.ZipInfo]) -> s
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Download a corpus from where its makers publish it.")
+    parser = Parser(description="Download a corpus from where its makers publish it.")
     parser.add_argument("corpus", nargs="?", choices=CORPORA, default="ravdess", help="(default: ravdess)")
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="FOLDER", help="(default: data)")
     parser.add_argument("--base-url", metavar="URL", help="a mirror of the corpus's archives")
     parser.add_argument("--keep-archives", action="store_true", help=f"do not empty FOLDER/{ARCHIVES} when unpacked")
     options = parser.parse_args(arguments)
     archives = CORPORA[options.corpus]
-    try:
-        fetched = download(archives, options.data, options.base_url, options.keep_archives)
-    except (DownloadError, Busy, OSError) as error:
-        print(f"download: {error}", file=sys.stderr)
-        return 2
-    print(f"{archives[0].corpus} is complete under {options.data}" + ("" if fetched else "; there was nothing to do"))
+    with command_line():
+        try:
+            fetched = download(archives, options.data, options.base_url, options.keep_archives)
+        except KeyboardInterrupt as stop:
+            say("\ndownload: stopped; the same command goes on", is_error=True)
+            return exit_status(stop)
+        except (DownloadError, Busy, OSError) as error:
+            say(f"download: {error}", is_error=True)
+            return 2
+    say(f"{archives[0].corpus} is complete under {options.data}" + ("" if fetched else "; there was nothing to do"))
     return 0
 
 

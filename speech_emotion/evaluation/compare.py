@@ -3,7 +3,6 @@
 python3 -m speech_emotion.evaluation.compare a/out.csv b/out.csv --labels truth.csv
 """
 
-import argparse
 import csv
 import sys
 from pathlib import Path
@@ -11,10 +10,12 @@ from pathlib import Path
 import pandas as pd
 from scipy.stats import binomtest
 
+from speech_emotion.arguments import Parser
 from speech_emotion.evaluation.metrics import accuracy, bootstrap_interval, uar
 from speech_emotion.evaluation.truth import Judged, LabelTable, RavdessNames, group_column
 from speech_emotion.inference.rows import FIXED
 from speech_emotion.inference.table import read_table
+from speech_emotion.terminal import say
 
 
 def judged_table(path: str | Path, truth: RavdessNames | LabelTable, joins: list[str]) -> pd.DataFrame:
@@ -71,7 +72,7 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str]) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Say whether one model is better than another on the same recordings.")
+    parser = Parser(description="Say whether one model is better than another on the same recordings.")
     parser.add_argument("tables", nargs=2, metavar="OUT.csv", help="what eval.py wrote with each")
     parser.add_argument("--labels", metavar="FILE", help="CSV table with path, emotion, perhaps speaker")
     parser.add_argument("--map", action="extend", nargs="+", default=[], metavar="LABEL=LABEL")
@@ -79,9 +80,9 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         truth = LabelTable(options.labels) if options.labels else RavdessNames()
         tables = [judged_table(path, truth, options.map) for path in options.tables]
-        print(compare(*tables, tuple(options.tables)))
+        say(compare(*tables, tuple(options.tables)))
     except (OSError, ValueError, ImportError) as error:
-        print(f"compare: {error}", file=sys.stderr)
+        say(f"compare: {error}", is_error=True)
         return 2
     return 0
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from speech_emotion.audio.reading import printable
+from speech_emotion.terminal import printable
 
 Row = dict[str, str | float | None]
 

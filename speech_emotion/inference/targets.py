@@ -2,9 +2,11 @@
 
 import os
 import stat
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+
+from speech_emotion.locks import Lock
 
 
 def target(path: str | Path) -> Path:
@@ -31,6 +33,29 @@ def check_not_read(path: str | Path, inputs: Iterable[str | Path]) -> None:
         return
     if any(_is(status, other) for other in inputs):
         raise FileExistsError(f"{path} is read by this run; name another file to write")
+
+
+@contextmanager
+def reserved(paths: Iterable[str | Path], inputs: Iterable[str | Path]) -> Iterator[None]:
+    """The files at `paths` are this process's to write while the context lasts; their folders are made.
+
+    Raises what target and check_not_read raise, OSError when a file could not be written, Busy when another process
+    writes one.
+    """
+    paths, inputs = list(paths), list(inputs)
+    files = [target(path) for path in paths]
+    if len({*map(os.path.realpath, files)}) < len(files):
+        raise FileExistsError(f"two of the files to write are the same: {', '.join(map(str, paths))}")
+    for path in paths:
+        check_not_read(path, inputs)
+    with ExitStack() as stack:
+        for path, file in zip(paths, files, strict=True):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            stack.callback(Lock(f"{file}.lock.part", f"{path} is being written").release)
+            part = Path(f"{file}.part")
+            part.touch()
+            part.unlink()
+        yield
 
 
 def _is(status: os.stat_result, other: str | Path | int) -> bool:

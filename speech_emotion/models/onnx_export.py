@@ -1,6 +1,5 @@
 """Export a checkpoint to ONNX: python3 -m speech_emotion.models.onnx_export model.pt model.onnx."""
 
-import argparse
 import json
 import sys
 from dataclasses import asdict
@@ -9,7 +8,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from speech_emotion.arguments import Parser
 from speech_emotion.models.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from speech_emotion.terminal import say
 
 
 class WindowClassifier(nn.Module):
@@ -45,17 +46,17 @@ def export_onnx(checkpoint: Checkpoint, path: str | Path) -> None:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("checkpoint", metavar="MODEL.pt")
     parser.add_argument("onnx", metavar="MODEL.onnx")
     options = parser.parse_args(arguments)
     try:
         export_onnx(load_checkpoint(options.checkpoint), options.onnx)
     except ModuleNotFoundError as error:
-        print(f"onnx_export: {error}; pip install -r requirements-onnx.txt", file=sys.stderr)
+        say(f"onnx_export: {error}; pip install -r requirements-onnx.txt", is_error=True)
         return 2
     except (OSError, CheckpointError) as error:
-        print(f"onnx_export: {error}", file=sys.stderr)
+        say(f"onnx_export: {error}", is_error=True)
         return 2
     return 0
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from speech_emotion.audio.buckets import is_url
-from speech_emotion.audio.reading import AudioError, printable
+from speech_emotion.audio.reading import AudioError
 from speech_emotion.audio.resampling import stream_audio
 from speech_emotion.audio.windows import RecordingWindows
 from speech_emotion.corpora.labels import LabelsError, check_trainable, read_labels
@@ -21,6 +21,7 @@ from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.checkpoint import Checkpoint, check_labels, save_checkpoint
 from speech_emotion.models.devices import choose_device
 from speech_emotion.models.whisper import WhisperEncoder, WhisperFeatures
+from speech_emotion.terminal import printable
 from speech_emotion.training.head import HeadSettings, train_head
 from speech_emotion.training.runs import adapted_predictions
 

@@ -14,7 +14,7 @@ from speech_emotion.audio.windows import RecordingWindows
 from speech_emotion.corpora.ravdess import EMOTIONS
 from speech_emotion.corpora.splits import ACTOR_FOLDS, actor_split, hold_out_validation, stratified_split
 from speech_emotion.evaluation.metrics import accuracy, prediction_table, uar
-from speech_emotion.evaluation.results import PUBLISHED, result_files, write_results
+from speech_emotion.evaluation.results import PUBLISHED, write_results
 from speech_emotion.inference.adaptation import Adaptation
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.checkpoint import Checkpoint, save_checkpoint
@@ -132,22 +132,6 @@ class Outcome:
         write_results(results, self.run.name, parts, self.history, self.predictions, self.adapted)
         if out:
             save_checkpoint(out, self.checkpoint)
-
-
-def check_places(run: Run, results: str | Path, out: str | Path | None) -> None:
-    """Raises OSError when what the run makes could not be written."""
-    check_writable([*result_files(results, run.name).values(), *([Path(out)] if out else [])])
-
-
-def check_writable(paths: Iterable[Path]) -> None:
-    """Makes their folders; raises OSError when a file could not be written."""
-    for path in paths:
-        if path.is_dir():
-            raise IsADirectoryError(f"{path} is a folder, not a file to write")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(f"{path}.part")
-        part.touch()
-        part.unlink()
 
 
 def carry_out(

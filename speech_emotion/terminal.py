@@ -1,0 +1,62 @@
+"""How every command line prints, and how it ends."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_SIGNALS = ("SIGTERM", "SIGHUP")  # as from kill, and from a terminal that is closed
+
+
+def printable(text: object) -> str:
+    """`text` in one line that every terminal can show: control and undecodable characters are escaped."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
+
+
+def say(text: object, is_error: bool = False) -> None:
+    """Print lines that may hold anything from files: a terminal executes none of it."""
+    print("\n".join(map(printable, str(text).split("\n"))), file=sys.stderr if is_error else sys.stdout)
+
+
+@contextmanager
+def command_line() -> Iterator[None]:
+    """Within it, a program can print, whatever its surroundings, and ends cleanly.
+
+    Standard streams that are closed lead nowhere; SIGTERM and SIGHUP raise KeyboardInterrupt as Ctrl-C does, unless
+    they are ignored, so that temporary files are removed. They do so once: what happens then is not interrupted.
+    """
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # the next file to be opened would take its place, and get what libraries print
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(descriptor, "r" if name == "stdin" else "w", closefd=False))  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # not in a notebook
+            stream.reconfigure(errors="backslashreplace")
+    numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():  # which alone has signals
+        numbers = []
+    before = {number: signal.getsignal(number) for number in numbers}
+    heeded = [number for number in numbers if before[number] is not signal.SIG_IGN]
+
+    def stop(number: int, frame: object) -> None:
+        for each in heeded:
+            signal.signal(each, signal.SIG_IGN)
+        raise KeyboardInterrupt(number)
+
+    for number in heeded:
+        signal.signal(number, stop)
+    try:
+        yield
+    finally:
+        for number in heeded:
+            signal.signal(number, before[number])
+
+
+def exit_status(stop: KeyboardInterrupt) -> int:
+    """As shells have it: 130 after Ctrl-C, 143 after SIGTERM."""
+    (number,) = stop.args or (signal.SIGINT,)
+    return 128 + number

@@ -1,0 +1,115 @@
+"""What the programs print, and how they end, whatever their surroundings: closed streams, signals, foreign text."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import REPOSITORY, eval_command, read_rows, run_eval, run_train, write_noise
+
+from speech_emotion.terminal import command_line, exit_status, printable, say
+
+ESCAPE = "\x1b]0;owned\x07"
+
+
+def test_text_from_files_is_shown_and_not_executed(capsys):
+    assert printable("é\x1b[2J\x9b\n\u202e\udcff") == "é\\x1b[2J\\x9b\\n\\u202e\\udcff"
+    say(f"a\n{ESCAPE}")
+    say(ESCAPE, is_error=True)
+    assert capsys.readouterr() == ("a\n\\x1b]0;owned\\x07\n", "\\x1b]0;owned\\x07\n")
+
+
+@pytest.fixture
+def foreign(tmp_path, model) -> Path:
+    """A folder of names and contents that are escape sequences."""
+    content = torch.load(model, weights_only=True)
+    torch.save(content | {"format_version": ESCAPE}, tmp_path / "version.pt")
+    write_noise(tmp_path / "a.wav", 0)
+    (tmp_path / "missing.csv").write_text(f"path,emotion\n{ESCAPE},sad\n")
+    (tmp_path / "unknown.csv").write_text(f"path,emotion\na.wav,{ESCAPE}\n")
+    write_noise(tmp_path / f"{ESCAPE}.wav", 0)
+    (tmp_path / "some.csv").write_text(f"path,emotion\na.wav,sad\n{ESCAPE}.wav,{ESCAPE}\n")
+    (tmp_path / f"{ESCAPE}.csv").write_text("path,emotion\na.wav,sad\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("a.wav", "--model", "version.pt"),
+        ("a.wav", "--model", ESCAPE),
+        ("--labels", "missing.csv"),
+        ("--labels", "unknown.csv"),
+        ("--labels", "some.csv"),
+        ("--labels", f"{ESCAPE}.csv"),
+        ("a.wav", "--labels", "unknown.csv", "--map", f"{ESCAPE}=sad", "--out", f"{ESCAPE}.csv"),
+        ("a.wav", "--map", f"{ESCAPE}=sad"),
+        ("a.wav", "--plot", ESCAPE),
+        (ESCAPE,),
+    ],
+)
+def test_eval_sends_no_escape_sequence_to_the_terminal(foreign, model, arguments):
+    result = run_eval("--model", model, *arguments, cwd=foreign)
+    assert "\\x1b]0;owned" in result.stdout + result.stderr
+    assert "\x1b" not in result.stdout + result.stderr.replace("\x1b[A", "")  # tqdm moves the cursor
+
+
+@pytest.mark.parametrize("module", ["evaluation.compare", "models.onnx_export"])
+def test_the_other_commands_do_not_either(foreign, module):
+    command = [sys.executable, "-m", f"speech_emotion.{module}", ESCAPE, "b"]
+    result = subprocess.run(command, cwd=foreign, env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+                            capture_output=True, text=True, check=False, timeout=120)  # fmt: skip
+    assert result.returncode == 2 and "\\x1b]0;owned" in result.stderr and "\x1b" not in result.stderr
+
+
+def test_train_does_not_either(foreign):
+    (foreign / "train.py").symlink_to(REPOSITORY / "train.py")
+    result = run_train(foreign, "--labels", "missing.csv", "--out", "m.pt")
+    assert result.returncode == 2 and "\\x1b]0;owned" in result.stderr and "\x1b" not in result.stderr
+
+
+@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_a_run_without_standard_streams_writes_its_table(tmp_path, model, closed):
+    write_noise(tmp_path / "a.wav", 0)
+    command = subprocess.list2cmdline(eval_command("a.wav", "--model", model, "--timeline", "t.csv"))
+    result = subprocess.run(["sh", "-c", f"{command} {closed}"], cwd=tmp_path, check=False, timeout=120)
+    assert result.returncode == 0
+    for name in ("out.csv", "t.csv"):
+        assert [row["url"] for row in read_rows(tmp_path / name)] == ["a.wav"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_recording_from_standard_input_is_gone_after_every_signal(tmp_path, model, number):
+    (tmp_path / "temporary").mkdir()
+    process = subprocess.Popen(
+        eval_command("-", "--model", model), cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path / "temporary")},
+        preexec_fn=lambda: [signal.signal(each, signal.SIG_DFL) for each in (signal.SIGINT, signal.SIGHUP)],
+    )  # fmt: skip
+    while not list((tmp_path / "temporary").glob("*/recording")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == 128 + number
+    process.stdin.close()
+    assert process.stderr.read() == "\neval.py: stopped\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["temporary"] and not list((tmp_path / "temporary").iterdir())
+
+
+def test_signals_stop_once_unless_they_are_ignored_and_are_as_before_afterwards():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    try:
+        with pytest.raises(KeyboardInterrupt) as stop, command_line():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            finally:
+                signal.raise_signal(signal.SIGTERM)  # the impatient do not interrupt what cleans up
+        assert exit_status(stop.value) == 143 and exit_status(KeyboardInterrupt()) == 130
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGHUP, before)
