@@ -89,6 +89,13 @@ def test_one_voice_in_two_channels_does_not_differ(tmp_path, codec, scale):
     assert not info.channels_differ
 
 
+def test_neither_a_voice_that_moves_nor_clicks_are_two_voices():
+    moving = stereo((0.3 + 0.7 * TURN) * VOICE, (1 - 0.7 * TURN) * VOICE)
+    assert not Difference().add(moving, RATE)
+    clicks = stereo(np.arange(len(VOICE)) < RATE // 10, VOICE)
+    assert not Difference().add(clicks, RATE)
+
+
 def test_the_difference_is_found_whatever_the_pieces():
     call = stereo(TURN * VOICE, (1 - TURN) * OTHER)
     for length in (RATE // 2, RATE, 4 * RATE):
@@ -106,3 +113,10 @@ def test_another_number_of_channels_on_the_way_is_mixed_into_each(tmp_path):
     assert likeness(left[: len(VOICE)], VOICE) > 0.9 and np.abs(right[: 3 * RATE]).max() < 0.01
     assert likeness(left[-len(OTHER) :], OTHER) > 0.9 < likeness(right[-len(OTHER) :], OTHER)
     assert info.n_channels == 2
+
+
+def test_tracks_of_an_ogg_file_are_not_taken_for_joined_files(tmp_path):
+    encode(tmp_path / "a.ogg", [VOICE, OTHER], "libvorbis", rate=44_100)
+    info = RecordingInfo()
+    assert abs(len(load_audio(tmp_path / "a.ogg", RATE, info=info)) / RATE - 4) < 0.1 and info.n_tracks == 2
+    assert likeness(load_audio(tmp_path / "a.ogg", RATE, track=2).numpy(), OTHER) > 0.98

@@ -69,3 +69,11 @@ def test_tags_and_padding_at_the_end_are_no_damage(tmp_path, kind):
         path.write_bytes(content + tail)
         waveform, is_damaged = read(path)
         assert not is_damaged and len(waveform) == len(expected)
+
+
+@pytest.mark.parametrize("kind", ["a.mp3 libmp3lame mp3 44100", "a.aac aac adts 48000", "a.ts mp2 mpegts 48000"])
+def test_a_stream_that_was_joined_in_mid_frame_is_no_damage(tmp_path, kind):
+    path = made(tmp_path, kind)
+    path.write_bytes(path.read_bytes()[40_021:])
+    waveform, is_damaged = read(path)
+    assert not is_damaged and len(waveform) > 10 * RATE

@@ -133,7 +133,8 @@ def test_wav_with_any_size_in_its_header(tmp_path, size, is_riff_wrong):
 
 
 def test_what_follows_the_sound_of_a_wav_is_no_sound(tmp_path):
-    for tail in (b"LIST\x05\x00\x00\x00INFO\x00\x00", b"LIST\x05\x00\x00\x00INFO\x00", b"TAG" + bytes(125)):
+    unpadded = b"LIST\x05\x00\x00\x00INFO\x01note\xd0\x07\x00\x00" + bytes(2000)
+    for tail in (unpadded, b"LIST\x05\x00\x00\x00INFO\x00\x00", b"LIST\x05\x00\x00\x00INFO\x00", b"TAG" + bytes(125)):
         (tmp_path / "a.wav").write_bytes(wav(VOICE) + tail)
         assert len(load_audio(tmp_path / "a.wav", RATE)) == len(VOICE)
 

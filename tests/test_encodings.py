@@ -76,6 +76,7 @@ a.au - pcm_s16be 48000 2
 a.aiff - pcm_s16be 44100 2
 a.aif aiff pcm_s24be 16000 1
 a.voc - pcm_s16le 44100 2
+a.voc - pcm_s16le 48000 1
 a.wv - wavpack 44100 2
 a.tta - tta 16000 1
 a.flac - flac 16000 1

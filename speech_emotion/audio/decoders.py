@@ -120,8 +120,9 @@ def _to_float(frame) -> np.ndarray:
     values = values.T if frame.format.is_planar else values.reshape(-1, frame.layout.nb_channels)
     if values.dtype == np.uint8:
         return values.astype(np.float32) / 128 - 1
-    scale = 2.0 ** (1 - 8 * values.itemsize) if values.dtype.kind == "i" else 1
-    return values.astype(np.float32) * np.float32(scale)
+    if values.dtype.kind == "i":
+        return values.astype(np.float32) * np.float32(2.0 ** (1 - 8 * values.itemsize))
+    return values.astype(np.float32, copy=False)
 
 
 class _Clock:
