@@ -51,15 +51,8 @@ def test_rows_are_those_of_eval_and_errors_are_rows(server, rows_of_eval):
 def test_the_timeline_has_the_windows_of_eval(server, tmp_path):
     voices = [load_audio(EVAL_DATA / name, 16_000) for name in NAMES]
     soundfile.write(tmp_path / "long.wav", np.concatenate(voices), 16_000)
-    run_eval(
-        "long.wav",
-        "--speech-only",
-        "--timeline",
-        "timeline.csv",
-        "--model",
-        REPOSITORY / "model_sad_removed.pt",
-        cwd=tmp_path,
-    )
+    options = ("--model", REPOSITORY / "model_sad_removed.pt", "--speech-only", "--timeline", "timeline.csv")
+    run_eval("long.wav", *options, cwd=tmp_path)
     (row,) = post(server, tmp_path / "long.wav", timeline="true", model="model_sad_removed.pt").json()
     windows = [as_text({"url": "long.wav", **window}) for window in row["timeline"]]
     assert windows == read_rows(tmp_path / "timeline.csv") and len(windows) > 1
