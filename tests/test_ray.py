@@ -92,7 +92,7 @@ def test_adapted_rows_of_a_model_for_ones_own_labels_are_those_of_a_plain_run(tm
     for seed in range(14):
         write_noise(tmp_path / f"voice{seed % 2}" / f"{seed}.wav", seed)
     (tmp_path / "voice0" / "broken.wav").write_text("this is not audio")
-    model = ("--model", "mine.pt", "--adapt", "folder")
+    model = ("--model", "mine.pt", "--adapt", "folder", "--all-sounds")
     plain, spread = (run_eval("voice0", "voice1", *model, *more, cwd=tmp_path) for more in (
         ("--out", "plain.csv"), ("--out", "ray.csv", "--workers", 1, "--ray"),
     ))  # fmt: skip

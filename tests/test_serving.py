@@ -14,6 +14,8 @@ import soundfile
 from app_server import EVAL_DATA, NAMES, Server, as_text, begin, n_requests, post, wait_until
 from conftest import REPOSITORY, read_rows, run_eval
 
+from speech_emotion.audio.resampling import load_audio
+
 pytest.importorskip("fastapi")
 
 
@@ -47,9 +49,10 @@ def test_rows_are_those_of_eval_and_errors_are_rows(server, rows_of_eval):
 
 
 def test_the_timeline_has_the_windows_of_eval(server, tmp_path):
-    rng = np.random.default_rng(0)
-    soundfile.write(tmp_path / "long.wav", rng.normal(scale=0.1, size=10 * 16_000), 16_000)
-    run_eval("long.wav", "--timeline", "timeline.csv", "--model", REPOSITORY / "model_sad_removed.pt", cwd=tmp_path)
+    voices = [load_audio(EVAL_DATA / name, 16_000) for name in NAMES]
+    soundfile.write(tmp_path / "long.wav", np.concatenate(voices), 16_000)
+    options = ("--model", REPOSITORY / "model_sad_removed.pt", "--speech-only", "--timeline", "timeline.csv")
+    run_eval("long.wav", *options, cwd=tmp_path)
     (row,) = post(server, tmp_path / "long.wav", timeline="true", model="model_sad_removed.pt").json()
     windows = [as_text({"url": "long.wav", **window}) for window in row["timeline"]]
     assert windows == read_rows(tmp_path / "timeline.csv") and len(windows) > 1
@@ -162,7 +165,7 @@ def test_nobody_waits_behind_a_long_recording_and_it_ends_when_its_client_leaves
         wait_until(lambda: n_requests(server) == 3)
         (row,) = post(server, EVAL_DATA / NAMES[0]).json()
         assert row["emotion"] and not all(answer.done() for answer in long)
-        assert [answer.result().json()[0]["error"] for answer in long] == [""] * 3
+        assert [answer.result().json()[0]["error"] for answer in long] == ["nobody speaks"] * 3
     leaving = subprocess.Popen(
         ["curl", "-s", "-F", f"files=@{tmp_path / 'long.wav'}", f"{server.url}/predict"], stdout=subprocess.DEVNULL
     )

@@ -126,7 +126,7 @@ def folder(tmp_path, voices):
 
 
 def test_eval_gives_no_emotion_where_nobody_speaks(folder):
-    options = ("--model", REPOSITORY / "model_any_voice.pt", "--timeline", "t.csv", "--speech-only")
+    options = ("--model", REPOSITORY / "model_any_voice.pt", "--timeline", "t.csv")
     done = run_eval(folder / "melody.wav", folder / "voice.wav", folder / "both.wav", *options, cwd=folder)
     assert done.returncode == 1 and "melody.wav: nobody speaks" in done.stdout, done.stderr
     rows = {Path(row["url"]).stem: row for row in read_rows(folder / "out.csv")}
@@ -134,8 +134,20 @@ def test_eval_gives_no_emotion_where_nobody_speaks(folder):
     starts = [float(row["start"]) for row in read_rows(folder / "t.csv") if row["url"].endswith("both.wav")]
     assert starts and min(starts) > 3 and max(starts) < 9
 
-    assert run_eval(folder / "voice.wav", *options[:2], cwd=folder).returncode == 0
-    assert read_rows(folder / "out.csv") == [rows["voice"]]
+
+@pytest.mark.parametrize(
+    ("model", "option", "error"),
+    [
+        ("model_any_voice.pt", "--all-sounds", ""),
+        ("model.pt", "--all-sounds", ""),
+        ("model.pt", "--speech-only", "nobody speaks"),
+        ("model.pt", None, ""),
+    ],
+)
+def test_an_option_says_which_sounds_count(tmp_path, model, option, error):
+    soundfile.write(tmp_path / "melody.wav", dict(non_speech())["melody-3"], RATE)
+    run_eval("melody.wav", "--model", REPOSITORY / model, *filter(None, [option]), cwd=tmp_path)
+    assert [row["error"] for row in read_rows(tmp_path / "out.csv")] == [error]
 
 
 def test_who_does_not_speak_is_not_adapted_to(folder):

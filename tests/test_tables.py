@@ -103,11 +103,11 @@ def test_a_part_of_another_model_is_refused(folder, model, other, tmp_path, time
 @pytest.mark.slow
 def test_a_part_with_another_adaptation_or_other_inputs_to_it_is_refused(folder, whole, tmp_path):
     any_voice = REPOSITORY / "model_any_voice.pt"
-    stopped(folder, any_voice, "--adapt", cwd=tmp_path, rows=2)
+    stopped(folder, any_voice, "--all-sounds", "--adapt", cwd=tmp_path, rows=2)
     (tmp_path / "few").mkdir()
     write_noise(tmp_path / "few" / "a.wav", 1)
     for arguments in ((folder,), (folder, "--adapt", "folder"), (folder, "few", "--adapt")):
-        assert "of other options" in refused(*arguments, "--model", any_voice, "--resume", cwd=tmp_path)
+        assert "of other options" in refused(*arguments, "--all-sounds", "--model", any_voice, "--resume", cwd=tmp_path)
 
 
 @pytest.mark.slow

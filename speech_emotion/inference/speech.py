@@ -30,10 +30,11 @@ class SpeechSettings:
     """
 
     peak: float = 0.1  # of a window before it is judged
-    clear: float = 0.93  # the probability that `clear_frames` must reach: a short word has as many
-    clear_frames: int = 7  # of 32 ms
-    faint: tuple[tuple[int, float], ...] = ((15, 0.5), (46, 0.025))
-    """Where it is not clear: frames, and what they must reach in the mean over normal speed and `slower`."""
+    n_frames: int = 7  # of 32 ms; a short word has as many
+    clear: float = 0.93  # the probability of speech that they must reach,
+    likely: float = 0.85  # or, to be faint, at least this
+    lasting: tuple[tuple[int, float], ...] = ((15, 0.5), (46, 0.025))
+    """Else, to be faint: more frames and what they must reach, in the mean over normal speed and `slower`."""
     slower: tuple[int, int] = (2, 3)  # as a fraction; small numbers keep the resampling kernel small
 
 
@@ -73,12 +74,13 @@ class SpeechDetector:
         window = window[: int(sounding[-1]) + 1]  # what follows is padding
         window = self.settings.peak * window / window.abs().max()
         probabilities = self._probabilities(window)
-        if _highest(probabilities, self.settings.clear_frames) >= self.settings.clear:
-            return Speech.CLEAR
+        highest = _highest(probabilities, self.settings.n_frames)
+        if highest >= self.settings.likely:
+            return Speech.CLEAR if highest >= self.settings.clear else Speech.FAINT
         p, q = self.settings.slower
         slower = self._probabilities(change_rate(window, p, q))
         is_faint = any(
-            _highest(probabilities, n) + _highest(slower, n * q // p) >= 2 * least for n, least in self.settings.faint
+            _highest(probabilities, n) + _highest(slower, n * q // p) >= 2 * least for n, least in self.settings.lasting
         )
         return Speech.FAINT if is_faint else Speech.NONE
 
