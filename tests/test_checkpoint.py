@@ -6,9 +6,12 @@ from dataclasses import asdict
 import pytest
 import torch
 
+from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
 from speech_emotion.models.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
 from speech_emotion.models.cnn import EmotionCNN, ModelSettings
+from speech_emotion.models.limits import check_plain
 from speech_emotion.models.mfcc import FeatureSettings
+from speech_emotion.models.whisper import WhisperFeatures
 
 
 @pytest.fixture
@@ -141,6 +144,81 @@ def damage_blank_label(path):
     altered(path, labels=["calm", " ", "sad"])
 
 
+def nested(n: int = 34) -> list:
+    """Small in memory, and 2 ** n elements to whoever prints or counts it."""
+    value = ["x"]
+    for _ in range(n):
+        value = [value, value]
+    return value
+
+
+def damage_nested_labels(path):
+    altered(path, labels=nested())
+
+
+def damage_labels_in_labels(path):
+    altered(path, labels=["calm", "sad", nested()])
+
+
+def damage_nested_version(path):
+    altered(path, format_version=nested())
+
+
+def damage_nested_format(path):
+    altered(path, format=nested())
+
+
+def damage_nested_setting(path):
+    altered(path, features=asdict(FeatureSettings(n_mfcc=20)) | {"f_min": nested()})
+
+
+def damage_nested_metrics(path):
+    altered(path, metrics={"accuracy": nested()})
+
+
+def damage_tensor_in_the_split(path):
+    altered(path, split={"held_out": torch.zeros(3)})
+
+
+def damage_long_label(path):
+    altered(path, labels=["calm", "sad", "x" * 101])
+
+
+def damage_weights_that_are_not_in_the_file(path):
+    """Tensors of any size may share one stored zero."""
+    weights = torch.load(path, weights_only=True)["state_dict"]
+    name = "spectral.classify.weight"
+    altered(path, state_dict=weights | {name: torch.zeros(1).expand(weights[name].shape)})
+
+
+def damage_weights_that_share_one_storage(path):
+    weights = torch.load(path, weights_only=True)["state_dict"]
+    store = torch.zeros(max(tensor.numel() for tensor in weights.values()))
+    shared = {
+        name: store[: tensor.numel()].view(tensor.shape) if tensor.dtype == torch.float32 else tensor
+        for name, tensor in weights.items()
+    }
+    altered(path, state_dict=shared)
+
+
+def damage_gigantic_spectrum(path):
+    """Every number alone is one that a front end may have, and all weights are there."""
+    features = FeatureSettings(n_mfcc=20, window_s=20, n_fft=2**14, hop_length=480)
+    settings = ModelSettings.for_features(features, n_classes=3, channels=(1, 1), n_embedding=1)
+    network = EmotionCNN(settings, features).eval()
+    save_checkpoint(path, Checkpoint(network, ["calm", "happy", "sad"]))
+
+
+def damage_many_layers(path):
+    model = torch.load(path, weights_only=True)["model"]
+    altered(path, model=model | {"channels": [1] * 1_000_000})
+
+
+def damage_many_blocks(path):
+    settings, features = AnyVoiceSettings(n_classes=3, n_blocks=10**7, width=64), WhisperFeatures()
+    altered(path, format=AnyVoice.kind, model=asdict(settings), features=asdict(features))
+
+
 def damage_bomb(path):
     """64 MB of zeros in 64 kB."""
     with zipfile.ZipFile(path) as archive:
@@ -168,3 +246,29 @@ def test_every_other_file_is_refused_in_one_sentence_and_runs_nothing(saved, dam
         load_checkpoint(path)
     assert "\n" not in str(error.value)
     assert not (path.parent / "exploded").exists()
+
+
+@pytest.mark.parametrize("version", ["\x1b[2J", 10**9, nested(3), None, True, 1.0], ids=type)
+def test_a_foreign_version_is_not_printed(saved, version):
+    _, path = saved
+    altered(path, format_version=version)
+    with pytest.raises(CheckpointError, match="has no known format version, this program reads"):
+        load_checkpoint(path)
+
+
+def test_a_version_of_another_year_is_named_and_a_path_is_printable(saved):
+    _, path = saved
+    altered(path, format_version=99)
+    path = path.rename(path.with_name("\x1b[2J.pt"))
+    with pytest.raises(CheckpointError) as error:
+        load_checkpoint(path)
+    assert str(error.value).startswith(f"{path.parent}/\\x1b[2J.pt has format version 99, ")
+
+
+@pytest.mark.parametrize(
+    "given", [[], {"a": [nested(20)]}, {"a": "x" * 2**21}, {"a": 2**64}, {"a": {1}}, {"a": torch.zeros(1)}]
+)
+def test_what_is_said_about_a_model_is_plain_and_of_bounded_size(given):
+    with pytest.raises(ValueError, match="plain|dict"):
+        check_plain(given)
+    check_plain({"clips": ["a", "b"], "settings": {"rate": 0.1, "n": 3, "is": True, "of": None, "pair": (1, 2)}})

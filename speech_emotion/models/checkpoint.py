@@ -11,8 +11,10 @@ from pathlib import Path
 
 import torch
 
+from speech_emotion.audio.reading import printable
 from speech_emotion.models.any_voice import AnyVoice
 from speech_emotion.models.cnn import EmotionCNN
+from speech_emotion.models.limits import check_plain, check_settings
 from speech_emotion.models.mfcc import FeatureSettings
 
 NETWORKS = {network.kind: network for network in (EmotionCNN, AnyVoice)}  # by the `format` of the checkpoint
@@ -21,10 +23,8 @@ FORMAT_VERSION = 2
 # Of tables with the labels.
 _COLUMNS = {"url", "clip", "speaker", "start", "end", "emotion", "prediction", "confidence", "error"}
 
-# What a checkpoint may ask for; a damaged one must not take all memory.
-_LARGEST = {
-    "sample_rate": 384_000, "window_s": 60, "n_fft": 2**16, "hop_length": 2**20, "n_mels": 2**10, "n_mfcc": 2**10,
-}  # fmt: skip
+_LONGEST_LABEL = 100  # characters
+_LARGEST_FILE = 2**30  # bytes
 
 
 class CheckpointError(ValueError):
@@ -80,10 +80,12 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     Raises CheckpointError when the file is missing, damaged, foreign, of another format version, or holds pickled
     code, which is never run (`weights_only=True`).
     """
-    path = Path(path)
+    path, name = Path(path), printable(path)
     if not path.is_file():
-        raise CheckpointError(f"there is no model file {path}; python3 train.py makes one")
+        raise CheckpointError(f"there is no model file {name}; python3 train.py makes one")
     try:
+        if path.stat().st_size > _LARGEST_FILE:
+            raise ValueError("no model here is that large")
         with zipfile.ZipFile(path) as archive:  # torch does not compress: what does not fit in the file is a bomb
             if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
                 raise ValueError("more content than file")
@@ -91,18 +93,19 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             warnings.simplefilter("ignore")  # torch's thoughts on how a foreign file was pickled
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises anything from EOFError to UnpicklingError on a foreign file
-        raise CheckpointError(f"{path} is not a readable model file: damaged, foreign, or with code in it") from error
-    if not isinstance(content, dict) or content.get("format") not in list(NETWORKS):
-        raise CheckpointError(f"{path} is a PyTorch file, but not a model of this project")
-    if content.get("format_version") != FORMAT_VERSION:
+        raise CheckpointError(f"{name} is not a readable model file: damaged, foreign, or with code in it") from error
+    if type(content) is not dict or type(content.get("format")) is not str or content["format"] not in NETWORKS:
+        raise CheckpointError(f"{name} is a PyTorch file, but not a model of this project")
+    number = content.get("format_version")
+    if type(number) is not int or number != FORMAT_VERSION:
+        has = f"format version {number}" if type(number) is int and 0 < number < 1000 else "no known format version"
         raise CheckpointError(
-            f"{path} has format version {content.get('format_version')}, this program reads {FORMAT_VERSION}; "
-            "train the model again with python3 train.py"
+            f"{name} has {has}, this program reads {FORMAT_VERSION}; train the model again with python3 train.py"
         )
     try:
-        return replace(_checkpoint(content), digest=_digest(path))
+        return replace(_checkpoint(content, path.stat().st_size), digest=_digest(path))
     except Exception as error:  # settings of the wrong kind make torch raise anything
-        raise CheckpointError(f"{path} is incomplete or altered: its parts do not fit together") from error
+        raise CheckpointError(f"{name} is incomplete or altered: its parts do not fit together") from error
 
 
 def _digest(path: Path) -> str:
@@ -117,33 +120,43 @@ def check_labels(labels: Iterable[str]) -> None:
     """Raises ValueError for labels that cannot stand in tables, terminals and pages."""
     if wrong := [label for label in labels if not _is_label(label)]:
         raise ValueError(
-            f"{', '.join(map(ascii, wrong))} cannot be a label: those are printable, do not begin with =, +, - or @, "
-            f"and are none of {', '.join(sorted(_COLUMNS))}"
+            f"{', '.join(map(ascii, wrong))} cannot be a label: those are printable, of at most {_LONGEST_LABEL} "
+            f"characters, do not begin with =, +, - or @, and are none of {', '.join(sorted(_COLUMNS))}"
         )
 
 
 def _is_label(label: str) -> bool:
-    """Whether it is printable, no other column's name, no formula."""
+    """Whether it is printable, short, no other column's name, no formula."""
     return (
-        label.isprintable()
+        len(label) <= _LONGEST_LABEL
+        and label.isprintable()
         and label == label.strip() != ""
         and label[0] not in "=+-@"
         and label.lower() not in _COLUMNS
     )
 
 
-def _checkpoint(content: dict) -> Checkpoint:
-    labels, temperature = [str(label) for label in content["labels"]], float(content["temperature"])
+def _checkpoint(content: dict, n_bytes: int) -> Checkpoint:
+    """Every field is checked for its type and size before anything is made of it."""
+    labels, temperature = content["labels"], content["temperature"]
+    if type(labels) is not list or not all(type(label) is str for label in labels):
+        raise ValueError("labels are a list of text")
     check_labels(labels)
-    if not 1e-3 < temperature < 1e3 or len(set(labels)) < len(labels):
+    if type(temperature) not in (int, float) or not 1e-3 < temperature < 1e3 or len(set(labels)) < len(labels):
         raise ValueError("a temperature is about 1, a label is there once")
-    if not all(0 < content["features"].get(name, 1) <= largest for name, largest in _LARGEST.items()):
-        raise ValueError("larger features would take all memory")
+    check_settings(content["features"], content["model"])
+    about = {name: content[name] for name in ("training", "split", "metrics", "versions")}
+    for each in about.values():
+        check_plain(each)
     build, settings = NETWORKS[content["format"]].from_settings, (content["model"], content["features"])
     with torch.device("meta"):  # no memory for sizes that the weights may not have
         blank = build(*settings).state_dict()
     expected = {name: (tensor.shape, tensor.dtype) for name, tensor in blank.items()}
     weights = content["state_dict"]
+    # One stored value may be spread over a whole tensor, or one storage be that of many.
+    is_spread = any(tensor.untyped_storage().nbytes() < tensor.nbytes for tensor in weights.values())
+    if is_spread or sum(tensor.nbytes for tensor in weights.values()) > n_bytes:
+        raise ValueError("every weight is in the file")
     if {name: (tensor.shape, tensor.dtype) for name, tensor in weights.items()} != expected:
         raise ValueError("every weight has its shape and type")
     if not all(tensor.isfinite().all() for tensor in weights.values()):
@@ -154,12 +167,4 @@ def _checkpoint(content: dict) -> Checkpoint:
         logits = network(network.front_end(torch.zeros(1, network.features.window_samples)))
     if logits.shape != (1, len(labels)) or not logits.isfinite().all():
         raise ValueError("one finite logit per label")
-    return Checkpoint(
-        network=network,
-        labels=labels,
-        temperature=temperature,
-        training=content["training"],
-        split=content["split"],
-        metrics=content["metrics"],
-        versions=content["versions"],
-    )
+    return Checkpoint(network=network, labels=labels, temperature=temperature, **about)

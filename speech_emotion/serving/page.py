@@ -67,7 +67,7 @@ def render(path: Path, answer: Answer) -> Generator[None, None, str]:
     picture_of, caption = "Waveform", "Shaded: what was classified"
     if len(answer.stretches) > 1:
         picture_of += " above the emotions over time"
-        caption = f"Darker: more probable; orange: the emotion given. Bars: the mean of {len(answer.stretches)} stretches"
+        caption = f"Darker: more probable; orange: the emotion given. Bars: the mean of {len(answer.stretches)} parts"
     return f"""<details open>
         <summary>{escape(row["url"])}: <b>{escape(headline(row, answer.stretches))}</b></summary>
         <div class="columns">
