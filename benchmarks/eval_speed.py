@@ -168,7 +168,7 @@ def print_shares(clips: list[Path]) -> None:
                     list(stream_audio(path, predictor.features.sample_rate)) for path in clips[first : first + 16]
                 ]
                 marks.append(perf_counter())
-                windows = [next(iter(RecordingWindows(piece, predictor.features)))[1] for piece in pieces]
+                windows = [window for each in pieces for _, window in RecordingWindows(each.copy, predictor.features)]
                 marks.append(perf_counter())
                 mfcc = torch.cat([predictor.front_end(window[None]) for window in windows])
                 marks.append(perf_counter())
