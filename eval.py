@@ -8,6 +8,7 @@ import sys
 from contextlib import ExitStack
 from functools import partial
 from importlib.metadata import PackageNotFoundError, files
+from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from shutil import copyfileobj
@@ -18,6 +19,13 @@ from speech_emotion.terminal import command_line, exit_status, printable, say
 
 STANDARD_INPUT = "-"
 PICTURES = (".png", ".pdf", ".svg")
+OPTIONAL = {  # what needs a package that requirements.txt lacks, that package, and the file that has it
+    ".textgrid": ("praatio", "requirements-timeline.txt"),
+    ".srt": ("pysubs2", "requirements-timeline.txt"),
+    ".vtt": ("pysubs2", "requirements-timeline.txt"),
+    ".parquet": ("pyarrow", "requirements-ray.txt"),
+    "--ray": ("ray", "requirements-ray.txt"),
+}
 STRANGERS = (
     "{} was trained on the 24 speakers of RAVDESS only; --model model_any_voice.pt is more accurate for the speech of "
     "others, but not for song without --adapt"
@@ -126,6 +134,19 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
+def check_installed(options: argparse.Namespace) -> None:
+    """Raises ImportError with all the packages that are missing, before anything is read."""
+    asked = {file: Path(file).suffix.lower() for file in (options.out, options.timeline) if file}
+    if options.ray:
+        asked["--ray"] = "--ray"
+    needs = {name: OPTIONAL[kind] for name, kind in asked.items() if kind in OPTIONAL}
+    missing = {name: need for name, need in needs.items() if find_spec(need[0]) is None}
+    if missing:
+        packages = ", ".join(f"{name} needs {package}" for name, (package, _) in missing.items())
+        files = " ".join(f"-r {file}" for file in dict.fromkeys(file for _, file in missing.values()))
+        raise ImportError(f"{packages}: pip install {files}")
+
+
 def checkpoint(name: str) -> Path:
     """The file of that name, else the one that came with this program, in its folder or where pip puts such files."""
     path = Path(name)
@@ -182,7 +203,8 @@ def classify(options: argparse.Namespace, name: str | None = None) -> int:
     from speech_emotion.inference.table import Table, check_space, fingerprint
     from speech_emotion.inference.targets import check_not_read, target
 
-    # A missing Ray or a file that cannot be written is said before a long listing.
+    # A missing package or a file that cannot be written is said before a long listing.
+    check_installed(options)
     outputs = [file for file in (options.out, options.timeline, options.plot) if file]
     for file in outputs:
         target(file)
