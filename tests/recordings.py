@@ -71,7 +71,7 @@ def _encoded(stream, rate: int, samples: np.ndarray) -> list[av.Packet]:
     whole = np.round(samples.reshape(len(samples), -1) * _SCALE).astype(np.int16)
     frame = av.AudioFrame.from_ndarray(whole.reshape(1, -1), format="s16", layout=stream.layout.name)
     frame.sample_rate, frame.time_base, frame.pts = RATE, Fraction(1, RATE), 0
-    resampler = av.AudioResampler(stream.format, stream.layout, rate, stream.frame_size)
+    resampler = av.AudioResampler(stream.format, stream.layout, rate, stream.frame_size or 1024)
     parts = [*resampler.resample(frame), *resampler.resample(None)]
     return [packet for part in [*parts, None] for packet in stream.encode(part)]
 

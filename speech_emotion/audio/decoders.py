@@ -92,7 +92,7 @@ def _frames(container, stream, facts: Facts) -> Iterator:
             has_failed |= not bytes(packet).startswith(_TAGS)
             continue
         if frames:
-            facts.is_damaged |= has_sound and has_failed
+            facts.is_damaged |= has_failed
             has_sound, has_failed = True, packet.is_corrupt
         yield from frames
     if failure and not has_sound:

@@ -68,7 +68,7 @@ def _resampled(pieces: Iterable[torch.Tensor], p: int, q: int) -> Iterator[torch
         samples = torch.cat([rest, piece], dim=-1) if rest.numel() else piece
         margin = p * ceil((_ZERO_CROSSINGS * p / min(p, q) + 2) / p)
         n = samples.shape[-1]
-        if following is not None and n < lead + 3 * margin:  # a short one waits for more
+        if following is not None and n < 2 * margin:  # a short first one waits for more
             rest = samples
             continue
         end = n if following is None else (n - margin) // p * p
