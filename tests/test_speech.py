@@ -1,5 +1,6 @@
 """Silero VAD as it is set here: speech of real corpora stays, sounds without speech go."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -155,3 +156,11 @@ def test_who_does_not_speak_is_not_adapted_to(folder):
     found = dict(predictor.embeddings(sorted(map(str, folder.glob("*.wav")))))
     assert found[str(folder / "melody.wav")] == {} and len(found[str(folder / "voice.wav")][0]) == 1
     assert predictor.predict_waveform(*soundfile.read(folder / "melody.wav"))["error"] == "nobody speaks"
+
+
+def test_onnxruntime_tells_nobody_that_it_is_used(tmp_path):
+    """Its telemetry keeps the number of the session in a file, before it looks for its server."""
+    program = "from speech_emotion.inference.speech import SpeechDetector; SpeechDetector()"
+    environment = {"TMPDIR": str(tmp_path), "PATH": os.environ["PATH"]}
+    subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, env=environment, check=True, timeout=300)
+    assert list(tmp_path.iterdir()) == []

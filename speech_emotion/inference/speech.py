@@ -1,5 +1,6 @@
 """In which windows does somebody speak: Silero VAD (https://github.com/snakers4/silero-vad, MIT), from its wheel."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -55,6 +56,7 @@ class SpeechDetector:
         self.settings = settings or SpeechSettings()
         if not ((package := find_spec("silero_vad")) and find_spec("onnxruntime")):
             raise NoDetectorError("telling speech needs Silero VAD: pip install -r requirements.txt")
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # or it looks for Microsoft's server when it is imported
         import onnxruntime
 
         model = Path(package.origin).parent / "data" / "silero_vad_16k_sequence.onnx"
