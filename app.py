@@ -4,15 +4,15 @@ import argparse
 import errno
 import logging
 import os
-import signal
 import socket
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from speech_emotion.arguments import positive
+from speech_emotion.arguments import Parser, positive
 from speech_emotion.serving.limits import Limits
+from speech_emotion.terminal import command_line, printable, say
 
 HERE = Path(__file__).parent
 MODELS = ("model_any_voice.pt", "model.pt", "model_sad_removed.pt")  # the first that is there is ticked
@@ -20,7 +20,7 @@ OPTIONAL = MODELS[0]
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Classify the emotion of recordings on a web page, and for programs.")
+    parser = Parser(description="Classify the emotion of recordings on a web page, and for programs.")
     parser.add_argument(
         "--host",
         default="127.0.0.1",
@@ -66,20 +66,18 @@ def _token(text: str) -> str:
 def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
     logging.basicConfig(level=logging.CRITICAL)  # what libraries think of a client's damaged form is nobody's concern
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the folder of recordings goes then, too
     try:
-        serve(options)
+        with command_line():  # so that the folder of recordings goes, whatever ends it
+            serve(options)
     except KeyboardInterrupt:
         return 0
     except ModuleNotFoundError as error:
         if error.name not in ("fastapi", "fastapi_swagger", "python_multipart", "uvicorn"):
             raise
-        print("app.py: the page needs more: pip install -r requirements-app.txt", file=sys.stderr)
+        say("app.py: the page needs more: pip install -r requirements-app.txt", is_error=True)
         return 2
     except (OSError, OverflowError, ValueError, ImportError) as error:
-        from speech_emotion.audio.reading import printable
-
-        print(f"app.py: {printable(getattr(error, 'strerror', None) or error)}", file=sys.stderr)
+        say(f"app.py: {getattr(error, 'strerror', None) or error}", is_error=True)
         return 2
     return 0
 
@@ -152,8 +150,6 @@ def _results() -> str:
 
 def load_models(files: list[str] | None, predictor: Callable) -> dict:
     """Predictors by the name of their file. Raises CheckpointError, and ValueError for one name of two models."""
-    from speech_emotion.audio.reading import printable
-
     if files is None:
         files = [HERE / name for name in MODELS if name != OPTIONAL or (HERE / name).exists()]
     models = {printable(Path(file).name): predictor(file) for file in files}

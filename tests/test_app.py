@@ -152,6 +152,31 @@ def test_a_long_recording_shows_its_emotions_over_time(page, tmp_path):
         page.screenshot(path=REPOSITORY / os.environ["SCREENSHOT"], full_page=True)
 
 
+def test_channels_with_different_voices_can_be_told_apart(page, tmp_path):
+    left, right = (load_audio(EVAL_DATA / name, 16_000).numpy() for name in ("even_male.flac", "fast_high_female.wav"))
+    both = np.zeros((len(left) + len(right), 2), np.float32)
+    both[: len(left), 0], both[len(left) :, 1] = left, right
+    soundfile.write(tmp_path / "two.wav", both, 16_000)
+    drop(page, EVAL_DATA / "even_male.flac")
+    page.wait_for_selector(ANSWER)
+    box = page.get_by_label("classify each channel")
+    assert not box.is_visible()
+    drop(page, tmp_path / "two.wav")
+    box.check()
+    page.wait_for_selector(ANSWER, state="detached")
+    page.get_by_text("two.wav, channel 2").wait_for()
+    with page.expect_download() as download:
+        page.click(ANSWER)
+    run_eval("two.wav", "--channels", "each", "--model", REPOSITORY / MODELS[0], cwd=tmp_path)
+    expected = read_rows(tmp_path / "out.csv")
+    assert read_rows(Path(download.value.path())) == expected and len(expected) == 2
+    headings = page.locator(".recording summary").all_inner_texts()
+    assert [heading.partition(": ")[0] for heading in headings] == ["two.wav, channel 1", "two.wav, channel 2"]
+    drop(page, EVAL_DATA / "even_male.flac")
+    page.wait_for_selector(ANSWER)
+    assert not box.is_visible() and not box.is_checked()
+
+
 def test_a_recording_from_the_microphone_is_answered_and_deleted(page, server):
     page.context.grant_permissions(["microphone"])
     page.get_by_role("button", name="Record", exact=True).click()

@@ -171,9 +171,9 @@ def test_the_outline_of_a_recording_keeps_every_peak_in_its_place(tmp_path):
     samples = np.random.default_rng(0).normal(scale=0.1, size=65 * 44_100).clip(-0.5, 0.5)
     samples[round(31.5 * 44_100)], samples[-1] = 0.9, -0.9
     soundfile.write(tmp_path / "long.wav", samples, 44_100)
-    (low, high), duration_s = finish(load_envelope(tmp_path / "long.wav", n_points=650))
+    ((low, high),), duration_s = finish(load_envelope(tmp_path / "long.wav", n_points=650))
     assert duration_s == 65 and len(low) == len(high) == 650
     assert high.argmax() == 315 and high.max() == pytest.approx(0.9, abs=1e-3)
     assert low.argmin() == 649 and low.min() == pytest.approx(-0.9, abs=1e-3)
-    (low, high), duration_s = finish(load_envelope(tmp_path / "long.wav"))
+    ((low, high),), duration_s = finish(load_envelope(tmp_path / "long.wav"))
     assert len(low) <= 1000

@@ -21,7 +21,7 @@ pytest.importorskip("fastapi")
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.serving.answers import Answer, answer_all
 from speech_emotion.serving.limits import Limits
-from speech_emotion.serving.page import fill_page, render, write_lines
+from speech_emotion.serving.page import fill_page, render
 from speech_emotion.serving.turns import Turns
 from speech_emotion.serving.uploads import Upload
 
@@ -92,7 +92,7 @@ def test_adaptation_pauses_after_some_windows(tmp_path):
             next(work)
             of_step.append(sum(seen))
     assert max(of_step) <= 16 and sum(of_step) > 2 * 2 * 16
-    assert all(answer.row["emotion"] for answer in end.value.value)
+    assert all(answer.rows[0]["emotion"] for answer in end.value.value)
 
 
 @pytest.mark.skipif(not (REPOSITORY / "model_any_voice.pt").exists(), reason="there is no model for other voices here")
@@ -199,10 +199,12 @@ def test_a_token_that_is_none_starts_no_server(token, monkeypatch):
 def test_nothing_of_a_checkpoint_or_a_client_is_html():
     name = "<script>alert(1)</script>"
     row = {"url": name, "emotion": name, "confidence": 1.0, name: 1.0, "error": ""}
-    window = {"start": 0.0, "end": 1.0, "emotion": name, "confidence": 1.0, name: 1.0}
-    assert "<script" not in finish(render(EVAL_DATA / NAMES[0], Answer(row, [window])))
-    assert "<script" not in finish(render(EVAL_DATA / NAMES[0], Answer(row | {"error": name})))
+    stretch = {"start": 0.0, "end": 1.0, "emotion": name, "confidence": 1.0, name: 1.0}
+    for emotions in ((name,), (name, "x")):
+        stretches = [stretch | {"emotion": emotion, "x": 0.0} for emotion in emotions]
+        html = finish(render(EVAL_DATA / NAMES[0], Answer([row | {"x": 0.0}], stretches)))
+        assert "&lt;script" in html and "<script" not in html
+    html = finish(render(EVAL_DATA / NAMES[0], Answer([row | {"emotion": "", "error": name}])))
+    assert "&lt;script" in html and "<script" not in html
     predictor = SimpleNamespace(network=SimpleNamespace(takes_statistics=True))
     assert "<script" not in fill_page(Template("$models $token"), {name: predictor}, Limits(), None)
-    lines = write_lines([row | {"url": url} for url in ('=1\r\n"', "a\u2028b\x0bc\x85d\x1ce")], [name])
-    assert len(lines) == 3 and lines[1].startswith('"\'=1\r\n""",') and lines[2].startswith("a\u2028b\x0bc\x85d\x1ce,")

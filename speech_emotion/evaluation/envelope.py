@@ -12,21 +12,25 @@ from speech_emotion.evaluation.plots import BLUE
 _PARTS_HZ = 100  # parts of a second, before they are merged
 
 
-def load_envelope(path: str | Path, n_points: int = 1000) -> Generator[None, None, tuple[np.ndarray, float]]:
+def load_envelope(
+    path: str | Path, channels: str = "mix", n_points: int = 1000
+) -> Generator[None, None, tuple[np.ndarray, float]]:
     """The outline of a recording of any length, with a pause after each piece; its memory is a kilobyte a second.
 
-    Returns the lowest and the highest sample of equal parts, (2, at most `n_points`), and the duration in seconds;
-    raises AudioError as load_audio does.
+    Returns the lowest and the highest sample of equal parts of each channel, (channels, 2, at most `n_points`), and
+    the duration in seconds; `channels` are "mix", which are one, or "each". Raises AudioError as load_audio does.
     """
     extremes, duration_s = [], 0.0
-    for samples, rate in read_pieces(path):
+    for samples, rate in read_pieces(path, channels=channels):
         starts = np.arange(0, len(samples) * _PARTS_HZ, rate) // _PARTS_HZ
-        extremes.append([ufunc.reduceat(samples, starts) for ufunc in (np.minimum, np.maximum)])
+        by_channel = samples.reshape(len(samples), -1).T
+        extremes.append([ufunc.reduceat(by_channel, starts, axis=1) for ufunc in (np.minimum, np.maximum)])
         duration_s += len(samples) / rate
         yield
-    low, high = np.concatenate(extremes, axis=1)
-    starts = np.arange(0, len(low), -(-len(low) // n_points))
-    return np.stack([np.minimum.reduceat(low, starts), np.maximum.reduceat(high, starts)]), duration_s
+    low, high = np.concatenate(extremes, axis=2)
+    starts = np.arange(0, low.shape[1], -(-low.shape[1] // n_points))
+    merged = np.minimum.reduceat(low, starts, axis=1), np.maximum.reduceat(high, starts, axis=1)
+    return np.stack(merged, axis=1), duration_s
 
 
 def plot_envelope(envelope: np.ndarray, duration_s: float, ax: Axes) -> None:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import torch
 
-from speech_emotion.audio.reading import printable
 from speech_emotion.models.any_voice import AnyVoice
 from speech_emotion.models.cnn import EmotionCNN
 from speech_emotion.models.limits import check_plain, check_settings
 from speech_emotion.models.mfcc import FeatureSettings
+from speech_emotion.terminal import printable
 
 NETWORKS = {network.kind: network for network in (EmotionCNN, AnyVoice)}  # by the `format` of the checkpoint
 FORMAT_VERSION = 2

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from speech_emotion.audio.reading import AudioError, read_pieces
+from speech_emotion.audio.reading import AudioError, RecordingInfo, read_pieces
 from speech_emotion.inference.adaptation import Voices
 from speech_emotion.inference.predictor import Predictor, Statistics
 from speech_emotion.inference.rows import error_row
@@ -17,9 +17,19 @@ _DECIMALS = 4  # as in out.csv
 
 @dataclass
 class Answer:
-    row: dict  # as in out.csv
+    rows: list[dict]  # as in out.csv: one, or one for each channel
     stretches: list[dict] = field(default_factory=list)  # as in eval.py's timeline
+    channels_differ: bool = False
     html: str = ""
+
+    @property
+    def error(self) -> str:
+        """Why there is no emotion at all."""
+        return "" if any(row["emotion"] for row in self.rows) else self.rows[0]["error"]
+
+    def stretches_of(self, row: dict) -> list[dict]:
+        """Those of its channel."""
+        return [stretch for stretch in self.stretches if stretch.get("channel") == row.get("channel")]
 
 
 def answer_all(
@@ -28,21 +38,22 @@ def answer_all(
     limits: Limits,
     draw: Callable[[Path, Answer], Generator[None, None, str]] | None = None,
     adapt: bool = False,
+    channels: str = "mix",
 ) -> Generator[None, None, list[Answer]]:
     """One answer for each recording, with a pause after about every second of work; `draw` makes the HTML of each.
 
-    With `adapt`, all are heard before, as one voice or room.
+    With `adapt`, all are heard before, as one voice or room. `channels` are "mix", or "each" for a row for each.
     """
     errors = []
     for upload in uploads:
-        errors.append((yield from _refusal(upload, limits)))
+        errors.append((yield from _refusal(upload, limits, channels)))
     statistics = None
     if adapt:
         fine = [upload.path for upload, error in zip(uploads, errors, strict=True) if not error]
-        statistics = yield from _adapt(predictor, fine)
+        statistics = yield from _adapt(predictor, fine, channels)
     answers = []
     for upload, error in zip(uploads, errors, strict=True):
-        answer = yield from _answer(predictor, upload, error, statistics)
+        answer = yield from _answer(predictor, upload, error, statistics, channels)
         if draw:
             answer.html = yield from draw(upload.path, answer)
         answers.append(answer)
@@ -50,40 +61,43 @@ def answer_all(
     return answers
 
 
-def _refusal(upload: Upload, limits: Limits) -> Generator[None, None, str]:
+def _refusal(upload: Upload, limits: Limits, channels: str) -> Generator[None, None, str]:
     """Why a recording is not answered, before any other work: what unpacks to hours may be a small file."""
     if upload.is_too_large:
         return f"larger than {limits.recording_mb} MB"
-    seconds = 0.0
+    seconds, info = 0.0, RecordingInfo()
     try:
-        for samples, rate in read_pieces(upload.path):
+        for samples, rate in read_pieces(upload.path, info=info):
             seconds += len(samples) / rate
             if seconds > 60 * limits.recording_minutes:
                 return f"longer than {limits.recording_minutes} min"
+            if channels == "each" and info.n_channels > limits.channels:
+                return f"more than {limits.channels} channels"
             yield
     except AudioError as error:
         return str(error)
     return ""
 
 
-def _adapt(predictor: Predictor, paths: list[Path]) -> Generator[None, None, Statistics]:
+def _adapt(predictor: Predictor, paths: list[Path], channels: str) -> Generator[None, None, Statistics]:
     voices = Voices(predictor)
     for path in paths:
-        voices.hear((yield from predictor.embed_in_turns(path)))
+        voices.hear((yield from predictor.embed_in_turns(path, channels=channels)))
         yield
     statistics_of = cache(voices.statistics_of)
     return lambda path, channel: statistics_of(channel)
 
 
 def _answer(
-    predictor: Predictor, upload: Upload, error: str, statistics: Statistics | None
+    predictor: Predictor, upload: Upload, error: str, statistics: Statistics | None, channels: str
 ) -> Generator[None, None, Answer]:
     name = upload.name or "recording"
     if error:
-        return Answer(error_row(name, predictor.labels, error))
-    answer = yield from predictor.answer_in_turns(upload.path, statistics)
-    row, *_ = answer.rows
-    return Answer(_rounded(row | {"url": name}), [_rounded(stretch | {"url": name}) for stretch in answer.stretches])
+        of_none = {"channel": None} if channels == "each" else {}
+        return Answer([error_row(name, predictor.labels, error) | of_none])
+    answer = yield from predictor.answer_in_turns(upload.path, statistics, channels=channels)
+    rows, stretches = ([_rounded(row | {"url": name}) for row in each] for each in (answer.rows, answer.stretches))
+    return Answer(rows, stretches, answer.info.channels_differ)
 
 
 def _rounded(row: dict) -> dict:

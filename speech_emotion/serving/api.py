@@ -16,57 +16,23 @@ from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.staticfiles import StaticFiles
-from pydantic import BaseModel, ConfigDict
 from starlette.requests import ClientDisconnect
 
 from speech_emotion.inference.formats import tracks
 from speech_emotion.inference.predictor import Predictor
+from speech_emotion.inference.rows import cell, columns
 from speech_emotion.serving.answers import Answer, answer_all
 from speech_emotion.serving.folder import request_folder
 from speech_emotion.serving.guard import Guard
 from speech_emotion.serving.limits import Limits
-from speech_emotion.serving.page import fill_page, render, write_lines
+from speech_emotion.serving.page import fill_page, render, write_csv
+from speech_emotion.serving.schema import REFUSALS, Refusal, Row, form_schema
 from speech_emotion.serving.turns import Turns
 from speech_emotion.serving.uploads import Form
 
 STATIC = files("speech_emotion.serving") / "static"
+FIELDS = ("model", "adapt", "channels", "timeline")  # of a form, beside its files
 _FLAGS = {"true": True, "false": False}
-
-
-class Window(BaseModel):
-    """A part of a recording: as a row, a probability for each emotion beside these."""
-
-    model_config = ConfigDict(extra="allow")
-    start: float
-    end: float
-    emotion: str
-    confidence: float
-
-
-class Row(BaseModel):
-    """A row of out.csv: a probability for each emotion beside these. One with an error has no numbers."""
-
-    model_config = ConfigDict(extra="allow")
-    url: str
-    emotion: str
-    confidence: float | None
-    error: str
-    timeline: list[Window] | None = None
-
-
-class Refusal(BaseModel):
-    detail: str
-
-
-REFUSALS = {
-    401: "no bearer token, or a wrong one",
-    403: "foreign Host or Origin",
-    408: "the request took too long to arrive",
-    413: "too much in one request",
-    422: "not a form with recordings, or a field that is not known",
-    503: "too many requests at once; come back",
-    507: "no room on the disk",
-}
 
 
 @dataclass
@@ -97,7 +63,8 @@ class Service:
             form = Form(folder, self.limits)
             await form.receive(request)
             predictor = self._choose(form.fields)
-            work = self.turns.submit(answer_all(predictor, form.uploads, self.limits, draw, flag(form.fields, "adapt")))
+            adapt, channels = flag(form.fields, "adapt"), channels_of(form.fields)
+            work = self.turns.submit(answer_all(predictor, form.uploads, self.limits, draw, adapt, channels))
             answers = asyncio.wrap_future(work)
             gone = asyncio.ensure_future(_gone(request))
             try:
@@ -111,14 +78,17 @@ class Service:
 
     def _choose(self, fields: dict[str, str]) -> Predictor:
         for name in fields:
-            if name not in ("model", "adapt", "timeline"):
-                raise HTTPException(422, f"there is no field {name[:100]!r}; there are model, adapt and timeline")
+            if name not in ("model", "adapt", "channels", "timeline"):
+                raise HTTPException(
+                    422, f"there is no field {name[:100]!r}; there are model, adapt, channels, timeline"
+                )
         name = fields.get("model", next(iter(self.predictors)))
         if name not in self.predictors:
             raise HTTPException(422, f"there is no model {name[:100]!r}; there are {', '.join(self.predictors)}")
         if flag(fields, "adapt") and not self.predictors[name].network.takes_statistics:
             raise HTTPException(422, f"{name} does not adapt to recordings; leave out the field `adapt`")
         flag(fields, "timeline")
+        channels_of(fields)
         return self.predictors[name]
 
 
@@ -127,6 +97,13 @@ def flag(fields: dict[str, str], name: str) -> bool:
     if value not in _FLAGS:
         raise HTTPException(422, f"`{name}` is true or false, not {value[:100]!r}")
     return _FLAGS[value]
+
+
+def channels_of(fields: dict[str, str]) -> str:
+    value = fields.get("channels", "mix")
+    if value not in ("mix", "each"):
+        raise HTTPException(422, f"`channels` are mix or each, not {value[:100]!r}")
+    return value
 
 
 async def _gone(request: Request) -> None:
@@ -174,31 +151,36 @@ def build_app(service: Service, allow_hosts: Iterable[str] = (), results: str = 
         response_model=list[Row],
         response_model_exclude_none=False,
         responses={status: {"model": Refusal, "description": text} for status, text in REFUSALS.items()},
-        openapi_extra={"requestBody": _form_schema(service.predictors)},
+        openapi_extra={"requestBody": form_schema(service.predictors)},
     )
     async def predict(request: Request) -> JSONResponse:
-        """A row for each recording, in their order; the path and the file name stay with the client."""
+        """A row for each recording, in their order, or with `channels` each for every channel of each."""
         form, _, answers = await service.answer(request)
         timeline = flag(form.fields, "timeline")
         return JSONResponse(
-            [answer.row | ({"timeline": _without_urls(answer.stretches)} if timeline else {}) for answer in answers]
+            [
+                row | ({"timeline": _without_urls(answer.stretches_of(row))} if timeline else {})
+                for answer in answers
+                for row in answer.rows
+            ]
         )
 
     @app.post("/answers", dependencies=protected, include_in_schema=False)
     async def answers(request: Request) -> JSONResponse:
         """For the page: HTML, lines of out.csv, and tracks where there is more than one window."""
-        _, predictor, found = await service.answer(request, draw=render)
-        header, *lines = write_lines([answer.row for answer in found], predictor.labels)
+        form, predictor, found = await service.answer(request, draw=render)
+        names = columns(predictor.labels, channels_of(form.fields))
         rows = [
             {
                 "html": answer.html,
-                "csv": line,
-                "error": answer.row["error"],
+                "csv": write_csv([cell(name, row[name]) for name in names] for row in answer.rows),
+                "error": answer.error,
+                "channels_differ": answer.channels_differ,
                 "tracks": tracks(answer.stretches) if len(answer.stretches) > 1 else {},
             }
-            for answer, line in zip(found, lines, strict=True)
+            for answer in found
         ]
-        return JSONResponse({"header": header, "rows": rows})
+        return JSONResponse({"header": write_csv([names]), "rows": rows})
 
     @app.get("/health")
     async def health() -> dict[str, str | int | list[str]]:
@@ -222,22 +204,3 @@ def _is(given: bytes, token: str) -> bool:
 
 def _without_urls(stretches: list[dict]) -> list[dict]:
     return [{key: value for key, value in stretch.items() if key not in ("url", "error")} for stretch in stretches]
-
-
-def _form_schema(predictors: dict[str, Predictor]) -> dict:
-    models = list(predictors)
-    adapting = [name for name, predictor in predictors.items() if predictor.network.takes_statistics]
-    flag = {"type": "boolean", "default": False}
-    properties = {
-        "files": {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}},
-        "model": {"type": "string", "enum": models, "default": models[0]},
-        "timeline": flag | {"description": "give the rows of the stretches of speech, too"},
-        "adapt": {
-            "type": "boolean",
-            "enum": [False, True] if adapting == models else [False],
-            "description": "take all recordings of the request as one voice or room; "
-            + (f"true with {', '.join(adapting)} only" if adapting else "no model here adapts"),
-        },
-    }
-    schema = {"type": "object", "required": ["files"], "properties": properties, "additionalProperties": False}
-    return {"required": True, "content": {"multipart/form-data": {"schema": schema}}}

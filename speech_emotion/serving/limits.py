@@ -14,6 +14,7 @@ class Limits:
     request_s: int = 600  # for a request to arrive
     request_mb: int = 1000
     files: int = 100  # in one request
+    channels: int = 16  # that are answered each for itself
     fields: int = 10
     field_bytes: int = 1000
     connections: int = 500

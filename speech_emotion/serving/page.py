@@ -4,8 +4,9 @@ import base64
 import csv
 import io
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from html import escape
+from itertools import zip_longest
 from pathlib import Path
 from string import Template
 
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 
 from speech_emotion.evaluation.envelope import load_envelope, plot_envelope
 from speech_emotion.evaluation.plots import ORANGE, plot_timeline
-from speech_emotion.inference.rows import FIXED, cell, columns
+from speech_emotion.inference.rows import FIXED
 from speech_emotion.serving.answers import Answer
 from speech_emotion.serving.headline import headline
 from speech_emotion.serving.limits import Limits
@@ -50,9 +51,22 @@ def _described(name: str) -> str:
 
 def render(path: Path, answer: Answer) -> Generator[None, None, str]:
     """The HTML of one answer, with pauses; nothing of a client or a checkpoint gets into it unescaped."""
-    row = answer.row
-    if row["error"]:
-        return f'<p class="error">{escape(row["url"])}: {escape(row["error"])}</p>'
+    has_channels, envelopes, duration_s = "channel" in answer.rows[0], iter(()), 0.0
+    if not answer.error:
+        envelopes, duration_s = yield from load_envelope(path, "each" if has_channels else "mix")
+    parts = []
+    for row, envelope in zip_longest(answer.rows, envelopes):
+        name = f"{row['url']}, channel {row['channel']}" if row.get("channel") else row["url"]
+        if row["error"]:
+            parts.append(f'<p class="error">{escape(name)}: {escape(row["error"])}</p>')
+        else:
+            parts.append(_section(name, row, answer.stretches_of(row), (envelope, duration_s)))
+        yield
+    return "".join(parts)
+
+
+def _section(name: str, row: dict, stretches: list[dict], envelope: tuple[np.ndarray, float]) -> str:
+    """One row that has an emotion."""
     labels = [column for column in row if column not in FIXED]
     bars = "".join(
         f"""<li{" class=first" if label == row["emotion"] else ""}>
@@ -62,14 +76,13 @@ def render(path: Path, answer: Answer) -> Generator[None, None, str]:
         </li>"""
         for label in labels
     )
-    envelope = yield from load_envelope(path)
-    picture = base64.b64encode(draw(envelope, answer.stretches, labels)).decode()
+    picture = base64.b64encode(draw(envelope, stretches, labels)).decode()
     picture_of, caption = "Waveform", "Shaded: what was classified"
-    if len(answer.stretches) > 1:
+    if len(stretches) > 1:
         picture_of += " above the emotions over time"
-        caption = f"Darker: more probable; orange: the emotion given. Bars: the mean of {len(answer.stretches)} parts"
+        caption = f"Darker: more probable; orange: the emotion given. Bars: the mean of {len(stretches)} parts"
     return f"""<details open>
-        <summary>{escape(row["url"])}: <b>{escape(headline(row, answer.stretches))}</b></summary>
+        <summary>{escape(name)}: <b>{escape(headline(row, stretches))}</b></summary>
         <div class="columns">
             <figure>
                 <img alt="{picture_of}" src="data:image/png;base64,{picture}">
@@ -98,14 +111,8 @@ def draw(envelope: tuple[np.ndarray, float], stretches: list[dict], labels: list
     return picture.getvalue()
 
 
-def write_lines(rows: list[dict], labels: list[str]) -> list[str]:
-    """The header and, for each row, its line of out.csv, as eval.py writes them; a name may make it several lines."""
-    names = columns(labels)
-    lines = [names, *([cell(name, row[name]) for name in names] for row in rows)]
-    return [_csv(line) for line in lines]
-
-
-def _csv(cells: list[str]) -> str:
+def write_csv(rows: Iterable[list[str]]) -> str:
+    """Rows of cells as lines of out.csv, as eval.py writes them; a name may make one several lines."""
     text = io.StringIO(newline="")
-    csv.writer(text).writerow(cells)
+    csv.writer(text).writerows(rows)
     return text.getvalue()

@@ -1,8 +1,8 @@
 "use strict";
 const AT_ONCE = 3; // requests of one page
 const FEWEST_TO_ADAPT = 5;
-const [record, files, summary, answers, adapt, why, recording, time, level] =
-    ["record", "files", "summary", "answers", "adapt", "why", "recording", "time", "level"]
+const [record, files, summary, answers, adapt, why, channels, each, recording, time, level] =
+    ["record", "files", "summary", "answers", "adapt", "why", "channels", "each", "recording", "time", "level"]
         .map((id) => document.getElementById(id));
 const model = () => document.querySelector("[name=model]:checked");
 let dropped = []; // stays in the browser, so that another model can be asked of the same recordings
@@ -27,6 +27,7 @@ async function ask(some, signal) {
     const form = new FormData();
     form.append("model", model().value);
     if (adapts()) form.append("adapt", "true");
+    if (each.checked) form.append("channels", "each");
     for (const file of some) form.append("files", file, file.name);
     const headers = { Authorization: `Bearer ${document.getElementById("token").value}` };
     for (;;) {
@@ -53,6 +54,7 @@ async function listen() {
     const show = (i, row) => {
         lines[i] = row.csv ?? "";
         failed += Boolean(row.error);
+        if (row.channels_differ) channels.hidden = false;
         if (row.html) cards[i].innerHTML = row.html;
         else cards[i].append(paragraph(`${dropped[i].name}: ${row.error}`, "error"));
         if (!row.error) cards[i].firstElementChild.append(player(dropped[i]));
@@ -112,6 +114,8 @@ function player(file) {
 function drop(some) {
     if (!some.length) return;
     dropped = [...some];
+    channels.hidden = true; // until an answer says that it is of use
+    each.checked = false;
     listen();
 }
 
@@ -126,7 +130,7 @@ for (const name of ["dragover", "dragleave", "drop"]) {
         if (name === "drop") drop(event.dataTransfer.files);
     });
 }
-for (const choice of document.querySelectorAll("[name=model], #adapt")) {
+for (const choice of document.querySelectorAll("[name=model], #adapt, #each")) {
     choice.addEventListener("change", () => dropped.length ? listen() : offerToAdapt());
 }
 offerToAdapt();
