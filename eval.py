@@ -228,8 +228,8 @@ def classify(options: argparse.Namespace, name: str | None = None) -> int:
     else:
         predictor = Predictor(options.model, options.device, options.speech_only)
     judged = Judged(truth, predictor.labels, options.map)
-    if options.labels:
-        judged.check(recordings)
+    if options.labels and (warning := judged.check(recordings)):
+        say(warning, is_error=True)
     # Whatever changes rows; of the recordings themselves only which they are, where others depend on that.
     settings = [predictor.digest, options.adapt, predictor.speech_only, options.channels, options.track]
     belongs_to = fingerprint(settings, recordings if options.adapt else [])
@@ -275,7 +275,7 @@ def classify(options: argparse.Namespace, name: str | None = None) -> int:
     if options.plot:
         summary.draw(options.plot, answer.stretches if options.timeline and len(left) == len(recordings) == 1 else [])
         say(f"the picture is in {options.plot}")
-    return 1 if summary.n_failed else 0
+    return 1 if summary.n_failed or truth.absence else 0
 
 
 if __name__ == "__main__":

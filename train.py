@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from speech_emotion.arguments import Parser
 from speech_emotion.corpora.ravdess import EMOTIONS, check_table, clip_table
 from speech_emotion.locks import Busy
-from speech_emotion.terminal import command_line, exit_status, printable, say
+from speech_emotion.terminal import command_line, exit_status, say
 
 if TYPE_CHECKING:
     from speech_emotion.models.whisper import WhisperEncoder
@@ -88,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
             say("\ntrain.py: stopped", is_error=True)
             return exit_status(stop)
         except (OSError, ValueError, Busy) as error:
-            say(f"train.py: {printable(error)}", is_error=True)
+            say(f"train.py: {error}", is_error=True)
             return 2
         return 0
 

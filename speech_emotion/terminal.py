@@ -20,6 +20,11 @@ def say(text: object, is_error: bool = False) -> None:
     print("\n".join(map(printable, str(text).split("\n"))), file=sys.stderr if is_error else sys.stdout)
 
 
+def count(n: int, noun: str) -> str:
+    """1 recording, 2 recordings."""
+    return f"{n} {noun}{'' if n == 1 else 's'}"
+
+
 @contextmanager
 def command_line() -> Iterator[None]:
     """Within it, a program can print, whatever its surroundings, and ends cleanly.

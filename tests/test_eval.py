@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import REPOSITORY, read_rows, run_eval
+from conftest import REPOSITORY, read_rows, run_eval, write_noise
 
 from speech_emotion.audio.listing import find_recordings
 from speech_emotion.corpora.ravdess import EMOTIONS
@@ -38,10 +38,34 @@ def test_the_bundled_recordings_all_get_an_emotion(tmp_path):
         assert row["emotion"] == max(probabilities, key=probabilities.get)
         assert float(row["confidence"]) == max(probabilities.values())
         assert row["error"] == ""
-    assert f"{len(table)} recordings, 0 without an emotion" in result.stdout
+    assert result.stdout.startswith(f"{len(table)} recordings classified; the table is in out.csv\n")
     assert result.stdout.endswith(
         "model_any_voice.pt is more accurate for the speech of others, but not for song without --adapt\n"
     )
+
+
+def test_few_recordings_are_printed_with_their_emotions_and_many_are_counted(tmp_path):
+    (tmp_path / "=broken.wav").write_text("this is not audio")
+    names = [f"{number}.wav" for number in range(10)]
+    for seed, name in enumerate(names):
+        write_noise(tmp_path / name, seed)
+    result = run_eval("=broken.wav", *names[:9], cwd=tmp_path)
+    head, *lines = result.stdout.splitlines()
+    assert head == "9 recordings classified, 1 without an emotion; the table is in out.csv"
+    broken, *rows = read_rows(tmp_path / "out.csv")
+    assert lines[0] == f"  -                =broken.wav: {broken['error']}"
+    uncertain = 0
+    for row, line in zip(rows, lines[1:10], strict=True):
+        first, second, *_ = sorted((float(row[emotion]) for emotion in EMOTIONS), reverse=True)
+        mark = "  (uncertain)" if first < 0.4 or first - second < 0.1 else ""
+        assert line == f"  {row['emotion']:<10} {first:.2f}  {row['url']}{mark}"
+        uncertain += bool(mark)
+    assert 0 < uncertain < 9
+    assert run_eval("0.wav", cwd=tmp_path).stdout.startswith("1 recording classified; the table is in out.csv\n")
+    result = run_eval("=broken.wav", *names, cwd=tmp_path)
+    head, *lines = result.stdout.splitlines()
+    assert head == "10 recordings classified, 1 without an emotion; the table is in out.csv"
+    assert "mean confidence" in lines[0] and f"  =broken.wav: {broken['error']}" in lines
 
 
 def test_a_broken_file_costs_its_own_row_only(tmp_path, model):
@@ -66,7 +90,7 @@ def test_ravdess_names_bring_the_truth_into_the_summary(tone_data, tmp_path, mod
     truth = [EMOTIONS[int(Path(row["url"]).stem.split("-")[2]) - 1] for row in table]
     right = np.mean([emotion == row["emotion"] for emotion, row in zip(truth, table, strict=True)])
     assert f"60 recordings have RAVDESS names: accuracy {right:.4f}" in result.stdout
-    assert "macro avg" in result.stdout and "confusion matrix" in result.stdout
+    assert "UAR is the mean recall of neutral, calm, " in result.stdout and "confusion matrix" in result.stdout
     assert "more accurate" not in result.stdout  # these voices the model knows
 
 

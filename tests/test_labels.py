@@ -1,6 +1,8 @@
 import pytest
 
 from speech_emotion.corpora.labels import LabelsError, check_trainable, read_labels
+from speech_emotion.corpora.ravdess import EMOTIONS
+from speech_emotion.corpora.spelling import spelling
 
 
 @pytest.fixture
@@ -40,8 +42,8 @@ def test_without_speakers_there_is_no_such_column_and_forms_of_one_word_are_one(
     [
         ("", "mine.csv is empty"),
         ("path,emotion\n", "mine.csv has no recording below its first line"),
-        ("file,emotion\na.wav,sad\n", "mine.csv has the columns file, emotion: it needs path and emotion"),
-        ("path;emotion\na.wav;sad\n", "mine.csv has the columns path;emotion: it needs path and emotion"),
+        ("name,emotion\na.wav,sad\n", "mine.csv has the columns name, emotion: it needs path and emotion"),
+        ("path:emotion\na.wav:sad\n", "mine.csv has the columns path:emotion: it needs path and emotion"),
         ("path,emotion\na.wav,sad\nx.wav,sad\ny.wav,sad\n", "2 of 3 recordings in .* do not exist: x.wav, y.wav$"),
         ("path,emotion\na.wav,sad\n./a.wav,glad\n", "gives a.wav several emotions: sad and glad"),
         ("path,emotion,speaker\na.wav,sad,1\na.wav,sad,2\n", "gives a.wav several speakers: 1 and 2"),
@@ -49,7 +51,9 @@ def test_without_speakers_there_is_no_such_column_and_forms_of_one_word_are_one(
         ("path,emotion,speaker\na.wav,sad, \n", "line 2 of .*mine.csv has no speaker"),
         ("path,emotion\na,b.wav,sad\n", "line 2 of .*mine.csv has not as many values as there are columns"),
         ('path,emotion\n"a.wav,sad\n', "mine.csv is not a CSV table in UTF-8"),
-        (b"RIFF\xff\xfe\x00\x00WAVE", "mine.csv is not a CSV table in UTF-8"),
+        (b"RIFF\xff\xfe\x00\x00WAVE", "mine.csv is not a CSV table in UTF-8 or UTF-16; save it as CSV UTF-8"),
+        ("path,emotion\na.wav,gl\u00fccklich\n".encode("latin-1"), "in UTF-8 or UTF-16; save it as CSV UTF-8"),
+        ("path,emotion\nx.wav,sad\na.wav,sad\n", "1 of 2 recordings in .* does not exist: x.wav$"),
     ],
 )  # fmt: skip
 def test_a_bad_table_is_one_sentence(table, text, sentence):
@@ -62,6 +66,49 @@ def test_a_table_that_cannot_be_read_is_one_sentence(tmp_path):
     for path in (tmp_path / "none.csv", tmp_path):
         with pytest.raises(LabelsError, match=f"cannot read {path}: .+"):
             read_labels(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Path;Emotion;Speaker\na.wav;sad;1\ndir/c.wav;glad, more or less;2\n",
+        "file\tlabel\tspeaker_id\r\na.wav\tsad\t1\r\ndir/c.wav\tglad, more or less\t2\r\n",
+        'note;x,label, FileName ,speaker\n1,sad,a.wav,1\n2,"glad, more or less",dir/c.wav,2\n',
+        "path;emotion;speaker\na.wav;sad;1\ndir\\c.wav;glad, more or less;2\n",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_tables_are_read_as_spreadsheets_write_them(table, tmp_path, text, encoding):
+    clips = read_labels(table(text.encode(encoding)))
+    assert clips["path"].tolist() == [str(tmp_path / "a.wav"), str(tmp_path / "dir" / "c.wav")]
+    assert clips["emotion"].tolist() == ["sad", "glad, more or less"] and clips["speaker"].tolist() == ["1", "2"]
+
+
+def test_a_backslash_in_a_name_stays_where_there_is_such_a_file(table, tmp_path):
+    (tmp_path / "dir\\c.wav").write_bytes(b"")
+    (clip,) = read_labels(table("path,emotion\ndir\\c.wav,sad\n"))["path"]
+    assert clip == str(tmp_path / "dir\\c.wav")
+
+
+def test_labels_that_differ_in_case_are_one(table):
+    clips = read_labels(table("path,emotion\na.wav,Bored\nb.wav,bored\na.wav,BORED\n"))
+    assert clips["emotion"].tolist() == ["Bored", "Bored"]
+
+
+def test_a_long_list_of_missing_recordings_is_cut(table):
+    rows = "".join(f"{number}.wav,sad\n" for number in range(1000))
+    with pytest.raises(LabelsError, match="1000 of 1000 .* do not exist: 0.wav, 1.wav, .*9.wav and 990 more$"):
+        read_labels(table("path,emotion\n" + rows))
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("ANGRY", "angry"), ("surprise", "surprised"), ("Happiness", "happy"), ("fear", "fearful"), ("sadness", "sad"),
+     ("anger", "angry"), ("disgusted", "disgust"), ("bored", "bored"), ("happy", "happy")],
+)  # fmt: skip
+def test_the_usual_forms_of_an_emotion_are_known(written, meant):
+    assert spelling(EMOTIONS)(written) == meant
+    assert spelling([written, *EMOTIONS])(written.upper()) == written  # who tells two forms apart means it
 
 
 def test_recordings_need_not_be_here_when_only_their_labels_are_asked(table):

@@ -106,7 +106,7 @@ def test_it_runs_without_torch_as_other_models_do(home, mine, tmp_path):
 
 
 def test_without_speakers_files_are_held_out_and_ravdess_helps_where_labels_agree(home, tone_data, tmp_path):
-    rows = write_table(tmp_path, ("bored", "happy"))
+    rows = write_table(tmp_path, ("bored", "Happiness"))
     pd.DataFrame(rows)[[0, 1]].to_csv(tmp_path / "mine.csv", index=False, header=["path", "emotion"])
     arguments = ("--labels", tmp_path / "mine.csv", "--with-ravdess", "--data", tone_data, "--out", tmp_path / "m.pt")
     result = run_train(home, *arguments)
@@ -121,7 +121,7 @@ def test_without_speakers_files_are_held_out_and_ravdess_helps_where_labels_agre
     ("text", "arguments", "sentence"),
     [
         ("", (), "bad.csv is empty"),
-        ("file,emotion\nclips/00.wav,sad\n", (), "has the columns file, emotion: it needs path and emotion"),
+        ("name,emotion\nclips/00.wav,sad\n", (), "has the columns name, emotion: it needs path and emotion"),
         ("path,emotion\nno.wav,sad\nnone.wav,glad\n", (), "2 of 2 recordings in own/bad.csv do not exist: no.wav, "),
         ("path,emotion\nclips/00.wav,sad\nclips/00.wav,glad\n", (), "gives clips/00.wav several emotions: sad and "),
         ("path,emotion\nclips/00.wav,sad\nclips/01.wav,sad\n", (), "every recording is labelled sad"),

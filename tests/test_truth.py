@@ -11,12 +11,12 @@ import pytest
 import soundfile
 from conftest import REPOSITORY, read_rows, run_eval, write_noise
 from scipy.stats import binom
-from sklearn.metrics import confusion_matrix, recall_score
+from sklearn.metrics import classification_report, confusion_matrix, recall_score
 
 from speech_emotion.corpora.ravdess import EMOTIONS
 from speech_emotion.evaluation import compare
 from speech_emotion.evaluation.metrics import accuracy, bootstrap_interval, uar
-from speech_emotion.evaluation.truth import Judged, LabelTable, RavdessNames
+from speech_emotion.evaluation.truth import Judged, LabelTable, RavdessNames, findings
 
 
 def run_compare(*arguments, cwd: Path) -> subprocess.CompletedProcess:
@@ -53,7 +53,9 @@ def test_eval_says_how_often_it_is_right_by_a_table(calls, model, tmp_path):
     recall = recall_score([*truth.values()], predicted, labels=sorted(present), average="macro", zero_division=0)
     assert f"7 recordings have labels in {calls}/truth.csv: accuracy {share:.4f} (" in result.stdout
     assert f"UAR {recall:.4f} (" in result.stdout and "95 % intervals, by speaker" in result.stdout
-    assert "calibration error 0." in result.stdout and "macro avg" in result.stdout
+    assert "calibration error 0." in result.stdout
+    names = [label for label in ("neutral", "happy", "sad", "angry") if label in present]
+    assert f"UAR is the mean recall of {', '.join(names)}\n" in result.stdout
     shown = [label for label in ("neutral", "happy", "sad", "angry", "fearful", "disgust", "surprised")
              if label in {*present, *predicted}]  # fmt: skip
     counts = confusion_matrix([*truth.values()], predicted, labels=shown)
@@ -77,12 +79,15 @@ def test_a_table_alone_names_the_recordings(calls, model, tmp_path):
     [
         (["calls", "--labels", "nowhere.csv"], "cannot read nowhere.csv: No such file or directory"),
         (["calls", "--labels", "calls/0.wav"], "calls/0.wav is not a CSV table in UTF-8"),
-        (["calls/8.wav", "--labels", "truth.csv"], "none of the 1 recordings is among the labels in truth.csv"),
-        (["calls/3.wav", "--labels", "truth.csv"], "the model knows none of the labels in truth.csv (bored)"),
+        (["calls/8.wav", "--labels", "truth.csv"], "none of the recordings is among the labels in truth.csv"),
+        (
+            ["calls/3.wav", "--labels", "truth.csv"],
+            "(bored); to count them, add --map bored=LABEL, where LABEL is one of neutral, calm",
+        ),
         (["calls", "--labels", "truth.csv", "--map", "clam=neutral"], "--map joins clam, which neither the model nor"),
         (["calls", "--map", "calm"], "calm is not LABEL=LABEL, which --map takes"),
         (["calls", "--map", "calm=sad", "calm=happy"], "--map joins calm with sad and with happy"),
-        (["--labels", "gone.csv"], "1 of 1 recordings in gone.csv do not exist: gone.wav"),
+        (["--labels", "gone.csv"], "1 of 1 recordings in gone.csv does not exist: gone.wav"),
     ],
 )
 def test_what_cannot_be_judged_is_one_sentence_before_anything_is_classified(calls, model, arguments, sentence):
@@ -105,6 +110,59 @@ def test_labels_are_joined_with_their_probabilities_and_a_file_is_found_under_an
     assert table[["emotion", "prediction"]].values.tolist() == [["fine", "fine"]] * 2
     assert table["confidence"].tolist() == pytest.approx([0.7, 0.7])
     assert RavdessNames().of("x/03-01-06-01-02-01-12.wav") == ("03-01-06-01-02-01-12", "fearful", "12")
+
+
+def test_labels_are_known_in_other_forms_and_most_that_are_not_get_a_suggestion(calls, model, tmp_path):
+    labels = ["Happiness", "SAD", "hapy", "Angri", "very cross", "very cross"]
+    rows = [f"{calls}/calls/{number}.wav;{label}" for number, label in enumerate(labels)]
+    (tmp_path / "t.csv").write_text("\n".join(["file;label", *rows]), encoding="utf-16")
+    result = run_eval("--labels", "t.csv", "--model", model, cwd=tmp_path)
+    assert result.returncode == 0 and "2 recordings have labels in t.csv" in result.stdout
+    assert "left out: 4 with a label that the model does not know (very cross 2, hapy 1, Angri 1)" in result.stdout
+    assert (
+        "warning: the model does not know the labels of 4 of 6 recordings (very cross, hapy, Angri); to count "
+        "them, add --map 'very cross=LABEL' hapy=happy Angri=angry, where LABEL is one of neutral, calm, happy"
+    ) in result.stderr
+    joins = ("--map", "VERY CROSS=Angry", "hapy=happy", "Angri=angry")
+    result = run_eval("--labels", "t.csv", "--model", model, *joins, cwd=tmp_path)
+    assert "6 recordings have labels in t.csv" in result.stdout and "warning" not in result.stderr
+
+
+def test_a_missing_recording_is_named_and_the_others_are_judged(calls, model, tmp_path):
+    rows = [f"{calls}/calls/{number}.wav,sad" for number in range(3)]
+    (tmp_path / "t.csv").write_text("\n".join(["path,emotion", "gone.wav,sad", *rows]))
+    result = run_eval("--labels", "t.csv", "--model", model, cwd=tmp_path)
+    assert result.returncode == 1 and "3 recordings have labels in t.csv: accuracy" in result.stdout
+    assert "left out: 1 of 4 recordings in t.csv does not exist: gone.wav\n" in result.stdout
+    assert "Warning" not in result.stderr  # there is a single label
+
+
+def test_a_map_without_anything_to_judge_is_said_to_have_no_effect(calls, model, tmp_path):
+    result = run_eval(calls / "calls" / "0.wav", "--map", "calm=neutral", "--model", model, cwd=tmp_path)
+    assert result.returncode == 0
+    assert "--map has no effect: the true emotion of these recordings is not known\n" in result.stdout
+
+
+def test_one_ravdess_file_gives_no_warning(tone_data, model, tmp_path):
+    path = next(tone_data.rglob("*.wav"))
+    result = run_eval(path, "--model", model, "--plot", "a.png", cwd=tmp_path)
+    assert "1 recording has RAVDESS names: accuracy" in result.stdout and "Warning" not in result.stderr
+
+
+def test_the_numbers_of_each_emotion_are_those_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    labels = ["a", "b", "c", "d"]
+    table = pd.DataFrame({"clip": range(60), "emotion": rng.choice(labels[:3], 60), "confidence": 0.5})
+    table["prediction"] = rng.choice([labels[0], *labels[2:]], 60)  # b is never said, d is never true
+    said = findings(table, labels)
+    report = classification_report(table["emotion"], table["prediction"], output_dict=True, zero_division=0)
+    for label in labels:
+        precision, recall, n = (report[label][name] for name in ("precision", "recall", "support"))
+        precision, recall = ("-" if label == "b" else f"{precision:.3f}"), ("-" if label == "d" else f"{recall:.3f}")
+        assert re.search(rf"^{label} +{precision} +{recall} +{n:.0f}$", said, re.MULTILINE), said
+    mean = np.mean([report[label]["recall"] for label in labels[:3]])
+    assert f"UAR {mean:.4f} (" in said and "UAR is the mean recall of a, b, c\n" in said
+    assert "macro" not in said
 
 
 def test_a_recording_is_found_under_a_name_that_out_csv_quotes(tmp_path, model):

@@ -1,6 +1,8 @@
 """The user's own corpus: a CSV file with the columns `path` and `emotion`, and `speaker` where it is known."""
 
+import codecs
 import csv
+import io
 import os
 from pathlib import Path
 from unicodedata import normalize
@@ -8,8 +10,15 @@ from unicodedata import normalize
 import pandas as pd
 
 from speech_emotion.audio.buckets import is_url
+from speech_emotion.corpora.spelling import some, spelling
 
-COLUMNS = ("path", "emotion", "speaker")  # the last may be absent
+# What a column may be called, in any case; the last column may be absent.
+COLUMNS = {
+    "path": ("path", "file", "filename", "file_name", "filepath", "file_path"),
+    "emotion": ("emotion", "label"),
+    "speaker": ("speaker", "speaker_id"),
+}
+DELIMITERS = ",;\t"  # spreadsheets write the second in much of Europe, the third as text
 
 
 class LabelsError(ValueError):
@@ -19,40 +28,37 @@ class LabelsError(ValueError):
 def read_labels(file: str | Path, must_exist: bool = True) -> pd.DataFrame:
     """One row per recording: clip (the path as it is written), path, emotion, and speaker where the file has it.
 
-    Paths are absolute or relative to the CSV file, or urls; labels are any words, compared in Unicode's composed form.
-    A recording that is listed twice in the same way counts once. Raises LabelsError when the file is not a CSV table in
-    UTF-8, is empty, lacks a column or a value, names recordings that do not exist (unless not `must_exist`: all of
-    them are named), or gives one recording two emotions or speakers.
+    Paths are absolute or relative to the CSV file, or urls; backslashes may stand for slashes. Labels are any words,
+    compared in Unicode's composed form and without case. A recording that is listed twice in the same way counts once.
+    Raises LabelsError when the file is not a CSV table in UTF-8 or UTF-16, is empty, lacks a column or a value, names
+    recordings that do not exist (unless not `must_exist`), or gives one recording two emotions or speakers.
     """
     file = Path(file)
-    try:
-        with file.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines, strict=True, skipinitialspace=True)
-            columns = reader.fieldnames
-            rows = [_checked(row, f"line {reader.line_num} of {file}") for row in reader]
-    except OSError as error:
-        raise LabelsError(f"cannot read {file}: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise LabelsError(f"{file} is not a CSV table in UTF-8") from error
-    if not columns:
-        raise LabelsError(f"{file} is empty")
-    if not {"path", "emotion"} <= {*columns}:
-        found = ", ".join(columns)
-        raise LabelsError(f"{file} has the columns {found}: it needs path and emotion, and may have speaker")
-    if not rows:
-        raise LabelsError(f"{file} has no recording below its first line")
+    rows = _rows(file)
     clips = pd.DataFrame(rows)[[column for column in COLUMNS if column in rows[0]]]
     clips.insert(0, "clip", clips["path"])
-    clips["path"] = [path if is_url(path) else os.path.normpath(file.parent / path) for path in clips["path"]]
+    clips["path"] = [_located(path, file.parent) for path in clips["path"]]
+    clips["emotion"] = clips["emotion"].map(spelling(clips["emotion"].unique(), forms={}))
     clips = clips.drop_duplicates(clips.columns[1:], ignore_index=True)
     if len(twice := clips[clips["path"].duplicated(keep=False)]):
         same = twice[twice["path"] == twice["path"].iloc[0]]
         column = "emotions" if same["emotion"].nunique() > 1 else "speakers"
         values = " and ".join(same[column[:-1]].unique())
         raise LabelsError(f"{file} gives {same['clip'].iloc[0]} several {column}: {values}")
-    if must_exist and len(missing := [row.clip for row in clips.itertuples() if not _may_exist(row.path)]):
-        raise LabelsError(f"{len(missing)} of {len(clips)} recordings in {file} do not exist: {', '.join(missing)}")
+    if must_exist and len(absent := missing(clips)):
+        raise LabelsError(absence(absent, len(clips), file))
     return clips
+
+
+def missing(clips: pd.DataFrame) -> pd.DataFrame:
+    """Those that are not on this machine, as far as can be told."""
+    return clips[[not is_url(path) and not os.path.isfile(path) for path in clips["path"]]]
+
+
+def absence(absent: pd.DataFrame, n: int, file: str | Path) -> str:
+    """A sentence about recordings in `file` that are missing, of `n`."""
+    do = "does" if len(absent) == 1 else "do"
+    return f"{len(absent)} of {n} recordings in {file} {do} not exist: {some(absent['clip'])}"
 
 
 def check_trainable(clips: pd.DataFrame) -> None:
@@ -64,16 +70,55 @@ def check_trainable(clips: pd.DataFrame) -> None:
         raise LabelsError(f"training needs two recordings or more of each emotion, there is one of {', '.join(single)}")
 
 
-def _may_exist(path: str) -> bool:
-    return is_url(path) or os.path.isfile(path)
+def _rows(file: Path) -> list[dict[str, str]]:
+    """What read_labels makes a table of, by the names of COLUMNS."""
+    try:
+        content = file.read_bytes()
+        is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        text = content.decode("utf-16" if is_utf16 else "utf-8-sig")
+        delimiter = max(DELIMITERS, key=lambda delimiter: len(_known(_header(text, delimiter))))
+        lines = io.StringIO(text, newline="")
+        reader = csv.DictReader(lines, strict=True, skipinitialspace=True, delimiter=delimiter)
+        known = _known(reader.fieldnames or [])
+        rows = [_checked(row, known, f"line {reader.line_num} of {file}") for row in reader]
+    except OSError as error:
+        raise LabelsError(f"cannot read {file}: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise LabelsError(f"{file} is not a CSV table in UTF-8 or UTF-16; save it as CSV UTF-8") from error
+    if not reader.fieldnames:
+        raise LabelsError(f"{file} is empty")
+    if not {"path", "emotion"} <= known.keys():
+        found = ", ".join(reader.fieldnames)
+        raise LabelsError(f"{file} has the columns {found}: it needs path and emotion, and may have speaker")
+    if not rows:
+        raise LabelsError(f"{file} has no recording below its first line")
+    return rows
 
 
-def _checked(row: dict, where: str) -> dict[str, str]:
+def _header(text: str, delimiter: str) -> list[str]:
+    return next(csv.reader(io.StringIO(text, newline=""), skipinitialspace=True, delimiter=delimiter), [])
+
+
+def _known(header: list[str]) -> dict[str, str]:
+    """What each of COLUMNS is called in a header that has it."""
+    by_name = {name.strip().lower(): name for name in reversed(header)}
+    found = {column: [by_name[name] for name in names if name in by_name] for column, names in COLUMNS.items()}
+    return {column: names[0] for column, names in found.items() if names}
+
+
+def _checked(row: dict, known: dict[str, str], where: str) -> dict[str, str]:
     if None in row or None in row.values():
         raise LabelsError(f"{where} has not as many values as there are columns; a path with a comma needs quotes")
-    known = {column: normalize("NFC", row[column].strip()) for column in COLUMNS[1:] if column in row}
-    if "path" in row:
-        known["path"] = row["path"]  # as it is: file systems tell forms apart
-    if empty := [column for column, value in known.items() if not value]:
+    values = {column: normalize("NFC", row[name].strip()) for column, name in known.items() if column != "path"}
+    if "path" in known:
+        values["path"] = row[known["path"]]  # as it is: file systems tell forms apart
+    if empty := [column for column, value in values.items() if not value]:
         raise LabelsError(f"{where} has no {empty[0]}")
-    return known
+    return values
+
+
+def _located(path: str, folder: Path) -> str:
+    if is_url(path):
+        return path
+    found, with_slashes = (os.path.normpath(folder / name) for name in (path, path.replace("\\", "/")))
+    return with_slashes if not os.path.lexists(found) and os.path.isfile(with_slashes) else found

@@ -89,6 +89,12 @@ def recalls(predictions: pd.DataFrame, by: str = "emotion") -> pd.Series:
     return (predictions["emotion"] == predictions["prediction"]).groupby(predictions[by]).mean()
 
 
+def confusion(predictions: pd.DataFrame, labels: list[str]) -> np.ndarray:
+    """How often each true emotion, a row, was given each emotion, a column: (labels, labels) counts."""
+    counts = pd.crosstab(predictions["emotion"], predictions["prediction"])
+    return counts.reindex(index=labels, columns=labels, fill_value=0).to_numpy()
+
+
 def bootstrap_interval(predictions: pd.DataFrame, metric, by: str = "clip", n: int = 1000, seed: int = 0):
     """95 % percentile interval of `metric`, resampling `by` clip or by actor (the clips of one voice go together).
 

@@ -15,9 +15,8 @@ from matplotlib import font_manager
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
-from sklearn.metrics import confusion_matrix
 
-from speech_emotion.evaluation.metrics import calibration_bins, label_columns, recalls, wilson_interval
+from speech_emotion.evaluation.metrics import calibration_bins, confusion, label_columns, recalls, wilson_interval
 from speech_emotion.evaluation.truth import Judged
 from speech_emotion.inference.targets import target
 from speech_emotion.models.mfcc import FeatureSettings
@@ -116,7 +115,7 @@ def plot_schedules(histories: dict[str, pd.DataFrame]) -> Figure:
 def plot_confusion(predictions: pd.DataFrame, title="", ax: Axes | None = None, labels: list[str] = ()) -> Figure:
     """Share of each true emotion's clips that was given each emotion, with the counts written in; no zeros."""
     labels = labels or label_columns(predictions)
-    counts = confusion_matrix(predictions["emotion"], predictions["prediction"], labels=labels)
+    counts = confusion(predictions, labels)
     shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
     if ax is None:
         _, ax = plt.subplots(figsize=(5.8, 5.0), layout="constrained")

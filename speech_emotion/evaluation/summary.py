@@ -2,14 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from speech_emotion.audio.reading import RecordingInfo
 from speech_emotion.evaluation.truth import Judged, RavdessNames
-from speech_emotion.inference.rows import error_sentence
+from speech_emotion.inference.rows import FIXED, error_sentence, is_uncertain
 from speech_emotion.inference.table import read_table
+from speech_emotion.terminal import count, printable
 
-ERRORS_SHOWN = 10
+SHOWN = 10  # rows, where there are no more, else errors
 CONFIDENCE_BINS = 20
 
 
@@ -29,20 +32,29 @@ class Summary:
         notes: Iterable[str] = (),
     ):
         self.path, self.labels, self.n_others, self.notes = path, labels, n_others, list(notes)
-        self.n_failed = 0
+        self.n_rows = self.n_failed = 0
+        self.n_recordings = self.n_heard = 0  # with a row, with an emotion in one
+        self.rows: list[str] = []  # the first of them
         self.errors: list[str] = []  # the first of them
         self.counts: Counter[str] = Counter()
         self.confidences: Counter[str] = Counter()  # their sums
         self.bins = {label: [0] * CONFIDENCE_BINS for label in labels}
         self.judged = Judged(RavdessNames(), labels) if judged is None else judged
-        for row in read_table(path):
-            self._count(row)
-            self.judged.add(row)
+        for _, rows in groupby(read_table(path), itemgetter("url")):  # those of a recording's channels together
+            n_failed = self.n_failed
+            for n, row in enumerate(rows, 1):  # noqa: B007
+                self._count(row)
+                self.judged.add(row)
+            self.n_recordings += 1
+            self.n_heard += self.n_failed - n_failed < n
 
     def _count(self, row: dict) -> None:
+        self.n_rows += 1
+        if self.n_rows <= SHOWN:
+            self.rows.append(answer_line(row))
         if row["error"]:
             self.n_failed += 1
-            if len(self.errors) < ERRORS_SHOWN:
+            if len(self.errors) < SHOWN:
                 self.errors.append(error_sentence(row))
             return
         emotion, confidence = row["emotion"], float(row["confidence"])
@@ -51,16 +63,21 @@ class Summary:
         self.bins[emotion][min(int(confidence * CONFIDENCE_BINS), CONFIDENCE_BINS - 1)] += 1
 
     def __str__(self) -> str:
-        n_recordings = self.counts.total() + self.n_failed
-        lines = [f"{n_recordings} recordings, {self.n_failed} without an emotion; the table is in {self.path}"]
-        lines += [f"  {note}" for note in self.notes]
+        classified = f"{count(self.n_heard, 'recording')} classified"
+        if n_failed := self.n_recordings - self.n_heard:
+            classified += f", {n_failed} without an emotion"
+        lines = [f"{classified}; the table is in {self.path}", *(f"  {note}" for note in self.notes)]
         if self.n_others:
-            lines.append(f"  {self.n_others} other files in the folders were left alone")
-        for label, count in self.counts.most_common():
-            lines.append(f"  {label:<10} {count:5d}   mean confidence {self.confidences[label] / count:.2f}")
-        lines += [f"  {error}" for error in self.errors]
-        if self.n_failed > len(self.errors):
-            lines.append(f"  and {self.n_failed - len(self.errors)} more, see the column `error`")
+            were = "was" if self.n_others == 1 else "were"
+            lines.append(f"  {count(self.n_others, 'other file')} in the folders {were} left alone")
+        if self.n_rows <= SHOWN:
+            lines += [f"  {row}" for row in self.rows]
+        else:
+            for label, n in self.counts.most_common():
+                lines.append(f"  {label:<10} {n:5d}   mean confidence {self.confidences[label] / n:.2f}")
+            lines += [f"  {error}" for error in self.errors]
+            if self.n_failed > len(self.errors):
+                lines.append(f"  and {self.n_failed - len(self.errors)} more, see the column `error`")
         return "\n".join([*lines, *self.judged.lines()])
 
     def draw(self, picture: str | Path, stretches: list[dict] = ()) -> None:
@@ -73,6 +90,16 @@ class Summary:
         else:
             figure = plots.plot_folder(self.bins, self.n_failed, self.judged)
         plots.save_picture(figure, picture)
+
+
+def answer_line(row: dict) -> str:
+    """For a terminal: what was said of a recording, or of one of its channels, and whether to rely on it."""
+    channel = f", channel {row['channel']}" if row.get("channel") else ""
+    if row["error"]:
+        return f"{'-':<10}       {printable(row['url'])}{channel}: {printable(row['error'])}"
+    probabilities = {name: float(value) for name, value in row.items() if name not in FIXED}
+    mark = "  (uncertain)" if is_uncertain(probabilities) else ""
+    return f"{row['emotion']:<10} {float(row['confidence']):.2f}  {printable(row['url'])}{channel}{mark}"
 
 
 class FileNotes:

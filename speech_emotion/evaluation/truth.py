@@ -4,14 +4,19 @@ pandas and scikit-learn are imported where something is true: eval.py rarely nee
 """
 
 import os
+import shlex
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 from unicodedata import normalize
 
 from speech_emotion.audio.buckets import is_url
 from speech_emotion.corpora.ravdess import EMOTIONS, parse_name
+from speech_emotion.corpora.spelling import SHOWN, some, spelling
+from speech_emotion.terminal import count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,6 +28,7 @@ class RavdessNames:
     source = "RAVDESS names"
     labels = EMOTIONS
     paths: tuple[str, ...] = ()
+    absence = ""
 
     def of(self, url: str) -> tuple[str, str, str | None] | None:
         """What a recording is called, its emotion, its speaker if known; None where its emotion is not known."""
@@ -37,11 +43,17 @@ class LabelTable:
     """What is true by the user's table; a recording is the same under every name that leads to the file."""
 
     def __init__(self, file: str | Path, must_exist: bool = False):
-        """Raises LabelsError as read_labels does."""
-        from speech_emotion.corpora.labels import read_labels
+        """Raises LabelsError as read_labels does; with `must_exist`, also when none of the recordings does."""
+        from speech_emotion.corpora.labels import LabelsError, absence, missing, read_labels
 
-        clips = read_labels(file, must_exist)
+        clips = read_labels(file, must_exist=False)
         self.source = f"labels in {file}"
+        self.absence = ""  # a sentence about recordings that do not exist
+        if must_exist and len(absent := missing(clips)):
+            self.absence = absence(absent, len(clips), file)
+            if len(absent) == len(clips):
+                raise LabelsError(self.absence)
+            clips = clips.drop(absent.index)
         self.paths = clips["path"].tolist()
         self.labels = clips["emotion"].unique().tolist()
         speakers = clips["speaker"] if "speaker" in clips else [None] * len(clips)
@@ -58,13 +70,16 @@ class LabelTable:
 class Judged:
     """The rows of a model whose true emotion is known, and how many were left out, and why.
 
-    `joins` such as `calm=neutral` say which labels count as which, in what is true and in what was predicted.
+    `joins` such as `calm=neutral` say which labels count as which, in what is true and in what was predicted. Labels
+    are the same without regard to case, and in the usual forms of RAVDESS's emotions.
     """
 
     def __init__(self, truth: RavdessNames | LabelTable, labels: list[str], joins: Iterable[str] = ()):
         """Raises ValueError for what is no join, and for labels to join that are nowhere."""
-        self.source, self._truth, self._joined = truth.source, truth, _joined(joins)
-        if nowhere := [label for label in self._joined if label not in {*labels, *truth.labels}]:
+        known = [*labels, *map(spelling(labels), truth.labels)]
+        self._spelled = spelling(known)
+        self.source, self._truth, self._joined = truth.source, truth, _joined(joins, self._spelled)
+        if nowhere := [label for label in self._joined if label not in known]:
             raise ValueError(f"--map joins {', '.join(nowhere)}, which neither the model nor the {truth.source} know")
         self._of_model = {label: self._join(label) for label in labels}
         self.labels = list(dict.fromkeys(self._of_model.values()))
@@ -72,15 +87,30 @@ class Judged:
         self.n_failed = self.n_unlabelled = 0
         self._rows: list[tuple] = []
 
-    def check(self, urls: list[str]) -> None:
-        """Raises ValueError when none of these recordings could be judged."""
-        emotions = {self._join(known[1]) for url in urls if (known := self._truth.of(url))}
-        if not emotions:
-            raise ValueError(f"none of the {len(urls)} recordings is among the {self.source}")
-        if not emotions & {*self.labels}:
-            raise ValueError(
-                f"the model knows none of the {self.source} ({', '.join(sorted(emotions))}); --map joins labels"
-            )
+    def check(self, urls: list[str]) -> str | None:
+        """A warning when the model does not know the labels of most of these recordings, and what would help.
+
+        Raises ValueError when none of them could be judged.
+        """
+        counts = Counter(self._join(known[1]) for url in urls if (known := self._truth.of(url)))
+        if not counts:
+            raise ValueError(f"none of the recordings is among the {self.source}")
+        unknown = {label: n for label, n in counts.most_common() if label not in self.labels}
+        if len(unknown) == len(counts):
+            raise ValueError(f"the model knows none of the {self.source} ({some(unknown)}); {self._remedy(unknown)}")
+        if 2 * (n := sum(unknown.values())) <= counts.total():
+            return None
+        share = f"{n} of {count(counts.total(), 'recording')}"
+        return f"warning: the model does not know the labels of {share} ({some(unknown)}); {self._remedy(unknown)}"
+
+    def _remedy(self, unknown: Iterable[str]) -> str:
+        """The --map that would join the first labels, as far as it can be guessed."""
+        joins = []
+        for label in islice(unknown, SHOWN):
+            near = get_close_matches(self._spelled(label).casefold(), self.labels, 1)
+            joins.append(shlex.quote(f"{label}={near[0] if near else 'LABEL'}"))
+        which = f", where LABEL is one of {', '.join(self.labels)}" if any("LABEL" in join for join in joins) else ""
+        return f"to count them, add --map {' '.join(joins)}{which}"
 
     def add(self, row: dict) -> None:
         """A row of out.csv."""
@@ -108,17 +138,23 @@ class Judged:
         """For a terminal; none where nothing is known."""
         lines = []
         if self._rows:
-            lines = ["", f"{len(self)} recordings have {self.source}: {findings(self.table(), self.labels)}"]
+            have = f"{count(len(self), 'recording')} {'has' if len(self) == 1 else 'have'}"
+            lines = ["", f"{have} {self.source}: {findings(self.table(), self.labels)}"]
         if self.unknown:
-            counts = ", ".join(f"{label} {count}" for label, count in self.unknown.most_common())
+            counts = some(f"{label} {n}" for label, n in self.unknown.most_common())
             lines.append(f"left out: {self.unknown.total()} with a label that the model does not know ({counts})")
         if self.n_failed:
             lines.append(f"left out: {self.n_failed} with an error")
         if lines and self.n_unlabelled:
             lines.append(f"left out: {self.n_unlabelled} not among the {self.source}")
+        if self._truth.absence:
+            lines.append(f"left out: {self._truth.absence}")
+        if self._joined and not lines:
+            lines.append("--map has no effect: the true emotion of these recordings is not known")
         return lines
 
     def _join(self, label: str) -> str:
+        label = self._spelled(label)
         return self._joined.get(label, label)
 
 
@@ -130,42 +166,59 @@ def group_column(predictions: "pd.DataFrame") -> str:
 
 
 def findings(predictions: "pd.DataFrame", labels: list[str]) -> str:
-    """Accuracy, UAR, their intervals, calibration error, a report and the confusion matrix, for a terminal."""
-    from sklearn.metrics import classification_report, confusion_matrix
-
-    from speech_emotion.evaluation.metrics import accuracy, bootstrap_interval, expected_calibration_error, uar
+    """Accuracy, UAR, their intervals, calibration error, numbers of each emotion and the confusion matrix."""
+    from speech_emotion.evaluation.metrics import (
+        accuracy,
+        bootstrap_interval,
+        confusion,
+        expected_calibration_error,
+        uar,
+    )
 
     by = group_column(predictions)
     numbers = []
     for name, metric in (("accuracy", accuracy), ("UAR", uar)):
         low, high = bootstrap_interval(predictions, metric, by)
         numbers.append(f"{name} {metric(predictions):.4f} ({low:.4f} to {high:.4f})")
-    truth, predicted = predictions["emotion"], predictions["prediction"]
-    present = [label for label in labels if label in {*truth, *predicted}]
+    true = {*predictions["emotion"]}
+    present = [label for label in labels if label in true | {*predictions["prediction"]}]
+    counts = confusion(predictions, present)
     width = max(map(len, present)) + 1
     return "\n".join(
         [
             ", ".join(numbers),
-            f"(95 % intervals, by {by}); calibration error {expected_calibration_error(predictions):.4f}\n",
-            classification_report(truth, predicted, labels=present, digits=3, zero_division=0),
-            "confusion matrix, a row for each true emotion:",
+            f"(95 % intervals, by {by}); calibration error {expected_calibration_error(predictions):.4f}",
+            f"UAR is the mean recall of {', '.join(label for label in present if label in true)}\n",
+            " " * width + "  precision    recall  recordings",
+            *(
+                f"{label:<{width}}{_share(right, given):>11}{_share(right, n):>10}{n:>12}"
+                for label, right, given, n in zip(
+                    present, counts.diagonal(), counts.sum(axis=0), counts.sum(axis=1), strict=True
+                )
+            ),
+            "\nconfusion matrix, a row for each true emotion:",
             " " * width + "".join(f"{label:>{max(8, len(label) + 1)}}" for label in present),
             *(
                 f"{label:<{width}}"
                 + "".join(f"{count:{max(8, len(over) + 1)}d}" for over, count in zip(present, row, strict=True))
-                for label, row in zip(present, confusion_matrix(truth, predicted, labels=present), strict=True)
+                for label, row in zip(present, counts, strict=True)
             ),
         ]
     )
 
 
-def _joined(joins: Iterable[str]) -> dict[str, str]:
+def _share(part: int, whole: int) -> str:
+    return f"{part / whole:.3f}" if whole else "-"
+
+
+def _joined(joins: Iterable[str], spelled: Callable[[str], str]) -> dict[str, str]:
     """{"calm": "neutral"} of calm=neutral."""
     joined: dict[str, str] = {}
     for join in joins:
         one, _, other = normalize("NFC", join).partition("=")
         if not one or not other:
             raise ValueError(f"{join} is not LABEL=LABEL, which --map takes")
+        one, other = spelled(one), spelled(other)
         if joined.setdefault(one, other) != other:
             raise ValueError(f"--map joins {one} with {joined[one]} and with {other}")
     return joined

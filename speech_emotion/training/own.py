@@ -13,6 +13,7 @@ from speech_emotion.audio.resampling import stream_audio
 from speech_emotion.audio.windows import RecordingWindows
 from speech_emotion.corpora.labels import LabelsError, check_trainable, read_labels
 from speech_emotion.corpora.ravdess import EMOTIONS, describe
+from speech_emotion.corpora.spelling import spelling
 from speech_emotion.corpora.splits import folds
 from speech_emotion.evaluation.metrics import accuracy, prediction_table, uar
 from speech_emotion.evaluation.plots import plot_confusion, plot_reliability, save_picture, use_style
@@ -67,6 +68,7 @@ def read_lesson(file: str | Path, ravdess: pd.DataFrame | None = None) -> Lesson
     if ravdess is not None:
         if known := [clip for clip in clips["clip"] if describe(Path(clip).stem)]:
             raise LabelsError(f"{file} has recordings of RAVDESS itself, {known[0]} first: leave out --with-ravdess")
+        clips["emotion"] = clips["emotion"].map(spelling(EMOTIONS))
         ravdess = ravdess[ravdess["emotion"].isin(clips["emotion"])]
         if ravdess.empty:
             raise LabelsError(f"{file} has no label of RAVDESS ({', '.join(EMOTIONS)}): leave out --with-ravdess")

@@ -1,0 +1,44 @@
+"""Labels as people write them: one emotion under several names."""
+
+from collections.abc import Callable, Iterable
+
+SHOWN = 10  # names in a sentence
+
+# What RAVDESS's emotions are called elsewhere.
+_FORMS = {
+    "neutral": ("neutrality", "neu"),
+    "calm": ("calmness",),
+    "happy": ("happiness", "joy", "joyful", "hap"),
+    "sad": ("sadness", "sorrow"),
+    "angry": ("anger", "ang"),
+    "fearful": ("fear", "afraid", "scared", "fea"),
+    "disgust": ("disgusted", "dis"),
+    "surprised": ("surprise", "sur"),
+}
+_EMOTION_OF = {form: emotion for emotion, forms in _FORMS.items() for form in forms}
+
+
+def some(names: Iterable[str]) -> str:
+    """The first of them, for a sentence."""
+    names = list(names)
+    rest = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def spelling(labels: Iterable[str], forms: dict[str, str] = _EMOTION_OF) -> Callable[[str], str]:
+    """A function from a label to the one of `labels` that it means: the same but for case, else another of its `forms`.
+
+    >>> spelling(["happy", "sad"])("Happiness")
+    'happy'
+    """
+    exact, usual = {}, {}
+    for label in labels:
+        folded = label.casefold()
+        exact.setdefault(folded, label)
+        usual.setdefault(forms.get(folded, folded), label)
+
+    def spelled(label: str) -> str:
+        folded = label.casefold()
+        return exact.get(folded) or usual.get(forms.get(folded, folded), label)
+
+    return spelled
