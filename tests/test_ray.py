@@ -98,7 +98,7 @@ def test_adapted_rows_of_a_model_for_ones_own_labels_are_those_of_a_plain_run(tm
     ))  # fmt: skip
     assert plain.returncode == spread.returncode == 1, spread.stderr
     assert_same(tmp_path / "ray.csv", tmp_path / "plain.csv", labels)
-    assert "adapted to 2 groups, by 14 of 15 recordings" in spread.stdout
+    assert "adapted to 2 voices, by 14 of 15 recordings" in spread.stdout
 
 
 @needs_ray
