@@ -24,6 +24,7 @@ FORMAT_VERSION = 2
 _COLUMNS = {"url", "clip", "speaker", "start", "end", "emotion", "prediction", "confidence", "error"}
 
 _LONGEST_LABEL = 100  # characters
+_LONGEST_VERSION = 50
 _LARGEST_FILE = 2**30  # bytes
 
 
@@ -98,7 +99,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(f"{name} is a PyTorch file, but not a model of this project")
     number = content.get("format_version")
     if type(number) is not int or number != FORMAT_VERSION:
-        has = f"format version {number}" if type(number) is int and 0 < number < 1000 else "no known format version"
+        is_short = type(number) in (int, str) and len(repr(number)) < _LONGEST_VERSION  # torch reads no longer number
+        has = f"format version {printable(number)}" if is_short else "no known format version"
         raise CheckpointError(
             f"{name} has {has}, this program reads {FORMAT_VERSION}; train the model again with python3 train.py"
         )
