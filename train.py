@@ -32,6 +32,7 @@ python3 train.py --drop sad --schedule cosine_warm_restarts    the other schedul
 python3 train.py --network any-voice     model_any_voice.pt; --split, --fold and --drop as above
 python3 train.py --labels mine.csv --out mine.pt    your own emotions; mine.csv has path, emotion, perhaps speaker
 python3 train.py emodb                   model.pt and model_any_voice.pt on EmoDB, a corpus that neither has heard
+python3 train.py adaptation              what --adapt gains for folders of EmoDB; with --folds FOLDER of RAVDESS too
 python3 train.py check                   the checkpoints over their own test clips
 python3 train.py robustness              model.pt and model_any_voice.pt on noisy, quiet, coded, reverberant test clips
 python3 train.py report                  the tables and pictures of the README, from results/
@@ -64,6 +65,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--schedule", metavar="NAME", help="of the learning rate (default: one_cycle)")
     parser.add_argument("--seed", type=int, metavar="N", help="of weights, order, augmentation (default: 0)")
     parser.add_argument("--shuffle-labels", action="store_true", help="control: train on permuted labels, reach chance")
+    parser.add_argument(
+        "--folds", type=Path, metavar="FOLDER", help="of any8-fold0.pt to any8-fold4.pt, which --fold N --out wrote"
+    )
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
     options = parser.parse_args(arguments)
     if options.labels:
@@ -187,6 +191,20 @@ def foreign(options: argparse.Namespace) -> None:
             say(f"{table_name}: UAR {uar(table):.4f}, {uar(calm_as_neutral(table)):.4f} with calm as neutral")
 
 
+def adaptation(options: argparse.Namespace) -> None:
+    """What --adapt gains for folders as people have them: adaptation-emodb.csv, and of RAVDESS by models of --folds."""
+    from speech_emotion.corpora import emodb
+    from speech_emotion.evaluation import folders
+    from speech_emotion.inference.predictor import Predictor
+
+    if options.folds:
+        table = folders.measure_folds(options.folds, clip_table(options.data), options.device)
+        table.to_csv(Path(options.results, "adaptation-ravdess.csv"), index=False)
+    predictor = Predictor(HERE / "model_any_voice.pt", options.device)
+    table = folders.measure(predictor, emodb.clip_table(options.data), {"calm": "neutral"})
+    table.to_csv(Path(options.results, "adaptation-emodb.csv"), index=False)
+
+
 def check(options: argparse.Namespace) -> None:
     """What the committed checkpoints reach on the clips that they name as their test."""
     from speech_emotion.evaluation.metrics import accuracy, prediction_table, uar
@@ -206,28 +224,16 @@ def check(options: argparse.Namespace) -> None:
 
 def robustness(options: argparse.Namespace) -> None:
     """The models of split 0 on its test clips as other people might have recorded them."""
-    from speech_emotion.evaluation.results import PUBLISHED
-    from speech_emotion.evaluation.robustness import measure
-    from speech_emotion.inference.predictor import Predictor
-    from speech_emotion.models.checkpoint import load_checkpoint
+    from speech_emotion.evaluation.report_tables import robustness_table
+    from speech_emotion.evaluation.robustness import measure_published
 
     path = Path(options.results, "robustness.csv")
     part = Path(f"{path}.part")
     part.touch()  # before it takes minutes
-    clips = clip_table(options.data)
-    checkpoint = load_checkpoint(HERE / PUBLISHED[0].file)
-    is_test = clips["clip"].isin(checkpoint.split["test"])
-    babblers = clips[~is_test & (clips["channel"] == "speech")].sample(8, random_state=0)
-    files = [
-        model.file
-        for model in PUBLISHED
-        if load_checkpoint(HERE / model.file).split["test"] == checkpoint.split["test"]
-    ]
-    predictors = {file: Predictor(HERE / file, options.device) for file in files}
-    accuracies = measure(predictors, clips[is_test], babblers)
-    accuracies.to_csv(part, index=False, float_format="%.4f")
+    answers = measure_published(HERE, clip_table(options.data), options.device)
+    answers.to_csv(part, index=False)
     part.replace(path)
-    say(accuracies.to_string(index=False))
+    say(robustness_table(answers))
 
 
 def report(options: argparse.Namespace) -> None:
@@ -236,7 +242,7 @@ def report(options: argparse.Namespace) -> None:
     write_report(options.results, HERE)
 
 
-COMMANDS = {"train": run, "check": check, "emodb": foreign, "robustness": robustness, "report": report}
+COMMANDS = dict(train=run, check=check, emodb=foreign, adaptation=adaptation, robustness=robustness, report=report)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -34,16 +34,19 @@ RESULTS = ("splits", "predictions", "histories")
 def home(tone_data, tmp_path_factory) -> Path:
     """train.py with the committed models and documents, on the small data set."""
     home = tmp_path_factory.mktemp("home")
-    for name in ("train.py", "README.md", "MODEL_CARD.md", *(model.file for model in PUBLISHED)):
-        shutil.copy(REPOSITORY / name, home)
+    (home / "results").mkdir()
+    (home / "docs").mkdir()
+    documents = ("README.md", "MODEL_CARD.md", "docs/own-labels.md", "results/README.md")
+    for name in ("train.py", *documents, *(model.file for model in PUBLISHED)):
+        shutil.copy(REPOSITORY / name, home / name)
     (home / "data").symlink_to(tone_data)
-    for kind in RESULTS:
-        (home / "results" / kind).mkdir(parents=True)
-    for kind in RESULTS[1:]:
-        for run in ("random8-split0", "random7-split0", "speaker8-fold0"):
-            shutil.copy(REPOSITORY / "results" / kind / f"{run}.csv", home / "results" / kind)
-    shutil.copy(REPOSITORY / "results/predictions/any8-split0.csv", home / "results/predictions")  # it has no epochs
-    shutil.copy(REPOSITORY / "results/histories/random7-split0-cosine_warm_restarts.csv", home / "results/histories")
+    shutil.copytree(REPOSITORY / "results/predictions", home / "results/predictions")
+    for table in ("adaptation-ravdess.csv", "adaptation-emodb.csv", "own-labels-emodb.csv"):
+        shutil.copy(REPOSITORY / "results" / table, home / "results")
+    for kind in ("splits", "histories"):
+        (home / "results" / kind).mkdir()
+    for run in ("random8-split0", "random7-split0", "speaker8-fold0", "random7-split0-cosine_warm_restarts"):
+        shutil.copy(REPOSITORY / f"results/histories/{run}.csv", home / "results/histories")
     return home
 
 
@@ -123,9 +126,13 @@ def test_robustness_then_report_fill_results_and_documents(home, tmp_path):
     for command in (("robustness", "--data", few), ("report",)):
         result = run_train(home, *command)
         assert result.returncode == 0, result.stderr
-    assert len(pd.read_csv(home / "results/robustness.csv")) == 16
+    answers = pd.read_csv(home / "results/robustness.csv", keep_default_na=False)
+    assert answers["condition"].nunique() == 16 and answers["clip"].nunique() == 2 and len(answers) == 32
+    assert set(answers["model.pt"]) <= {*EMOTIONS, ""} and {*answers["clip"]} <= {*test}
     card = (home / "MODEL_CARD.md").read_text(encoding="utf-8")
     assert card != (REPOSITORY / "MODEL_CARD.md").read_text(encoding="utf-8") and "| happy |" in card
+    for document in ("README.md", "docs/own-labels.md", "results/README.md"):  # no robustness in them
+        assert (home / document).read_text(encoding="utf-8") == (REPOSITORY / document).read_text(encoding="utf-8")
     assert (home / "results/figures/runs/random8-split0.png").stat().st_size > 10_000
 
 

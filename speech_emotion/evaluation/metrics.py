@@ -30,14 +30,17 @@ def prediction_table(clips: pd.DataFrame, predictions) -> pd.DataFrame:
 
 
 def read_predictions(path: str | Path) -> pd.DataFrame:
-    """A saved prediction table, with what the names of RAVDESS say of each clip (channel, actor, sex, intensity)."""
+    """A saved prediction table, with what the names of its clips say.
+
+    Of RAVDESS that is channel, actor, sex and intensity, of EmoDB speaker and sex.
+    """
     table = pd.read_csv(path)
     if emodb.describe(table["clip"].iloc[0]):
-        return table
-    names = [parse_name(clip) for clip in table["clip"]]
-    for part in ("channel", "actor", "sex", "intensity"):
-        table[part] = [getattr(name, part) for name in names]
-    return table
+        names, parts = [emodb.describe(clip) for clip in table["clip"]], ("speaker", "sex")
+    else:
+        names = [vars(parse_name(clip)) | {"sex": parse_name(clip).sex} for clip in table["clip"]]
+        parts = ("channel", "actor", "sex", "intensity")
+    return table.assign(**{part: [name[part] for name in names] for part in parts})
 
 
 def label_columns(predictions: pd.DataFrame) -> list[str]:
@@ -60,11 +63,16 @@ def accuracy(predictions: pd.DataFrame, weights: np.ndarray | None = None) -> fl
 
 def uar(predictions: pd.DataFrame, weights: np.ndarray | None = None) -> float | np.ndarray:
     """Unweighted average recall: every emotion counts alike, however many clips it has; `weights` as in accuracy."""
-    emotions, found = pd.factorize(predictions["emotion"])
-    right = (predictions["emotion"] == predictions["prediction"]).to_numpy()
-    of_emotion = emotions[:, None] == np.arange(len(found))  # (N, emotions)
+    right = (predictions["emotion"] == predictions["prediction"]).to_numpy(float)
+    return mean_recall(predictions["emotion"], right, np.ones(len(right)), weights)
+
+
+def mean_recall(emotions: pd.Series, right: np.ndarray, clips: np.ndarray, weights: np.ndarray | None = None):
+    """UAR of rows that stand for several clips each, of which some are right (N,); `weights` as in accuracy."""
+    numbers, found = pd.factorize(emotions)
+    of_emotion = (numbers[:, None] == np.arange(len(found))).astype(float)  # (N, emotions)
     weights = np.ones(len(right)) if weights is None else weights
-    clips, hits = weights @ of_emotion.astype(float), weights @ (of_emotion & right[:, None]).astype(float)
+    hits, clips = (weights * right) @ of_emotion, (weights * clips) @ of_emotion
     return _number((hits / clips.clip(min=1e-9)).sum(axis=-1) / (clips > 0).sum(axis=-1))
 
 

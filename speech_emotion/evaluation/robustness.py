@@ -6,6 +6,7 @@ They are applied to test clips only, and share no code with the augmentation tha
 import io
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import av
 import librosa
@@ -14,7 +15,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from speech_emotion.audio.resampling import load_audio
+from speech_emotion.evaluation.results import PUBLISHED
 from speech_emotion.inference.predictor import Predictor
+from speech_emotion.models.checkpoint import load_checkpoint
 
 _RATE = 48_000  # Hz; RAVDESS's own
 
@@ -110,17 +113,27 @@ def conditions(voices: list[np.ndarray], sample_rate: int) -> dict[str, Conditio
 
 
 def measure(predictors: dict[str, Predictor], test: pd.DataFrame, babblers: pd.DataFrame) -> pd.DataFrame:
-    """Accuracy on the `test` clips under each condition: columns condition, and the name of each of the `predictors`.
+    """What each model says of the `test` clips under each condition: condition, clip, emotion, a column for each model.
 
-    `babblers` are clips of the training part that all talk at once, as the babble. An error counts as wrong.
+    `babblers` are clips of the training part that all talk at once, as the babble. An answer is empty for an error.
     """
     voices, clips = ([load_audio(path, _RATE).numpy() for path in part["path"]] for part in (babblers, test))
-    rows = []
+    tables = []
     for name, condition in tqdm(conditions(voices, _RATE).items(), unit="condition"):
         recordings = [condition(samples, _RATE) for samples in clips]
-        row = {"condition": name}
-        for model, predictor in predictors.items():
-            given = [predictor.predict_waveform(samples, _RATE)["emotion"] for samples in recordings]
-            row[model] = float((test["emotion"] == given).mean())
-        rows.append(row)
-    return pd.DataFrame(rows)
+        said = {
+            model: [predictor.predict_waveform(samples, _RATE)["emotion"] for samples in recordings]
+            for model, predictor in predictors.items()
+        }
+        tables.append(test[["clip", "emotion"]].assign(**said))
+        tables[-1].insert(0, "condition", name)
+    return pd.concat(tables, ignore_index=True)
+
+
+def measure_published(folder: Path, clips: pd.DataFrame, device: str) -> pd.DataFrame:
+    """As measure, of the models in `folder` that were trained on split 0, on those of `clips` that are its test."""
+    test = load_checkpoint(folder / PUBLISHED[0].file).split["test"]
+    files = [model.file for model in PUBLISHED if load_checkpoint(folder / model.file).split["test"] == test]
+    is_test = clips["clip"].isin(test)
+    babblers = clips[~is_test & (clips["channel"] == "speech")].sample(8, random_state=0)
+    return measure({file: Predictor(folder / file, device) for file in files}, clips[is_test], babblers)

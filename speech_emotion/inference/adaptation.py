@@ -9,6 +9,9 @@ import torch
 
 from speech_emotion.inference.predictor import Predictor
 
+# Of the probability without statistics, how much one of eight emotions may have in a group, and as far above chance one
+# of fewer or more. Chosen on the development fold: results/development.csv.
+ONE_SIDED = 0.5
 LIMIT = 300  # recordings of a group that are listened to; more change the statistics no further
 GROUPS: dict[str, Callable[[str], Hashable]] = {  # what is taken as one voice or room, by what --adapt says
     "all": lambda path: "",
@@ -17,29 +20,47 @@ GROUPS: dict[str, Callable[[str], Hashable]] = {  # what is taken as one voice o
 
 
 class Voices:
-    """What is heard of a group, one recording after the other: two sums for each channel, however long they are."""
+    """What is heard of a group, one recording after the other: sums for each channel, however long they are."""
 
     def __init__(self, predictor: Predictor):
         self._network, self._device = predictor.network, predictor.device
-        self._sums: dict[int, tuple[int, torch.Tensor, torch.Tensor]] = {}  # by channel
+        self._temperature = predictor.temperature
+        # By channel: how many; of the embeddings and of their squares, (D,); of the probabilities by training, (K,).
+        self._sums: dict[int, tuple[int, torch.Tensor, torch.Tensor, torch.Tensor]] = {}
         self.n_recordings = 0  # in which something was heard
 
+    @torch.inference_mode()
     def hear(self, found: dict[int, torch.Tensor]) -> None:
         """The embeddings of a recording by channel, (stretches, D)."""
         self.n_recordings += bool(found)
         for channel, embeddings in found.items():
+            logits = self._network.classify(embeddings.to(self._device)) / self._temperature
             exact = embeddings.double()
-            n, total, squares = self._sums.get(channel, (0, 0, 0))
-            self._sums[channel] = n + len(exact), total + exact.sum(dim=0), squares + exact.square().sum(dim=0)
+            parts = (len(exact), exact.sum(dim=0), exact.square().sum(dim=0), logits.softmax(dim=1).sum(dim=0).cpu())
+            known = self._sums.get(channel, (0, 0, 0, 0))
+            self._sums[channel] = tuple(one + other for one, other in zip(known, parts, strict=True))
 
     def statistics(self) -> dict[int, torch.Tensor]:
         """Mean and deviation, (2, D), of each channel that was heard."""
         return {channel: self.statistics_of(channel) for channel in self._sums}
 
     def statistics_of(self, channel: int) -> torch.Tensor:
-        """Mean and deviation, (2, D); those of training where nothing was heard."""
-        n, *sums = self._sums.get(channel, (0, torch.zeros(()), torch.zeros(())))
+        """Mean and deviation, (2, D); those of training where nothing was heard, or one emotion prevails."""
+        n, *sums = 0, torch.zeros(()), torch.zeros(())
+        if channel in self._sums and not self.is_one_sided(channel):
+            n, *sums, _ = self._sums[channel]
         return self._network.statistics_of_sums(n, *(each.float().to(self._device) for each in sums)).cpu()
+
+    def is_one_sided(self, channel: int) -> bool:
+        """Whether one emotion prevails in a channel: its statistics would take away what sets it apart from others."""
+        n, *_, probabilities = self._sums[channel]
+        chance = 1 / len(probabilities)
+        limit = chance + (1 - chance) * (ONE_SIDED - 1 / 8) / (1 - 1 / 8)
+        return bool(probabilities.max() / n >= limit)
+
+    @property
+    def n_one_sided(self) -> int:
+        return sum(map(self.is_one_sided, self._sums))
 
 
 class Adaptation:
@@ -69,7 +90,7 @@ class Adaptation:
         for recording in map(str, recordings):
             groups.setdefault(group_of(recording), []).append(recording)
         self.n_recordings = sum(map(len, groups.values()))
-        self.n_heard = 0
+        self.n_heard = self.n_one_sided = 0
         self._statistics: dict[tuple[Hashable, int], torch.Tensor] = {}
         self._of_training = Voices(predictor).statistics_of(0)
         chosen = (path for members in groups.values() for path in members[:: ceil(len(members) / LIMIT)])
@@ -79,12 +100,17 @@ class Adaptation:
             for _, found in of_group:
                 voices.hear(found)
             self.n_heard += voices.n_recordings
+            self.n_one_sided += voices.n_one_sided
             self._statistics |= {(group, channel): each for channel, each in voices.statistics().items()}
 
     def __call__(self, path: str | Path, channel: int = 0) -> torch.Tensor:
-        """Mean and deviation, (2, D), for a channel of a recording; those of training where nothing was heard."""
+        """Mean and deviation, (2, D), for a channel of a recording, as Voices has them."""
         return self._statistics.get((self._group_of(str(path)), channel), self._of_training)
 
     def __str__(self) -> str:
-        n = len(self._statistics)
-        return f"adapted to {n} voice{'s' if n != 1 else ''}, by {self.n_heard} of {self.n_recordings} recordings"
+        n, n_adapted = len(self._statistics), len(self._statistics) - self.n_one_sided
+        voices = f"{n} voice{'s' if n != 1 else ''}" if n == n_adapted else f"{n_adapted} of {n} voices"
+        sentence = f"adapted to {voices}, by {self.n_heard} of {self.n_recordings} recordings"
+        if self.n_one_sided:
+            sentence += f"; one emotion prevails in {self.n_one_sided}, which adapting would take away"
+        return sentence

@@ -44,7 +44,7 @@ class ClusterPredictor:
         device that it does not have.
         """
         checkpoint = load_checkpoint(model)
-        self.labels, self.digest = checkpoint.labels, checkpoint.digest
+        self.labels, self.digest, self.temperature = checkpoint.labels, checkpoint.digest, checkpoint.temperature
         self.network, self.device = checkpoint.network.for_inference(), torch.device("cpu")  # for the statistics
         _connect(address)
         self._checkpoint = ray.put(checkpoint)

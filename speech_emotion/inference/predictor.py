@@ -90,8 +90,14 @@ class Predictor:
         self, paths: Iterable[str | Path], batch_size: int = 16, workers: int | None = None, **reading
     ) -> Iterator[tuple[str, dict[int, torch.Tensor]]]:
         """Each path with the embeddings of the stretches of each of its channels, (stretches, D); {} if none."""
-        for recording in self._schedule(paths, batch_size, workers, self._embed, reading):
+        for recording in self.embedded(paths, batch_size, workers, **reading):
             yield recording.path, recording.embeddings()
+
+    def embedded(
+        self, paths: Iterable[str | Path], batch_size: int = 16, workers: int | None = None, **reading
+    ) -> Iterator[Recording]:
+        """Each recording, in order, with embeddings as what was `seen`."""
+        return self._schedule(paths, batch_size, workers, self._embed, reading)
 
     def predict_waveform(self, samples: np.ndarray, sample_rate: int) -> Row:
         """The row of a recording in memory: (samples,) or (samples, channels), float, full scale at 1."""

@@ -1,0 +1,140 @@
+"""What --adapt changes in folders as people have them: few recordings of one voice, or mostly one emotion.
+
+D: size of the embedding.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from speech_emotion.corpora.splits import ACTOR_FOLDS
+from speech_emotion.inference.adaptation import Voices
+from speech_emotion.inference.predictor import Predictor
+from speech_emotion.inference.recording import NOBODY, Recording
+
+SIZES = (5, 10, 20, 40)  # recordings, drawn from all that a speaker has
+ALL = "all recordings"
+SHARES = (0.5, 0.8, 1.0)  # of a folder that are one emotion
+_LOPSIDED = 10  # recordings in such a folder; fewer where the speaker has fewer of the emotion
+_ANSWERS = 200  # of each speaker for each size, from as many folders as that takes
+_DRAWS = 5  # of such a folder for each emotion
+
+Listen = Callable[[Predictor, torch.Tensor], torch.Tensor | None]  # embeddings of a folder, (windows, D) → (2, D)
+
+
+def sizes(n: int) -> str:
+    return f"{n} recordings"
+
+
+def shares(share: float) -> str:
+    return f"{share:.0%} one emotion".replace("%", " %")
+
+
+def by_voices(predictor: Predictor, embeddings: torch.Tensor) -> torch.Tensor:
+    """What --adapt takes from a folder."""
+    voices = Voices(predictor)
+    voices.hear({0: embeddings})
+    return voices.statistics_of(0).to(predictor.device)
+
+
+def folders(emotions: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
+    """Folders of one speaker, by the emotion of each recording: what kind it is, and which recordings are in it."""
+    n = len(emotions)
+    for size in SIZES:
+        for _ in range(_ANSWERS // size):
+            yield sizes(size), rng.choice(n, min(size, n), replace=False)
+    yield ALL, np.arange(n)
+    for share in SHARES:
+        for emotion in np.unique(emotions):
+            for _ in range(_DRAWS):
+                own, others = (rng.permutation(np.flatnonzero(chosen)) for chosen in _apart(emotions == emotion))
+                own = own[: round(share * _LOPSIDED)]
+                yield shares(share), np.concatenate([own, others[: round(len(own) * (1 - share) / share)]])
+
+
+def _apart(chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return chosen, ~chosen
+
+
+def embed(predictor: Predictor, clips: pd.DataFrame) -> list[Recording]:
+    """The clips with embeddings as what was `seen`. Raises ValueError for one that cannot be classified."""
+    recordings = list(predictor.embedded(clips["path"]))
+    if failed := [recording for recording in recordings if not recording.embeddings()]:
+        raise ValueError(f"{failed[0].path}: {failed[0].error or NOBODY}")
+    return recordings
+
+
+def embeddings_of(recordings: list[Recording]) -> torch.Tensor:
+    """(windows, D), of all of them."""
+    return torch.stack([embedding for recording in recordings for _, embedding in recording.seen])
+
+
+@torch.inference_mode()
+def answers(predictor: Predictor, recordings: list[Recording], statistics: torch.Tensor | None = None) -> list[str]:
+    """The emotion of each of the recordings that `embed` returned, by `statistics` (2, D) if given, as by eval.py."""
+    windows = embeddings_of(recordings)
+    if statistics is not None:
+        statistics = statistics.expand(len(windows), -1, -1)
+    probabilities = (predictor.network.classify(windows, statistics) / predictor.temperature).softmax(dim=1)
+    said = []
+    for recording, given in zip(recordings, probabilities.split([len(each.seen) for each in recordings]), strict=True):
+        if len(given) == 1:
+            said.append(predictor.labels[int(given.argmax())])
+            continue
+        seen = [(window, each) for (window, _), each in zip(recording.seen, given.tolist(), strict=True)]
+        said.append(replace(recording, seen=seen).answer(predictor.labels).rows[0]["emotion"])
+    return said
+
+
+@torch.inference_mode()
+def measure(
+    predictor: Predictor,
+    clips: pd.DataFrame,
+    joined: dict[str, str] | None = None,
+    listen: Listen = by_voices,
+    embedded: list[Recording] | None = None,
+) -> pd.DataFrame:
+    """How many answers are right, of the recordings in each folder, without and with its own statistics.
+
+    Columns: folder, speaker, emotion, recordings, plain, adapted; the last three are counts over all draws. An answer
+    in `joined` counts as another one; `embedded` is what `embed` made of the clips, if that is there already. Raises
+    ValueError for a clip that cannot be classified.
+    """
+    joined = joined or {}
+    embedded = embedded or embed(predictor, clips)
+
+    def said(recordings: list[Recording], statistics: torch.Tensor | None = None) -> np.ndarray:
+        return np.array([joined.get(emotion, emotion) for emotion in answers(predictor, recordings, statistics)])
+
+    rows = []
+    for speaker in np.unique(clips["speaker"]):
+        rng = np.random.default_rng(0)
+        own = np.flatnonzero(clips["speaker"] == speaker)
+        emotions = clips["emotion"].to_numpy()[own]
+        plain = said([embedded[number] for number in own])
+        for kind, chosen in folders(emotions, rng):
+            recordings = [embedded[own[number]] for number in chosen]
+            adapted = said(recordings, listen(predictor, embeddings_of(recordings)))
+            given = {"emotion": emotions[chosen], "plain": plain[chosen] == emotions[chosen]}
+            given["adapted"] = adapted == emotions[chosen]
+            rows.append(pd.DataFrame({"folder": kind, "speaker": speaker, **given}))
+    return (
+        pd.concat(rows)
+        .assign(recordings=1)
+        .groupby(["folder", "speaker", "emotion"], sort=False)[["recordings", "plain", "adapted"]]
+        .sum()
+        .reset_index()
+    )
+
+
+def measure_folds(folder: str | Path, clips: pd.DataFrame, device: str) -> pd.DataFrame:
+    """As measure, of RAVDESS's speech: any8-foldN.pt in `folder` for the actors whom it has not heard."""
+    tables = []
+    for fold, actors in enumerate(ACTOR_FOLDS):
+        unseen = clips[(clips["channel"] == "speech") & clips["actor"].isin(actors)]
+        tables.append(measure(Predictor(Path(folder, f"any8-fold{fold}.pt"), device), unseen))
+    return pd.concat(tables)

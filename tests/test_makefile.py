@@ -1,0 +1,39 @@
+"""What the Makefile promises."""
+
+import re
+import subprocess
+from dataclasses import replace
+from itertools import product
+
+from conftest import REPOSITORY
+
+import train
+from speech_emotion.training.runs import Run, published_settings
+
+
+def run_of(arguments: str) -> Run | None:
+    """What train.py would carry out with them; None for another command."""
+    options = train.parse_arguments(arguments.split())
+    if options.command != "train":
+        return None
+    settings = published_settings(options.network, options.shuffle_labels)
+    if options.network == "cnn":
+        settings = replace(settings, schedule=options.schedule or settings.schedule)
+    return Run(
+        options.network, tuple(options.drop), options.split, options.fold, options.shuffle_labels, False, settings
+    )
+
+
+def test_crossval_makes_every_committed_prediction():
+    command = ["make", "--dry-run", "--no-print-directory", "crossval"]
+    recipe = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
+    names = {"random8-emodb", "any8-emodb", "any8-emodb-adapted"} if "train.py emodb\n" in recipe else set()
+    for line in recipe.splitlines():
+        loop = re.search(r"for n in ([\d ]+);", line)
+        for command, number in product(re.findall(r"train\.py([^&|;#]*)", line), loop[1].split() if loop else "0"):
+            if run := run_of(command.replace("$n", number)):
+                names.add(run.name)
+                if run.network == "any-voice" and run.fold is not None:
+                    names.add(f"{run.name}-adapted")
+    names.remove("random7-split0-cosine_warm_restarts")  # of which the learning curve is kept
+    assert names == {path.stem for path in (REPOSITORY / "results/predictions").glob("*.csv")}
