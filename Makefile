@@ -53,16 +53,17 @@ notebook: $(VENV)/installed  ## run the notebooks from top to bottom, in place
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
+# pip shows what it does: torch alone is hundreds of megabytes.
 $(VENV)/installed: requirements.txt | $(VENV)/bin/python
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(RUN) -m pip install --disable-pip-version-check -r requirements.txt
 	touch $@
 
 $(VENV)/installed-app: requirements-app.txt $(VENV)/installed
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-app.txt
+	$(RUN) -m pip install --disable-pip-version-check -r requirements-app.txt
 	touch $@
 
 $(VENV)/installed-dev: $(wildcard requirements-*.txt) $(VENV)/installed
-	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	$(RUN) -m pip install --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
 clean:  ## remove what the other targets made here

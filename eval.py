@@ -7,14 +7,13 @@ import re
 import sys
 from contextlib import ExitStack
 from functools import partial
-from importlib.metadata import PackageNotFoundError, files
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from shutil import copyfileobj
 from tempfile import TemporaryDirectory
 
-from speech_emotion.arguments import Parser, positive
+from speech_emotion.arguments import Parser, checkpoint, positive
 from speech_emotion.terminal import command_line, exit_status, printable, say
 
 STANDARD_INPUT = "-"
@@ -145,20 +144,6 @@ def check_installed(options: argparse.Namespace) -> None:
         packages = ", ".join(f"{name} needs {package}" for name, (package, _) in missing.items())
         files = " ".join(f"-r {file}" for file in dict.fromkeys(file for _, file in missing.values()))
         raise ImportError(f"{packages}: pip install {files}")
-
-
-def checkpoint(name: str) -> Path:
-    """The file of that name, else the one that came with this program, in its folder or where pip puts such files."""
-    path = Path(name)
-    if path.exists() or path.name != name:
-        return path
-    if (beside := Path(__file__).parent / name).exists():
-        return beside
-    try:
-        installed = files("speech-emotion")
-    except PackageNotFoundError:
-        return path
-    return next((Path(file.locate()).resolve() for file in installed if file.name == name), path)
 
 
 def address(text: str) -> str:

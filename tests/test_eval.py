@@ -136,15 +136,6 @@ def test_wrong_usage_is_one_sentence_and_exit_2(tmp_path, model, arguments, mess
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.wav", "empty", "folder.png"], "nothing was begun"
 
 
-def test_help_does_not_wait_for_torch(tmp_path):
-    code = (
-        "import sys, runpy\nsys.argv = ['eval.py', '--help']\ntry: runpy.run_path(sys.argv[0], run_name='__main__')\n"
-    )
-    code += "except SystemExit: pass\nprint(sorted({'torch', 'librosa', 'matplotlib', 'sklearn'} & set(sys.modules)))"
-    result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert result.stdout.endswith("[]\n")
-
-
 def test_classifying_does_not_import_what_it_does_not_use(tmp_path, model):
     soundfile.write(tmp_path / "a.wav", voice(1), 16_000)
     code = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); import eval\n"

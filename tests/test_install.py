@@ -1,6 +1,7 @@
 """`pip install .` as a user does it, without a checkout beside it."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -48,3 +49,36 @@ def test_the_installation_requires_what_the_requirements_say(installed):
 
 def site_packages(installed: Path) -> Path:
     return next(installed.glob("**/site-packages"))
+
+
+def test_make_shows_that_pip_is_at_work(tmp_path):
+    for target in ("eval", "test"):
+        command = ["make", "-n", target, f"VENV={tmp_path / 'fresh'}"]
+        said = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+        assert "pip install" in said and "--quiet" not in said and " -q" not in said
+
+
+PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
+PLATFORMS = (
+    "x86_64-unknown-linux-gnu",
+    "aarch64-unknown-linux-gnu",
+    "x86_64-pc-windows-msvc",
+    "aarch64-apple-darwin",
+)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("python", PYTHONS)
+@pytest.mark.parametrize("platform", PLATFORMS)
+def test_every_requirement_has_a_wheel_for_every_python_and_machine(python, platform, tmp_path):
+    """By what the package index says of them now; requirements-dev.txt has all the others in it."""
+    resolve = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--only-binary", ":all:", "--no-header",
+               "--python-version", python, "--python-platform", platform, "--cache-dir", tmp_path.parent / "uv",
+               REPOSITORY / "requirements-dev.txt"]  # fmt: skip
+    environment = {**os.environ, "MACOSX_DEPLOYMENT_TARGET": "14.0"}  # torch has wheels from there on
+    result = subprocess.run(resolve, env=environment, capture_output=True, text=True, check=False, timeout=600)
+    if result.returncode and re.search("fetch|connect|network|dns", result.stderr, re.IGNORECASE):
+        pytest.skip(f"the package index cannot be reached: {result.stderr.splitlines()[-1]}")
+    assert result.returncode == 0, result.stderr
+    resolved = {Requirement(line.split(" #")[0]).name for line in result.stdout.splitlines() if line[:1].isalnum()}
+    assert {"torch", "fastapi", "ray", "silero-vad", "onnxruntime", "filelock", "praatio", "pytest"} <= resolved

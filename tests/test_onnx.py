@@ -1,5 +1,6 @@
 """The exported file gives what the checkpoint gives, without torch, on the bundled recordings."""
 
+import ast
 import json
 import subprocess
 import sys
@@ -24,7 +25,8 @@ EXPORT = [sys.executable, "-m", "speech_emotion.models.onnx_export"]
 def exported(tmp_path_factory, request):
     """The session and the name of the checkpoint."""
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    subprocess.run([*EXPORT, request.param, path], cwd=REPOSITORY, check=True, capture_output=True)
+    result = subprocess.run([*EXPORT, request.param, path], cwd=REPOSITORY, check=True, capture_output=True, text=True)
+    assert result.stderr == ""
     return onnxruntime.InferenceSession(path), request.param
 
 
@@ -51,6 +53,23 @@ def test_the_metadata_say_what_goes_in_and_comes_out(exported):
     metadata = session.get_modelmeta().custom_metadata_map
     assert json.loads(metadata["labels"]) == checkpoint.labels
     assert json.loads(metadata["features"]) == asdict(checkpoint.features)
+
+
+def test_the_documented_example_prints_plain_numbers(exported, tone_data, tmp_path):
+    session, model = exported
+    if model != "model.pt":
+        pytest.skip("the example is of model.pt")
+    lines = (REPOSITORY / "docs" / "onnx.md").read_text(encoding="utf-8").splitlines()
+    code = [line[4:] for line in lines if line.startswith("    ") or not line]
+    code = code[code.index("import json, numpy, onnxruntime, soundfile") :]
+    (tmp_path / "model.onnx").symlink_to(session._model_path)
+    clip = next(tone_data.rglob("03-01-06-01-02-01-*.wav"))
+    (tmp_path / "03-01-06-01-02-01-12.wav").symlink_to(clip)
+    run = [sys.executable, "-c", "\n".join(code)]
+    printed = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    (row,) = Predictor(REPOSITORY / model, "cpu").predict([clip])
+    found = ast.literal_eval(printed)
+    assert found == pytest.approx({label: row[label] for label in found}, abs=2e-3) and sum(found.values()) > 0.99
 
 
 def test_a_missing_checkpoint_is_one_sentence(tmp_path):

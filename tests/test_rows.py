@@ -74,6 +74,7 @@ def test_low_confidence_or_a_close_second_is_uncertain(probabilities, uncertain)
         ("url", "'=1+1", "''=1+1", "'=1+1"),
         ("url", "'a", "'a", "'a"),
         ("url", "\t =a", "'\t' =a", "\t =a"),
+        ("url", "\tb.wav", "'\tb.wav", "\tb.wav"),
         ("url", "a;=1+1;.wav", "a;'=1+1;.wav", "a;=1+1;.wav"),
         ("error", 'a\t"@b', "a\t'\"@b", 'a\t"@b'),
         ("url", "a=b-c.wav", "a=b-c.wav", "a=b-c.wav"),

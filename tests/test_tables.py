@@ -284,3 +284,15 @@ def test_a_lock_of_a_process_that_is_gone_does_not_block(tmp_path):
         assert "a" in table and "b" not in table  # of which a row might be missing
         table.finish()
     assert names(tmp_path) == ["t.csv"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_a_label_is_no_formula_in_the_header_and_comes_back(tmp_path, kind):
+    row = {"url": "a", "emotion": "x;=1", "x;=1": 0.5, "error": ""}
+    for resume in (False, True):
+        with Table(tmp_path / f"t.{kind}", list(row), resume) as table:
+            table.write([row, row | {"url": "b"}])
+            if resume:
+                table.finish()
+    assert kind != "csv" or (tmp_path / "t.csv").read_bytes().startswith(b"url,emotion,x;'=1,error\r\n")
+    assert [set(row) for row in read_table(tmp_path / f"t.{kind}")] == [set(row)] * 3

@@ -11,6 +11,7 @@ import pytest
 import torch
 from conftest import REPOSITORY, eval_command, read_rows, run_eval, run_train, write_noise
 
+from speech_emotion.arguments import checkpoint
 from speech_emotion.terminal import command_line, exit_status, printable, say
 
 ESCAPE = "\x1b]0;owned\x07"
@@ -113,3 +114,35 @@ def test_signals_stop_once_unless_they_are_ignored_and_are_as_before_afterwards(
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("model_any_voices.pt", "there is no model file model_any_voices.pt; did you mean model_any_voice.pt?"),
+        ("modle.pt", "did you mean model.pt?"),
+        ("nowhere.pt", "there is no model file nowhere.pt; python3 train.py makes one"),
+    ],
+)
+def test_the_nearest_model_is_suggested(tmp_path, name, said):
+    write_noise(tmp_path / "a.wav", 0)
+    result = run_eval("a.wav", "--model", name, cwd=tmp_path)
+    assert result.returncode == 2 and said in result.stderr
+
+
+def test_a_model_has_a_short_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("any-voice", "sad-removed", "model"):
+        file = {"model": "model.pt"}.get(name, f"model_{name.replace('-', '_')}.pt")
+        assert checkpoint(name) == REPOSITORY / file
+    (tmp_path / "any-voice").write_bytes(b"")
+    assert checkpoint("any-voice") == Path("any-voice")  # what is there goes first
+
+
+@pytest.mark.parametrize("door", ["eval.py", "train.py"])
+def test_help_waits_for_no_library(door):
+    code = f"import sys, runpy\nsys.argv = [{door!r}, '--help']\n"
+    code += "try: runpy.run_path(sys.argv[0], run_name='__main__')\nexcept SystemExit: pass\n"
+    code += "print(sorted({'torch', 'numpy', 'pandas', 'librosa', 'matplotlib', 'sklearn'} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert result.stdout.endswith("[]\n")

@@ -15,7 +15,7 @@ _LEAST_CONFIDENCE = 0.4  # below it, or with less than _LEAST_LEAD over the seco
 _LEAST_LEAD = 0.1
 # Where a cell begins, also for a spreadsheet that splits at ; or tab, with what is executed as a formula behind it.
 _CELL = r"(?:^|(?<=[;\t\r\n]))"
-_FORMULA = r"(?=[\s'\"]*[=+\-@\uff1d\uff0b\uff0d\uff20])"  # the last four are the wide forms
+_FORMULA = r"(?=[\s'\"]*[=+\-@\uff1d\uff0b\uff0d\uff20]|'*[\t\r])"  # the last four signs are the wide forms
 _BARE, _QUOTED = re.compile(_CELL + _FORMULA), re.compile(f"{_CELL}'{_FORMULA}")
 
 

@@ -48,6 +48,7 @@ class Table:
         ImportError when the format needs what is not installed.
         """
         self.path, self.columns, self._belongs_to = Path(path), columns, belongs_to
+        self._header = [cell("emotion", column) for column in columns]  # most are labels
         self._format = format_of(path, columns)  # to know now rather than at the end
         self._target = target(path)
         self.part, self._run, lock = (Path(f"{self._target}{kind}") for kind in (".part", ".run.part", ".lock.part"))
@@ -123,7 +124,7 @@ class Table:
         self._writer = csv.writer(self._file)
         if end == 0:
             self._run.write_text(self._belongs_to)  # while there are no rows that it could be wrong about
-            self._writer.writerow(self.columns)
+            self._writer.writerow(self._header)
             self._file.flush()
 
     def _read_before(self, of: "Table | None") -> None:
@@ -131,7 +132,7 @@ class Table:
         emotion = self.columns.index("emotion") if "emotion" in self.columns else 0
         with self.part.open("rb") as file:
             rows = _whole_rows(file)
-            if next(rows, (self.columns, 0))[0] != self.columns:
+            if next(rows, (self._header, 0))[0] != self._header:
                 raise ValueError(f"{self.part} has other columns, perhaps of another model; {_ANEW}")
             for row, end in rows:
                 if len(row) != len(self.columns) or (of is not None and text(row[0]) not in of):
@@ -163,7 +164,9 @@ def read_table(path: str | Path) -> Iterator[dict]:
 
 def _cells(path: str | Path) -> Iterator[dict[str, str]]:
     with open(path, newline="", **_ENCODING) as file:
-        yield from csv.DictReader(file)
+        reader = csv.DictReader(file)
+        reader.fieldnames = [text(column) for column in reader.fieldnames or []]
+        yield from reader
 
 
 def fingerprint(settings: list, recordings: Iterable[str]) -> str:

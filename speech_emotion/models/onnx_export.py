@@ -1,6 +1,7 @@
 """Export a checkpoint to ONNX: python3 -m speech_emotion.models.onnx_export model.pt model.onnx."""
 
 import json
+import logging
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +31,8 @@ def export_onnx(checkpoint: Checkpoint, path: str | Path) -> None:
 
     Raises ModuleNotFoundError without requirements-onnx.txt.
     """
+    # It warns that torchvision, whose operators no network here has, is not installed.
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     program = torch.onnx.export(
         WindowClassifier(checkpoint).eval(),
         (torch.zeros(2, checkpoint.features.window_samples),),
