@@ -67,13 +67,13 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         const="all",
         choices=["all", "folder"],
         help="judge recordings by their own statistics, without labels: all of them as one voice, or each folder as "
-        "its own (for model_any_voice.pt; from five recordings on, of several emotions)",
+        "its own (for model_any_voice.pt, and many recordings of several emotions)",
     )
     parser.add_argument(
         "--channels",
         choices=["mix", "each"],
         default="mix",
-        help="mix the channels of a recording (default), or classify each of them, such as the two sides of a call",
+        help="mix the channels of a recording (default), or classify each of them, such as two microphones",
     )
     parser.add_argument(
         "--track", type=positive, metavar="N", help="audio track to take of several, from 1 (default: FFmpeg's choice)"
