@@ -6,12 +6,14 @@
 The usual loop reads one file at a time with librosa.load at 22.05 kHz and asks a small network (32 MFCC, 14 thousand
 weights), or in the second row the network of model.pt. The pipeline is that of transformers with a wav2vec2-base whose
 weights are random, one file at a time. All are processes of their own, timed from start to end, in turns on the same
-machine; the pipeline and the model that is compared with it have one thread and fewer clips.
+machine; the pipeline and the model that is compared with it have one thread and fewer clips. With all clips, a row for
+each of them goes to results/speed.csv, in place of those of the same machine.
 """
 
 import argparse
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
@@ -19,12 +21,15 @@ from itertools import pairwise
 from pathlib import Path
 from time import perf_counter, process_time
 
+import pandas as pd
 import soundfile
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY))
 
 PIPELINE_CLIPS = 200
+N_CLIPS = 1440  # of RAVDESS's speech
+SPEED = REPOSITORY / "results" / "speed.csv"
 
 
 def main() -> None:
@@ -81,6 +86,8 @@ def compare(clips: list[Path], folder: Path, rounds: int) -> None:
     print(f"{len(clips)} clips, {os.cpu_count()} cores, start-up included, best of {rounds}:")
     for name, (n_clips, _) in rows.items():
         print(f"  {name:<34}{n_clips:5d} clips {1e3 * seconds[name]:8.2f} ms/clip   peak {peaks[name] / 1e6:5.0f} MB")
+    if len(clips) == N_CLIPS:
+        write_table({name: (n_clips, seconds[name], peaks[name]) for name, (n_clips, _) in rows.items()})
     _, peak = timed([sys.executable, "-c", "import torch"], folder)
     print(f"  {'import torch':<63}   peak {peak / 1e6:5.0f} MB")
     for name, against in (
@@ -90,6 +97,18 @@ def compare(clips: list[Path], folder: Path, rounds: int) -> None:
         ("eval.py, any voice, one thread", "transformers' pipeline, one thread"),
     ):
         print(f"{name} is {seconds[against] / seconds[name]:.1f} times faster than {against}")
+
+
+def write_table(rows: dict[str, tuple[int, float, int]]) -> None:
+    machine = f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, {platform.system()}"
+    table = pd.DataFrame(
+        [(machine, name, n, round(1e3 * seconds, 2), round(peak / 1e6)) for name, (n, seconds, peak) in rows.items()],
+        columns=["machine", "command", "clips", "ms_per_clip", "peak_mb"],
+    )
+    if SPEED.exists():
+        others = pd.read_csv(SPEED)
+        table = pd.concat([others[others["machine"] != machine], table])
+    table.to_csv(SPEED, index=False)
 
 
 def timed(command: list, folder: Path) -> tuple[float, int]:
