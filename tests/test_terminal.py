@@ -89,7 +89,7 @@ def test_a_recording_from_standard_input_is_gone_after_every_signal(tmp_path, mo
     process = subprocess.Popen(
         eval_command("-", "--model", model), cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "TMPDIR": str(tmp_path / "temporary")},
-        preexec_fn=lambda: [signal.signal(each, signal.SIG_DFL) for each in (signal.SIGINT, signal.SIGHUP)],
+        preexec_fn=lambda: [signal.signal(each, signal.SIG_DFL) for each in (signal.SIGINT, signal.SIGHUP, signal.SIGTERM)],
     )  # fmt: skip
     while not list((tmp_path / "temporary").glob("*/recording")):
         assert process.poll() is None
@@ -102,7 +102,9 @@ def test_a_recording_from_standard_input_is_gone_after_every_signal(tmp_path, mo
 
 
 def test_signals_stop_once_unless_they_are_ignored_and_are_as_before_afterwards():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         with pytest.raises(KeyboardInterrupt) as stop, command_line():
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
@@ -113,7 +115,8 @@ def test_signals_stop_once_unless_they_are_ignored_and_are_as_before_afterwards(
         assert exit_status(stop.value) == 143 and exit_status(KeyboardInterrupt()) == 130
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     finally:
-        signal.signal(signal.SIGHUP, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(
