@@ -15,6 +15,7 @@ from speech_emotion.arguments import checkpoint
 from speech_emotion.terminal import command_line, exit_status, printable, say
 
 ESCAPE = "\x1b]0;owned\x07"
+SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 
 def test_text_from_files_is_shown_and_not_executed(capsys):
@@ -83,13 +84,13 @@ def test_a_run_without_standard_streams_writes_its_table(tmp_path, model, closed
         assert [row["url"] for row in read_rows(tmp_path / name)] == ["a.wav"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("number", SIGNALS)
 def test_a_recording_from_standard_input_is_gone_after_every_signal(tmp_path, model, number):
     (tmp_path / "temporary").mkdir()
     process = subprocess.Popen(
         eval_command("-", "--model", model), cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "TMPDIR": str(tmp_path / "temporary")},
-        preexec_fn=lambda: [signal.signal(each, signal.SIG_DFL) for each in (signal.SIGINT, signal.SIGHUP)],
+        preexec_fn=lambda: [signal.signal(each, signal.SIG_DFL) for each in SIGNALS],
     )  # fmt: skip
     while not list((tmp_path / "temporary").glob("*/recording")):
         assert process.poll() is None
@@ -102,7 +103,9 @@ def test_a_recording_from_standard_input_is_gone_after_every_signal(tmp_path, mo
 
 
 def test_signals_stop_once_unless_they_are_ignored_and_are_as_before_afterwards():
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     try:
         with pytest.raises(KeyboardInterrupt) as stop, command_line():
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
@@ -113,7 +116,8 @@ def test_signals_stop_once_unless_they_are_ignored_and_are_as_before_afterwards(
         assert exit_status(stop.value) == 143 and exit_status(KeyboardInterrupt()) == 130
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     finally:
-        signal.signal(signal.SIGHUP, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(
