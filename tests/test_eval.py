@@ -239,7 +239,7 @@ def test_any_name_survives_and_none_is_executed_by_a_spreadsheet(tmp_path, model
     result = run_eval("--model", model, "--", *map(os.fsdecode, names), cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     urls = [os.fsencode(row["url"]) for row in read_rows(tmp_path / "out.csv")]
-    assert urls == [b"'" + name for name in names[:4]] + names[4:]
+    assert urls == [b"'" + name for name in names[:5]] + names[5:]
     soundfile.write(tmp_path / "folder.wav", np.zeros(16_000), 16_000)
     result = run_eval("--model", model, ".", cwd=tmp_path)
     assert result.returncode == 1 and "./folder.wav: silent" in result.stdout
