@@ -41,7 +41,7 @@ def home(tone_data, tmp_path_factory) -> Path:
         shutil.copy(REPOSITORY / name, home / name)
     (home / "data").symlink_to(tone_data)
     shutil.copytree(REPOSITORY / "results/predictions", home / "results/predictions")
-    for table in ("adaptation-ravdess.csv", "adaptation-emodb.csv", "own-labels-emodb.csv"):
+    for table in ("adaptation-ravdess.csv", "adaptation-emodb.csv", "development.csv", "own-labels-emodb.csv"):
         shutil.copy(REPOSITORY / "results" / table, home / "results")
     for kind in ("splits", "histories"):
         (home / "results" / kind).mkdir()

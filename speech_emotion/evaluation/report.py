@@ -22,7 +22,13 @@ from speech_emotion.evaluation.report_tables import UNSEEN, Runs, pooled, tables
 from speech_emotion.evaluation.results import PUBLISHED, result_files, write_run_picture
 
 SCHEDULE_RUNS = {"one cycle": "random7-split0", "cosine, warm restarts": "random7-split0-cosine_warm_restarts"}
-OTHERS = ("robustness.csv", "adaptation-ravdess.csv", "adaptation-emodb.csv", "own-labels-emodb.csv")
+OTHERS = (
+    "robustness.csv",
+    "adaptation-ravdess.csv",
+    "adaptation-emodb.csv",
+    "development.csv",
+    "own-labels-emodb.csv",
+)
 
 
 def write_report(results: str | Path, repository: str | Path) -> None:
@@ -81,6 +87,7 @@ def texts_of(
             "calibration": report_groups.calibration_table(runs),
             "robustness": report_tables.robustness_table(tables["robustness.csv"]),
             "adaptation": report_adaptation.adaptation_table(folders),
+            "safeguard": report_adaptation.safeguard_sentence(tables["development.csv"]),
         },
         repository / "docs" / "own-labels.md": {"own": report_own.own_table(own)},
         results / "README.md": {
