@@ -26,7 +26,7 @@ sys.path.insert(0, str(REPOSITORY))
 from speech_emotion.audio.resampling import load_audio  # noqa: E402
 from speech_emotion.audio.stretches import HEARD, frame_energy  # noqa: E402
 from speech_emotion.corpora import emodb, nemo  # noqa: E402
-from speech_emotion.evaluation.metrics import calm_as_neutral, uar  # noqa: E402
+from speech_emotion.evaluation.report_conversations import COLUMNS, conversations_table  # noqa: E402
 from speech_emotion.inference.predictor import Predictor  # noqa: E402
 
 CORPORA = {"emodb": emodb, "nemo": nemo}
@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("--data", default=REPOSITORY / "data", metavar="FOLDER", help="where it is (default: data)")
     parser.add_argument("--model", default=REPOSITORY / "model_any_voice.pt", metavar="FILE")
     parser.add_argument("--recordings", type=int, default=4, metavar="N", help="of each speaker (default: 4)")
+    parser.add_argument("--out", metavar="FILE", help="a row for each clip (default, of EmoDB: in results/)")
     options = parser.parse_args()
     predictor = Predictor(options.model)
     rng = np.random.default_rng(0)
@@ -52,14 +53,24 @@ def main() -> None:
         for voice in voices_of(clips, options.recordings, rng)
     ]
     clips = pd.concat(voices)
-    alone = dict(zip(clips["path"], predictor.predict(clips["path"]), strict=True))
-    print(f"{len(clips)} clips alone: UAR {uar_of(clips, [alone[path]['emotion'] for path in clips['path']]):.3f}")
+    alone = {row["url"]: row["emotion"] for row in predictor.predict(clips["path"])}
+    recordings = {
+        "one voice": [recording([voice], rng) for voice in voices],
+        "call": [recording(list(pair), rng) for pair in zip(voices, voices[len(voices) // 2 :], strict=False)],
+    }
+    tables = []
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "recording.wav")
-        mono = [recording([voice], rng) for voice in voices]
-        report("one voice, mono", predictor, mono, path, "mix")
-        calls = [recording(list(pair), rng) for pair in zip(voices, voices[len(voices) // 2 :], strict=False)]
-        report("calls, --channels each", predictor, calls, path, "each")
+        for kind, some in recordings.items():
+            for number, (samples, clips) in enumerate(tqdm(some, desc=kind, unit="recording")):
+                path = Path(folder, "recording.wav")
+                soundfile.write(path, samples, RATE, subtype="FLOAT")
+                found = classified(predictor, path, samples, clips)
+                tables.append(found.assign(kind=kind, recording=number, alone=clips["path"].map(alone)))
+    table = pd.concat(tables)[list(COLUMNS)]
+    out = options.out or (REPOSITORY / "results" / "conversations.csv" if options.corpus == "emodb" else None)
+    if out:
+        table.to_csv(out, index=False, float_format="%.2f")
+    print(conversations_table(table))
 
 
 def voices_of(clips: pd.DataFrame, n: int, rng: np.random.Generator) -> list[pd.DataFrame]:
@@ -84,7 +95,7 @@ def recording(voices: list[pd.DataFrame], rng: np.random.Generator) -> tuple[np.
             start = (position + pause) / RATE
             rows.append(
                 {
-                    "clip": clip["clip"], "emotion": clip["emotion"], "channel": channel + 1,
+                    "clip": clip["clip"], "path": clip["path"], "emotion": clip["emotion"], "channel": channel + 1,
                     "start": start + heard[0] / 100, "end": start + (heard[-1] + 1) / 100,
                     "samples": slice(position + pause, position + len(part)),
                 }
@@ -105,29 +116,25 @@ def pink_noise(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
     return noise / noise.std(axis=0)
 
 
-def report(name: str, predictor: Predictor, recordings: list, path: Path, channels: str) -> None:
-    tables, found, alone, errors_s, missed_s = [], [], [], [], 0.0
-    for samples, clips in tqdm(recordings, desc=name, unit="recording"):
-        soundfile.write(path, samples, RATE, subtype="FLOAT")
-        rows = pd.DataFrame(next(predictor.answers([path], channels=channels)).stretches)
-        rows["channel"] = rows.get("channel", 1)
-        for clip in clips.itertuples():
-            own = rows[rows["channel"] == clip.channel]
-            overlap = (own["end"].clip(upper=clip.end) - own["start"].clip(lower=clip.start)).clip(lower=0)
-            alone.append(predictor.predict_waveform(samples[clip.samples, clip.channel - 1], RATE)["emotion"])
-            missed_s += clip.end - clip.start - overlap.sum()
-            found.append(own["emotion"][overlap.idxmax()] if overlap.max() > 0 else "none")
-            errors_s.append((own["start"] - clip.start).abs().min())
-        tables.append(clips)
-    clips = pd.concat(tables, ignore_index=True)
-    lengths = (clips["end"] - clips["start"]).sum()
-    print(f"{name}, {len(recordings)} recordings, {len(clips)} clips:")
-    print(f"  UAR {uar_of(clips, found):.3f} by the timeline, {uar_of(clips, alone):.3f} alone")
-    print(f"  starts {np.median(errors_s):.2f} s off (median), {missed_s / lengths:.1%} of the voice in no stretch")
-
-
-def uar_of(clips: pd.DataFrame, predictions: list[str]) -> float:
-    return uar(calm_as_neutral(clips.assign(prediction=predictions)))
+def classified(predictor: Predictor, path: Path, samples: np.ndarray, clips: pd.DataFrame) -> pd.DataFrame:
+    """The clips with what the timeline says of each, and what is said of it alone as it sounds in the recording."""
+    channels = "each" if samples.shape[1] > 1 else "mix"
+    rows = pd.DataFrame(next(predictor.answers([path], channels=channels)).stretches)
+    rows["channel"] = rows.get("channel", 1)
+    found = []
+    for clip in clips.itertuples():
+        own = rows[rows["channel"] == clip.channel]
+        overlap = (own["end"].clip(upper=clip.end) - own["start"].clip(lower=clip.start)).clip(lower=0)
+        found.append(
+            {
+                "timeline": own["emotion"][overlap.idxmax()] if overlap.max() > 0 else "none",
+                "in_noise": predictor.predict_waveform(samples[clip.samples, clip.channel - 1], RATE)["emotion"],
+                "start_error_s": (own["start"] - clip.start).abs().min(),
+                "heard_s": clip.end - clip.start,
+                "missed_s": clip.end - clip.start - overlap.sum(),
+            }
+        )
+    return clips.join(pd.DataFrame(found, index=clips.index))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,14 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from speech_emotion.evaluation import report_adaptation, report_groups, report_others, report_own, report_tables
+from speech_emotion.evaluation import (
+    report_adaptation,
+    report_conversations,
+    report_groups,
+    report_others,
+    report_own,
+    report_tables,
+)
 from speech_emotion.evaluation.metrics import accuracy, read_predictions
 from speech_emotion.evaluation.plots import (
     plot_confusion,
@@ -28,6 +35,7 @@ OTHERS = (
     "adaptation-emodb.csv",
     "development.csv",
     "own-labels-emodb.csv",
+    "conversations.csv",
 )
 
 
@@ -73,6 +81,7 @@ def texts_of(
     return {
         repository / "README.md": {
             "strangers": report_tables.strangers_table(runs),
+            "conversations": report_conversations.conversations_sentence(tables["conversations.csv"]),
             "adaptation": report_adaptation.adaptation_sentence(folders),
             "own": report_own.own_sentence(own),
             "checkpoints": report_tables.checkpoints_table(runs),
@@ -98,6 +107,7 @@ def texts_of(
             "choices": report_groups.choices_table(runs),
             "temperature": report_groups.temperature_table(runs),
             "emodb": report_groups.emodb_table(runs),
+            "conversations": report_conversations.conversations_table(tables["conversations.csv"]),
         },
     }
 
