@@ -22,7 +22,7 @@ MODELS = {
 
 def readme_accuracy(model: str) -> float:
     row = re.search(
-        rf"^\| `{re.escape(model)}` \| \d+ \| ([\d.]+) \|", (REPOSITORY / "README.md").read_text(), re.MULTILINE
+        rf"^\| `{re.escape(model)}` \| \d+ \| ([\d.]+) \(", (REPOSITORY / "README.md").read_text(), re.MULTILINE
     )
     return float(row[1])
 
@@ -52,7 +52,8 @@ def test_eval_reaches_the_number_of_the_readme(model, ravdess, tmp_path):
     labels = load_checkpoint(REPOSITORY / model).labels
     assert labels == [emotion for emotion in EMOTIONS if emotion in labels]
     _, test = stratified_split(ravdess[ravdess["emotion"].isin(labels)], seed=0)
-    command = [sys.executable, REPOSITORY / "eval.py", *test["path"], "--model", REPOSITORY / model]
+    # --all-sounds: a test clip or two are shouts that do not count as speech by default.
+    command = [sys.executable, REPOSITORY / "eval.py", *test["path"], "--model", REPOSITORY / model, "--all-sounds"]
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     measured = re.search(r"(\d+) recordings have RAVDESS names: accuracy ([\d.]+)", result.stdout)
     assert int(measured[1]) == MODELS[model][2]
