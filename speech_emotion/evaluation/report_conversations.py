@@ -43,7 +43,7 @@ def conversations_sentence(table: pd.DataFrame) -> str:
     """For the README."""
     mono, call = (table[table["kind"] == kind] for kind in ("one voice", "call"))
     return paragraph(
-        "In recordings that join twelve clips of EmoDB, with pauses and the noise of a room, the timeline has UAR "
-        f"{_uar(mono, 'timeline')} for single voices and {_uar(call, 'timeline')} for the two sides of calls; the same "
-        f"clips as files of their own have {_uar(mono, 'alone')} (`python3 benchmarks/conversations.py`)."
+        f"EmoDB's clips, joined with pauses and the noise of a room, have UAR {_uar(mono, 'timeline')} by the timeline, "
+        f"{_uar(call, 'timeline')} in two-channel calls, and {_uar(mono, 'alone')} as files of their own "
+        "(`python3 benchmarks/conversations.py`)."
     )
