@@ -21,7 +21,7 @@ NETWORKS = {network.kind: network for network in (EmotionCNN, AnyVoice)}  # by t
 FORMAT_VERSION = 2
 
 # Of tables with the labels.
-_COLUMNS = {"url", "clip", "speaker", "start", "end", "emotion", "prediction", "confidence", "error"}
+_COLUMNS = {"url", "channel", "clip", "speaker", "start", "end", "emotion", "prediction", "confidence", "error"}
 
 _LONGEST_LABEL = 100  # characters
 _LONGEST_VERSION = 50
