@@ -41,7 +41,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         "paths",
         nargs="*",
         metavar="PATH",
-        help="recordings or folders, s3:// and gs:// among them, or - for one recording from standard input "
+        help="recordings or folders, also s3:// and gs://, or - for one recording from standard input "
         "(default: those in --labels, else eval_data)",
     )
     parser.add_argument(
@@ -81,7 +81,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--labels",
         metavar="FILE",
-        help="CSV table of path, emotion, perhaps speaker: say how often the model is right",
+        help="CSV table of path, emotion, perhaps speaker: measure the model against it",
     )
     parser.add_argument(
         "--map",
@@ -89,7 +89,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         nargs="+",
         default=[],
         metavar="LABEL=LABEL",
-        help="count one label as another, such as calm=neutral, where what is true is known",
+        help="count one label as another, such as calm=neutral, when the model is measured",
     )
     speech = parser.add_mutually_exclusive_group()
     speech.add_argument(
@@ -105,7 +105,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         default=None,
         help="give these an emotion as well (default for the other models)",
     )
-    parser.add_argument("--resume", action="store_true", help="go on from the .part files of a run that was stopped")
+    parser.add_argument("--resume", action="store_true", help="resume a run that was stopped, from its .part files")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
     parser.add_argument("--batch-size", type=positive, default=16, metavar="N", help="windows at once (default: 16)")
     parser.add_argument(
@@ -166,7 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
                 return classify(options, name="stdin")
         except KeyboardInterrupt as stop:
             part = Path(f"{os.path.realpath(options.out)}.part")
-            hint = f"; --resume goes on from {options.out}.part" if part.exists() else ""
+            hint = f"; --resume continues from {options.out}.part" if part.exists() else ""
             say(f"\neval.py: stopped{hint}", is_error=True)
             return exit_status(stop)
         except Exception as error:

@@ -42,8 +42,8 @@ def conversations_table(table: pd.DataFrame) -> str:
 def conversations_sentence(table: pd.DataFrame) -> str:
     """For the README."""
     mono, call = (table[table["kind"] == kind] for kind in ("one voice", "call"))
+    timeline, calls, alone = _uar(mono, "timeline"), _uar(call, "timeline"), _uar(mono, "alone")
     return paragraph(
-        f"EmoDB's clips, joined with pauses and the noise of a room, have UAR {_uar(mono, 'timeline')} by the timeline, "
-        f"{_uar(call, 'timeline')} in two-channel calls, and {_uar(mono, 'alone')} as files of their own "
-        "(`python3 benchmarks/conversations.py`)."
+        f"EmoDB's clips, joined with pauses and the noise of a room, have UAR {timeline} by the timeline, {calls} in "
+        f"two-channel calls, and {alone} as files of their own (`python3 benchmarks/conversations.py`)."
     )

@@ -21,7 +21,10 @@ KNOWN = (
         "[EmoCatcher](https://github.com/hwang9u/emocatcher)",
         "speech, five folds; the best epoch on each fold's test clips", "0.842 ± 0.024", ("random8-split", "speech"),
     ),
-    ("[TIM-Net](https://arxiv.org/abs/2211.08233)", "speech, ten folds, the last epoch", "0.901", ("random8-split", "speech")),
+    (
+        "[TIM-Net](https://arxiv.org/abs/2211.08233)", "speech, ten folds, the last epoch", "0.901",
+        ("random8-split", "speech"),
+    ),
     (
         "[VQ-MAE-S](https://arxiv.org/abs/2304.11117)",
         "speech, pretrained on VoxCeleb2; has scripts for known and for unseen voices", "0.841",
