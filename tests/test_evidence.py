@@ -187,6 +187,22 @@ def test_own_labels_over_partitions():
         assert not set(table["learned"].iloc[0].split()) & set(table["speaker"]), "nobody is on both sides"
 
 
+def test_timelines_of_long_recordings():
+    answers = pd.read_csv(RESULTS / "conversations.csv")
+    found = cells_of("results/README.md", "conversations")
+    assert list(found) == list(answers["kind"].unique())
+    for kind, rows in answers.groupby("kind"):
+        recordings, clips, *shares, start, missed = (cell for cell in found[kind])
+        assert (int(recordings), int(clips)) == (rows["recording"].nunique(), len(rows))
+        expected = [
+            uar(rows.assign(prediction=rows[column].replace("calm", "neutral")))
+            for column in ("alone", "in_noise", "timeline")
+        ]
+        assert list(map(float, shares)) == pytest.approx(expected, **CLOSE)
+        assert float(start.removesuffix(" s")) == round(rows["start_error_s"].median(), 2)
+        assert missed == f"{rows['missed_s'].sum() / rows['heard_s'].sum():.1%}"
+
+
 def test_robustness_is_that_of_the_answers():
     answers = pd.read_csv(RESULTS / "robustness.csv", keep_default_na=False)
     found = cells_of("MODEL_CARD.md", "robustness")

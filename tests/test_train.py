@@ -19,6 +19,7 @@ from conftest import REPOSITORY, run_train, write_noise
 from speech_emotion.corpora import nemo
 from speech_emotion.corpora.ravdess import EMOTIONS, clip_table
 from speech_emotion.evaluation.metrics import uar
+from speech_emotion.evaluation.report import OTHERS
 from speech_emotion.evaluation.results import PUBLISHED
 from speech_emotion.models.any_voice import AnyVoiceSettings
 from speech_emotion.models.checkpoint import load_checkpoint
@@ -41,7 +42,7 @@ def home(tone_data, tmp_path_factory) -> Path:
         shutil.copy(REPOSITORY / name, home / name)
     (home / "data").symlink_to(tone_data)
     shutil.copytree(REPOSITORY / "results/predictions", home / "results/predictions")
-    for table in ("adaptation-ravdess.csv", "adaptation-emodb.csv", "development.csv", "own-labels-emodb.csv"):
+    for table in {*OTHERS} - {"robustness.csv"}:
         shutil.copy(REPOSITORY / "results" / table, home / "results")
     for kind in ("splits", "histories"):
         (home / "results" / kind).mkdir()
