@@ -76,3 +76,14 @@ def test_labels_are_of_whole_recordings(call, tmp_path):
     (tmp_path / "truth.csv").write_text(f"path,emotion\n{call / 'call.wav'},calm\n")
     result = run_eval("--labels", "truth.csv", "--channels", "each", cwd=tmp_path)
     assert result.returncode == 2 and "leave out --channels each" in result.stderr
+
+
+def test_a_silent_channel_has_an_error_and_the_other_its_emotion(tmp_path):
+    voice = load_audio(REPOSITORY / "eval_data" / "lively_female.flac", RATE).numpy()
+    soundfile.write(tmp_path / "a.wav", np.stack([voice, np.zeros_like(voice)], axis=1), RATE)
+    result = run_eval("a.wav", "--channels", "each", "--timeline", "t.csv", cwd=tmp_path)
+    assert result.returncode == 1, result.stderr
+    first, second = read_rows(tmp_path / "out.csv")
+    assert first["emotion"] and (second["channel"], second["emotion"]) == ("2", "")
+    assert second["error"] == "nobody speaks"
+    assert {row["channel"] for row in read_rows(tmp_path / "t.csv")} == {"1"}

@@ -170,6 +170,8 @@ def find_windows(energy: np.ndarray, settings: WindowSettings) -> list[Window]:
     windows = []
     for channel, own in enumerate(without_crosstalk(energy)):
         stretches = find_stretches(own, settings.window_s - _LEAD_S)
+        if not stretches:
+            continue
         if only := _only_window(channel, own, stretches, settings):
             windows.append(only)
             continue
@@ -182,8 +184,6 @@ def find_windows(energy: np.ndarray, settings: WindowSettings) -> list[Window]:
 
 def _only_window(channel: int, energy: np.ndarray, stretches: list[Stretch], settings: WindowSettings) -> Window | None:
     """The window that holds all of a channel's stretches, where one can; then its end is not cut off."""
-    if not stretches:
-        return None
     first, last = stretches[0].start, stretches[-1].end
     onset_s = find_onset(energy, first, last, (0, len(energy))) * FRAME_S
     start_s, overhang_s = onset_s - _LEAD_S, SETTINGS.overhang_s

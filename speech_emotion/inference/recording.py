@@ -81,14 +81,14 @@ class Recording:
         rows, stretches = [], []
         for channel in range(self.windows.n_channels):
             own = [(window, probabilities) for window, probabilities in spoken if window.channel == channel]
+            if not own:
+                rows.append(self._row(error_row(self.path, labels, NOBODY), channel + 1))
+                continue
             of_channel = [
                 stretch_row(self.path, labels, probabilities, window.span)
                 for (window, _), probabilities in zip(own, _blended(own).tolist(), strict=True)
             ]
-            if own:
-                row = recording_row(self.path, labels, of_channel, [window.weight for window, _ in own])
-            else:
-                row = error_row(self.path, labels, NOBODY)
+            row = recording_row(self.path, labels, of_channel, [window.weight for window, _ in own])
             rows.append(self._row(row, channel + 1))
             stretches += [self._row(stretch, channel + 1) for stretch in of_channel]
         return Answer(rows, sorted(stretches, key=lambda row: row["start"]), self.info)
