@@ -146,7 +146,7 @@ def run(options: argparse.Namespace) -> None:
 def learn_own(options: argparse.Namespace) -> None:
     """A model for the user's own labels, measured on held-out recordings and then fitted on all."""
     from speech_emotion.inference.targets import reserved
-    from speech_emotion.training.own import RESULTS, learn, read_lesson
+    from speech_emotion.training.own_labels import RESULTS, learn, read_lesson
 
     lesson = read_lesson(options.labels, clip_table(options.data) if options.with_ravdess else None)
     encoder = options.encoder or HERE / "model_any_voice.pt"

@@ -25,9 +25,9 @@ from speech_emotion.evaluation.folders import answers, embed  # noqa: E402
 from speech_emotion.evaluation.metrics import prediction_table, uar  # noqa: E402
 from speech_emotion.inference.predictor import Predictor  # noqa: E402
 from speech_emotion.models.checkpoint import load_checkpoint  # noqa: E402
-from speech_emotion.training.fit import HeadSettings  # noqa: E402
-from speech_emotion.training.head import train_head  # noqa: E402
-from speech_emotion.training.own import learn, read_lesson, windows_of  # noqa: E402
+from speech_emotion.training.any_voice import train_head  # noqa: E402
+from speech_emotion.training.any_voice_head import HeadSettings  # noqa: E402
+from speech_emotion.training.own_labels import learn, read_lesson, windows_of  # noqa: E402
 
 CPU = torch.device("cpu")
 IN_README = ("03", "08", "09", "10", "11")

@@ -6,8 +6,8 @@ import torch
 
 from speech_emotion.models.mfcc import FeatureSettings
 from speech_emotion.training.augment import Sometimes
+from speech_emotion.training.cnn import MARGIN_S
 from speech_emotion.training.distortions import Babble, BandLimit, Equaliser, Gate, Mask, Noise, Reverberation, Warp
-from speech_emotion.training.loop import MARGIN_S
 
 FEATURES = FeatureSettings()
 MARGIN = round(MARGIN_S * FEATURES.sample_rate / FEATURES.hop_length)

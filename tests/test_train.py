@@ -24,8 +24,8 @@ from speech_emotion.evaluation.results import PUBLISHED
 from speech_emotion.models.any_voice import AnyVoiceSettings
 from speech_emotion.models.checkpoint import load_checkpoint
 from speech_emotion.models.whisper import WhisperEncoder
-from speech_emotion.training.head import HeadSettings
-from speech_emotion.training.loop import TrainingSettings
+from speech_emotion.training.any_voice import HeadSettings
+from speech_emotion.training.cnn import TrainingSettings
 from speech_emotion.training.runs import Outcome, Run
 
 RESULTS = ("splits", "predictions", "histories")

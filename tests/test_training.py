@@ -13,7 +13,7 @@ from speech_emotion.models.cnn import EmotionCNN, ModelSettings
 from speech_emotion.models.mfcc import MFCC, FeatureSettings
 from speech_emotion.training.augment import AugmentationSettings
 from speech_emotion.training.cache import log_mels
-from speech_emotion.training.loop import SCHEDULES, TrainingSettings, train
+from speech_emotion.training.cnn import SCHEDULES, TrainingSettings, train
 
 CPU = torch.device("cpu")
 FEATURES = FeatureSettings(n_mels=32, n_mfcc=32)

@@ -21,8 +21,8 @@ from speech_emotion.models.checkpoint import Checkpoint, save_checkpoint
 from speech_emotion.models.devices import choose_device
 from speech_emotion.models.mfcc import FeatureSettings
 from speech_emotion.models.whisper import WhisperEncoder
-from speech_emotion.training.head import HeadSettings, train_head
-from speech_emotion.training.loop import TrainingSettings, train
+from speech_emotion.training.any_voice import HeadSettings, train_head
+from speech_emotion.training.cnn import TrainingSettings, train
 
 Parts = dict[str, pd.DataFrame]  # the clips that are training, validation if it has a use, test
 

@@ -23,9 +23,9 @@ from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
 from speech_emotion.models.checkpoint import load_checkpoint, save_checkpoint
 from speech_emotion.models.onnx_export import export_onnx
 from speech_emotion.models.whisper import WhisperFeatures
-from speech_emotion.training import head, own
-from speech_emotion.training.fit import Corpus, HeadSettings, fit
-from speech_emotion.training.own import RESULTS, learn, read_lesson, windows_of
+from speech_emotion.training import any_voice, own_labels
+from speech_emotion.training.any_voice_head import Corpus, HeadSettings, fit
+from speech_emotion.training.own_labels import RESULTS, learn, read_lesson, windows_of
 
 SPEAKERS = ("ann", "bob", "cho")
 EMODB = REPOSITORY / "data" / "emodb"
@@ -194,7 +194,7 @@ def test_windows_are_those_that_eval_classifies(home):
     embeddings = torch.cat([found[0] for _, found in predictor.embeddings(clips["path"])])
     assert windows["clip"].tolist()[:4] == ["clips/00.wav"] * 3 + ["clips/01.wav"]
     network = load_checkpoint(home / "model_any_voice.pt").network
-    computed = head.embeddings(windows, network, 0, HeadSettings(), torch.device("cpu"), home / ".cache")
+    computed = any_voice.embeddings(windows, network, 0, HeadSettings(), torch.device("cpu"), home / ".cache")
     torch.testing.assert_close(computed[0].float(), embeddings, atol=2e-2, rtol=2e-2)
 
 
@@ -217,8 +217,8 @@ def test_a_recording_counts_once_however_many_windows_it_has():
 @pytest.mark.slow
 @pytest.mark.skipif(not EMODB.exists(), reason="EmoDB is not in data/")
 def test_half_of_the_speakers_of_emodb_teach_the_emotions_of_the_others(tmp_path, monkeypatch):
-    monkeypatch.setattr(own, "EMBEDDINGS", 600)  # one augmented copy, one part held out: a test is in a hurry
-    monkeypatch.setattr(own, "FEW", 0)
+    monkeypatch.setattr(own_labels, "EMBEDDINGS", 600)  # one augmented copy, one part held out: a test is in a hurry
+    monkeypatch.setattr(own_labels, "FEW", 0)
     clips = emodb.clip_table(EMODB, boredom=True)
     is_known = clips["speaker"].isin(sorted(emodb.SPEAKERS)[::2])
     clips[is_known].to_csv(tmp_path / "mine.csv", columns=["path", "emotion", "speaker"], index=False)

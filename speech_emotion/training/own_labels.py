@@ -23,7 +23,7 @@ from speech_emotion.models.checkpoint import Checkpoint, check_labels, save_chec
 from speech_emotion.models.devices import choose_device
 from speech_emotion.models.whisper import WhisperEncoder, WhisperFeatures
 from speech_emotion.terminal import printable
-from speech_emotion.training.head import HeadSettings, train_head
+from speech_emotion.training.any_voice import HeadSettings, train_head
 from speech_emotion.training.runs import adapted_predictions
 
 FEW = 500  # recordings, below which each is held out once; of more, one part is

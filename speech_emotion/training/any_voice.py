@@ -21,10 +21,10 @@ from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
 from speech_emotion.models.checkpoint import Checkpoint
 from speech_emotion.models.whisper import WhisperEncoder, WhisperFeatures
 from speech_emotion.training import augment, distortions
+from speech_emotion.training.any_voice_head import Corpus, HeadSettings, fit
 from speech_emotion.training.augment import augmentation
 from speech_emotion.training.cache import code_of, kept, log_mels
-from speech_emotion.training.fit import Corpus, HeadSettings, fit
-from speech_emotion.training.loop import MARGIN_S, autocast, target_indices
+from speech_emotion.training.cnn import MARGIN_S, autocast, target_indices
 
 _BATCH = 16
 _VOICES = 600  # clips of another corpus that are heard in the background, at most

@@ -11,7 +11,7 @@ from torch import nn
 
 from speech_emotion.models.any_voice import AnyVoice
 from speech_emotion.training.augment import AugmentationSettings
-from speech_emotion.training.loop import autocast, target_indices
+from speech_emotion.training.cnn import autocast, target_indices
 
 _FEWEST_STEPS = 20  # of a cycle; one of ten has no rise to divide by
 
