@@ -3,31 +3,30 @@
 import argparse
 import os
 import sys
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from speech_emotion.arguments import Parser
 from speech_emotion.corpora.ravdess import EMOTIONS, check_table, clip_table
 from speech_emotion.locks import Busy
 from speech_emotion.terminal import command_line, exit_status, say
 
-if TYPE_CHECKING:
-    from speech_emotion.models.whisper import WhisperEncoder
-
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 # What a run on RAVDESS has, and one on the user's table has not.
 NOT_OWN = (
-    "command", "network", "without_nemo", "drop", "split", "fold", "epochs", "schedule", "shuffle_labels",
+    "command", "network", "without_nemo", "drop", "split", "fold", "spoken", "epochs", "schedule", "shuffle_labels",
 )  # fmt: skip
+
+OF_RECIPES = ("epochs", "schedule", "encoder", "without_nemo")  # what not every network can be given
 
 EPILOG = """\
 python3 train.py                         model.pt, all eight emotions
 python3 train.py --drop sad              model_sad_removed.pt
 python3 train.py --split 1               another split; with --out, a checkpoint of it
 python3 train.py --fold 0                speaker-independent: five folds of actors, 0 to 4
+python3 train.py --fold emobox:0         the same on EmoBox's six folds, 0 to 5, tested on speech; with --spoken trained
+                                         on speech alone, as there
 python3 train.py --drop sad --schedule cosine_warm_restarts    the other schedule
 python3 train.py --network any-voice     model_any_voice.pt; --split, --fold and --drop as above
 python3 train.py --labels mine.csv --out mine.pt    your own emotions; mine.csv has path, emotion, perhaps speaker
@@ -56,7 +55,12 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--drop", action="append", choices=EMOTIONS, default=[], help="leave an emotion out")
     split = parser.add_mutually_exclusive_group()
     split.add_argument("--split", type=int, default=0, metavar="N", help="random_state of the 80/20 split (default: 0)")
-    split.add_argument("--fold", type=int, metavar="N", help="hold out a fold of actors instead, from 0 on")
+    split.add_argument(
+        "--fold", type=fold, metavar="N", help="hold out a fold of actors instead, 0 to 4; or emobox:N, 0 to 5"
+    )
+    parser.add_argument(
+        "--spoken", action="store_true", help="leave sung clips out (and nEMO, for any-voice), to train and to test"
+    )
     parser.add_argument(
         "--out", metavar="FILE", help="checkpoint to write (default: that of the first two lines below)"
     )
@@ -82,6 +86,16 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
+def fold(text: str) -> dict:
+    """N or emobox:N, as Run has it."""
+    folds, _, number = text.rpartition(":")
+    return {"fold": int(number)} | ({"folds": folds} if folds else {})
+
+
+def flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
 def main(arguments: list[str] | None = None) -> int:
     with command_line():
         options = parse_arguments(arguments)
@@ -102,40 +116,35 @@ def run(options: argparse.Namespace) -> None:
     if options.labels:
         learn_own(options)
         return
-    from speech_emotion.corpora import nemo
     from speech_emotion.evaluation.results import result_files
     from speech_emotion.inference.targets import reserved
-    from speech_emotion.training.runs import Run, carry_out, published_settings
+    from speech_emotion.training.recipe import recipe_of
+    from speech_emotion.training.runs import Run, carry_out
 
-    given = {name: value for name in ("epochs", "schedule", "seed") if (value := getattr(options, name)) is not None}
-    settings = published_settings(options.network, options.shuffle_labels)
-    if options.network == "any-voice":
-        if given.keys() - {"seed"}:
-            raise ValueError("the any-voice network has neither epochs nor a schedule")
-        given["with_nemo"] = settings.with_nemo and not options.without_nemo
-    settings = replace(settings, **given)
+    kind = recipe_of(options.network)
+    if foreign := [name for name in OF_RECIPES if getattr(options, name) and name not in kind.options]:
+        raise ValueError(f"--network {options.network} goes without {', '.join(map(flag, foreign))}")
     clips = clip_table(options.data)
     problems = check_table(clips)
     for problem in problems:
         say(f"warning: {problem}; the splits differ from the published ones", is_error=True)
+    recipe = kind.from_options(options)
     run = Run(
-        network=options.network,
+        recipe,
         drop=tuple(emotion for emotion in EMOTIONS if emotion in options.drop),
         split=options.split,
-        fold=options.fold,
+        **options.fold or {},
+        spoken=options.spoken,
         shuffle_labels=options.shuffle_labels,
         partial=bool(problems),
-        settings=settings,
     )
     out = options.out or (run.file and HERE / run.file)
-    others = (nemo.clip_table(options.data),) if given.get("with_nemo") else ()
     outputs = [*result_files(options.results, run.name).values(), *filter(None, [out])]
-    inputs = [*filter(None, [options.encoder]), *chain.from_iterable(corpus["path"] for corpus in (clips, *others))]
+    inputs = [*filter(None, [options.encoder]), *chain.from_iterable(each["path"] for each in (clips, *recipe.others))]
     with reserved(outputs, inputs):
         parts = run.parts(clips).items()
         say(f"{run.name}: " + ", ".join(f"{len(part)} {name} clips" for name, part in parts))
-        encoder = any_voice_encoder(options.encoder) if options.network == "any-voice" else None
-        outcome = carry_out(run, clips, options.device, HERE / ".cache", encoder, others)
+        outcome = carry_out(run, clips, options.device, HERE / ".cache")
         metrics = outcome.checkpoint.metrics
         say(f"held-out clips: accuracy {metrics['accuracy']:.4f}, UAR {metrics['uar']:.4f}")
         outcome.write(options.results, out)
@@ -146,6 +155,7 @@ def run(options: argparse.Namespace) -> None:
 def learn_own(options: argparse.Namespace) -> None:
     """A model for the user's own labels, measured on held-out recordings and then fitted on all."""
     from speech_emotion.inference.targets import reserved
+    from speech_emotion.training.any_voice import encoder_of
     from speech_emotion.training.own_labels import RESULTS, learn, read_lesson
 
     lesson = read_lesson(options.labels, clip_table(options.data) if options.with_ravdess else None)
@@ -155,21 +165,10 @@ def learn_own(options: argparse.Namespace) -> None:
         inputs += [*lesson.ravdess["path"]]
     with reserved([*(Path(options.results, name) for name in RESULTS), options.out], inputs):
         say(lesson)
-        learned = learn(lesson, any_voice_encoder(options.encoder), options.device, HERE / ".cache", options.seed or 0)
+        learned = learn(lesson, encoder_of(options.encoder), options.device, HERE / ".cache", options.seed or 0)
         say(learned.report)
         learned.write(options.results, options.out)
     say(f"wrote {options.out}, which has learned from all of them; what was measured is in {options.results}")
-
-
-def any_voice_encoder(file: str | None) -> "WhisperEncoder":
-    """The blocks of Whisper's encoder that are in `file` as OpenAI publishes it, else those of the committed model."""
-    from speech_emotion.models.any_voice import AnyVoiceSettings
-    from speech_emotion.models.checkpoint import load_checkpoint
-    from speech_emotion.models.whisper import WhisperFeatures, load_encoder
-
-    if file:
-        return load_encoder(file, AnyVoiceSettings.n_blocks, WhisperFeatures().n_frames // 2)
-    return load_checkpoint(HERE / "model_any_voice.pt").network.encoder.float()
 
 
 def foreign(options: argparse.Namespace) -> None:

@@ -5,17 +5,18 @@ import pytest
 from conftest import REPOSITORY
 
 from speech_emotion.corpora import nemo
-from speech_emotion.corpora.ravdess import EMOTIONS, expected_clips, parse_name
-from speech_emotion.corpora.splits import ACTOR_FOLDS, actor_split, folds, hold_out_validation, stratified_split
-from speech_emotion.training.runs import Run, published_settings
+from speech_emotion.corpora.ravdess import EMOTIONS, describe, expected_clips
+from speech_emotion.corpora.splits import FOLDS, fold_split, folds, hold_out_validation, stratified_split
+from speech_emotion.training.any_voice import AnyVoiceRecipe, encoder_of
+from speech_emotion.training.cnn import EmotionCNNRecipe
+from speech_emotion.training.runs import Run
 
 TWINS = {"03-01-03-01-02-01-07", "03-01-03-01-02-02-07"}
 
 
 @pytest.fixture(scope="module")
 def table():
-    names = {clip: parse_name(clip) for clip in expected_clips()}
-    return pd.DataFrame([{"clip": clip, "emotion": name.emotion, "actor": name.actor} for clip, name in names.items()])
+    return pd.DataFrame([{"clip": clip, **describe(clip)} for clip in expected_clips()])
 
 
 def test_split_0_has_the_known_support(table):
@@ -46,12 +47,18 @@ def test_the_order_of_the_table_does_not_matter(table):
     assert set(stratified_split(table, 3)[1]["clip"]) == set(stratified_split(shuffled, 3)[1]["clip"])
 
 
-def test_the_actor_folds_hold_every_actor_out_once(table):
-    assert sorted(actor for fold in ACTOR_FOLDS for actor in fold) == list(range(1, 25))
-    for fold in ACTOR_FOLDS:
-        rest, test = actor_split(table, fold)
-        assert set(test["actor"]) == set(fold) and not set(rest["actor"]) & set(fold)
-        assert len(rest) + len(test) == 2452
+@pytest.mark.parametrize("kind", FOLDS)
+def test_the_actor_folds_hold_every_actor_out_once(table, kind):
+    assert sorted(actor for actors in FOLDS[kind] for actor in actors) == list(range(1, 25))
+    for number, actors in enumerate(FOLDS[kind]):
+        rest, test = fold_split(table, kind, number)
+        assert set(test["actor"]) == set(actors) and not set(rest["actor"]) & set(actors)
+        assert set(rest["channel"]) == {"speech", "song"}
+        if kind == "emobox":  # 240 spoken clips, and nothing of what their actors sing
+            assert len(test) == 240 and set(test["channel"]) == {"speech"}
+            assert len(rest) == (~table["actor"].isin(actors)).sum()
+        else:
+            assert len(rest) + len(test) == 2452
 
 
 def test_validation_is_taken_from_the_training_part(table):
@@ -64,14 +71,19 @@ def test_validation_is_taken_from_the_training_part(table):
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "results/splits").glob("*8-*.csv")), ids=lambda path: path.stem)
 def test_the_committed_lists_say_what_was_trained_on(table, path):
-    network, kind, number = re.match(r"(any|random|speaker)8-(split|fold)(\d)", path.stem).groups()
-    network, shuffled = "any-voice" if network == "any" else "cnn", path.stem.endswith("shuffled")
-    run = Run(network, shuffle_labels=shuffled, settings=published_settings(network, shuffled), **{kind: int(number)})
+    network, kind, number = re.match(r"(any|random|speaker)8-(split|fold|emobox)(\d)", path.stem).groups()
+    shuffled, spoken = path.stem.endswith("shuffled"), path.stem.endswith("spoken")
+    held_out = {"split": int(number)} if kind == "split" else {"folds": kind, "fold": int(number)}
+    if network == "any":
+        recipe = AnyVoiceRecipe(encoder_of(), AnyVoiceRecipe.published_settings(shuffled, spoken))
+    else:
+        recipe = EmotionCNNRecipe(EmotionCNNRecipe.published_settings(shuffled, spoken))
+    run = Run(recipe, shuffle_labels=shuffled, spoken=spoken, **held_out)
     assert run.name == path.stem
     listed = pd.read_csv(path).groupby("part")["clip"].agg(set)
     expected = {part: set(clips["clip"]) for part, clips in run.parts(table).items()}
     foreign = {clip for clip in listed["training"] if nemo.describe(clip)}
-    assert len(foreign) == (nemo.N_CLIPS if network == "any-voice" and not shuffled else 0)
+    assert len(foreign) == (nemo.N_CLIPS if network == "any" and not shuffled and not spoken else 0)
     assert listed.to_dict() == expected | {"training": expected["training"] | foreign}
 
 
@@ -90,7 +102,7 @@ def test_folds_keep_speakers_apart_and_hold_every_clip_out_once(table):
 
 @pytest.mark.parametrize("speaker", [{}, {"speaker": 1}])
 def test_without_speakers_files_are_dealt_by_label(table, speaker):
-    clips = table.assign(**speaker)
+    clips = table.drop(columns="speaker").assign(**speaker)
     shares = [test["emotion"].value_counts()["neutral"] for _, test in folds(clips, seed=1)]
     assert sum(shares) == 188 and max(shares) - min(shares) <= 2
     for rest, test in folds(clips, seed=1):

@@ -24,8 +24,8 @@ from speech_emotion.evaluation.results import PUBLISHED
 from speech_emotion.models.any_voice import AnyVoiceSettings
 from speech_emotion.models.checkpoint import load_checkpoint
 from speech_emotion.models.whisper import WhisperEncoder
-from speech_emotion.training.any_voice import HeadSettings
-from speech_emotion.training.cnn import TrainingSettings
+from speech_emotion.training.any_voice import AnyVoiceRecipe, encoder_of
+from speech_emotion.training.cnn import EmotionCNNRecipe, TrainingSettings
 from speech_emotion.training.runs import Outcome, Run
 
 RESULTS = ("splits", "predictions", "histories")
@@ -90,6 +90,8 @@ def test_the_network_for_strangers_learns_from_two_corpora_and_is_measured_on_ac
     for seed, (speaker, emotion) in enumerate(product(("EB0", "KS0"), nemo.EMOTIONS)):
         write_noise(data / "nemo" / f"{speaker}_{emotion}_1.wav", seed)
     arguments = ("--network", "any-voice", "--encoder", tmp_path / "base.pt", "--data", data)
+    result = run_train(home, *arguments, "--without-nemo", "--out", tmp_path / "base.pt")
+    assert result.returncode == 2 and "base.pt is read by this run" in result.stderr
     result = run_train(home, *arguments, "--fold", 0, "--drop", "sad", "--out", tmp_path / "model.pt")
     assert result.returncode == 0, result.stderr
     checkpoint, name = load_checkpoint(tmp_path / "model.pt"), "any7-fold0-partial"
@@ -146,10 +148,7 @@ def test_robustness_then_report_fill_results_and_documents(home, tmp_path):
         (("--out", "data"), "data is a folder; name a file"),
         (("--results", "train.py"), "train.py"),
         (("--out", "data/song_actors/Actor_01/03-02-01-01-01-01-01.flac"), ".flac is read by this run; name another"),
-        (
-            ("--network", "any-voice", "--without-nemo", "--encoder", "README.md", "--out", "README.md"),
-            "is read by this run",
-        ),
+        (("--encoder", "base.pt", "--without-nemo"), "--network cnn goes without --encoder, --without-nemo"),
         (("--network", "any"), "there is no network 'any', only cnn, any-voice"),
         (("--schedule", "linear"), "schedule is 'linear', expected one of one_cycle, cosine_warm_restarts"),
     ],
@@ -167,7 +166,7 @@ def test_what_cannot_be_is_one_sentence_before_the_first_epoch(home, arguments, 
 def test_a_damaged_test_clip_is_named_before_the_first_epoch(home, tmp_path):
     shutil.copytree(home / "data", tmp_path / "data")
     clips = clip_table(tmp_path / "data")
-    damaged = Path(Run().parts(clips)["test"]["path"].iloc[0])
+    damaged = Path(Run(EmotionCNNRecipe()).parts(clips)["test"]["path"].iloc[0])
     damaged.write_bytes(b"nothing")
     before = content(home)
     result = run_train(home, "--data", tmp_path / "data")
@@ -176,19 +175,22 @@ def test_a_damaged_test_clip_is_named_before_the_first_epoch(home, tmp_path):
     assert content(home) == before
 
 
+def cnn_run(settings: TrainingSettings | None = None, **held_out) -> Run:
+    return Run(EmotionCNNRecipe(settings or TrainingSettings()), **held_out)
+
+
 def test_only_what_is_as_published_has_a_published_name():
-    published = [Run(), Run(drop=("sad",)), Run(network="any-voice", settings=HeadSettings())]
+    published = [cnn_run(), cnn_run(drop=("sad",)), Run(AnyVoiceRecipe(encoder_of()))]
     assert [(run.name, run.file) for run in published] == [(model.run, model.file) for model in PUBLISHED]
-    control = Run(shuffle_labels=True, settings=TrainingSettings(epochs=30))
+    control = cnn_run(TrainingSettings(epochs=30), shuffle_labels=True)
     assert control.name == "random8-split0-shuffled" and control.file is None
-    cosine = Run(drop=("sad",), settings=TrainingSettings(schedule="cosine_warm_restarts"))
+    cosine = cnn_run(TrainingSettings(schedule="cosine_warm_restarts"), drop=("sad",))
     assert cosine.name == "random7-split0-cosine_warm_restarts"
-    changed = [Run(split=1), Run(fold=0), Run(drop=("angry",)), Run(drop=("sad", "calm")), cosine, control]
-    changed += [
-        Run(partial=True),
-        Run(settings=replace(TrainingSettings(), seed=3)),
-        Run(settings=TrainingSettings(epochs=1)),
-    ]
+    spoken = cnn_run(fold=2, folds="emobox", spoken=True)
+    assert spoken.name == "speaker8-emobox2-spoken"
+    changed = [cnn_run(split=1), cnn_run(fold=0), cnn_run(drop=("angry",)), cnn_run(drop=("sad", "calm"))]
+    changed += [cosine, control, spoken, cnn_run(fold=2, folds="emobox"), cnn_run(spoken=True), cnn_run(partial=True)]
+    changed += [cnn_run(TrainingSettings(seed=3)), cnn_run(TrainingSettings(epochs=1))]
     assert not {run.name for run in changed} & {model.run for model in PUBLISHED}
     assert len({run.name for run in changed}) == len(changed)
 
@@ -196,7 +198,7 @@ def test_only_what_is_as_published_has_a_published_name():
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a process is killed in its copy")
 def test_ten_kills_while_a_run_is_written_leave_each_file_as_it_was_or_whole(model, tone_data, tmp_path):
     clips = clip_table(tone_data)
-    run = Run(settings=TrainingSettings(epochs=1))
+    run = cnn_run(TrainingSettings(epochs=1))
     parts = run.parts(clips)
     curves = [f"{part}_{measure}" for part in ("training", "validation") for measure in ("loss", "accuracy")]
     history = pd.DataFrame({curve: [0.5] for curve in curves})

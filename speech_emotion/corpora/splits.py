@@ -16,6 +16,19 @@ ACTOR_FOLDS = (
     (1, 4, 9, 22),
 )
 
+# Those of EmoBox's six folds of RAVDESS, which are of spoken clips only: Ma et al. (2024), Interspeech, 1580-1584,
+# https://github.com/emo-box/EmoBox.
+EMOBOX_FOLDS = (
+    (1, 11, 20, 21),
+    (4, 10, 12, 14),
+    (8, 9, 19, 23),
+    (3, 5, 7, 24),
+    (2, 15, 16, 18),
+    (6, 13, 17, 22),
+)
+
+FOLDS = {"fold": ACTOR_FOLDS, "emobox": EMOBOX_FOLDS}  # by what the names of their runs say
+
 
 def stratified_split(clips: pd.DataFrame, seed: int, test_size: float = 0.2) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(rest, test): the field's usual random split, which hears every actor on both sides.
@@ -31,6 +44,12 @@ def actor_split(clips: pd.DataFrame, test_actors) -> tuple[pd.DataFrame, pd.Data
     """(rest, test): speaker-independent, `test_actors` are heard in the test only."""
     is_test = clips["actor"].isin(test_actors)
     return _without_copies(clips[~is_test], clips[is_test]), clips[is_test]
+
+
+def fold_split(clips: pd.DataFrame, folds: str, number: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(rest, test) of one of FOLDS: EmoBox tests what its actors speak only, and their songs are left out."""
+    rest, test = actor_split(clips, FOLDS[folds][number])
+    return (rest, test[test["channel"] == "speech"]) if folds == "emobox" else (rest, test)
 
 
 def hold_out_validation(rest: pd.DataFrame, seed: int, size: float = 0.1) -> tuple[pd.DataFrame, pd.DataFrame]:

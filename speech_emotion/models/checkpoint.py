@@ -11,14 +11,13 @@ from pathlib import Path
 
 import torch
 
-from speech_emotion.models.any_voice import AnyVoice
-from speech_emotion.models.cnn import EmotionCNN
+from speech_emotion.audio.windows import WindowSettings
 from speech_emotion.models.limits import check_plain, check_settings
-from speech_emotion.models.mfcc import FeatureSettings
+from speech_emotion.models.network import NETWORKS, Network
 from speech_emotion.terminal import printable
 
-NETWORKS = {network.kind: network for network in (EmotionCNN, AnyVoice)}  # by the `format` of the checkpoint
 FORMAT_VERSION = 2
+_KINDS = {network.kind: network for network in NETWORKS.values()}
 
 # Of tables with the labels.
 _COLUMNS = {"url", "channel", "clip", "speaker", "start", "end", "emotion", "prediction", "confidence", "error"}
@@ -36,7 +35,7 @@ class CheckpointError(ValueError):
 class Checkpoint:
     """Everything needed to classify a recording and to say where the model comes from."""
 
-    network: EmotionCNN  # or another of NETWORKS
+    network: Network
     labels: list[str]  # in the order of the logits
     temperature: float = 1.0  # logits are divided by it before the softmax
     training: dict = field(default_factory=dict)  # settings of the run, in plain values
@@ -46,7 +45,7 @@ class Checkpoint:
     digest: str = ""  # SHA-256 of the file that it was read from
 
     @property
-    def features(self) -> FeatureSettings:
+    def features(self) -> WindowSettings:
         return self.network.features
 
 
@@ -95,7 +94,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises anything from EOFError to UnpicklingError on a foreign file
         raise CheckpointError(f"{name} is not a readable model file: damaged, foreign, or with code in it") from error
-    if type(content) is not dict or type(content.get("format")) is not str or content["format"] not in NETWORKS:
+    if type(content) is not dict or type(content.get("format")) is not str or content["format"] not in _KINDS:
         raise CheckpointError(f"{name} is a PyTorch file, but not a model of this project")
     number = content.get("format_version")
     if type(number) is not int or number != FORMAT_VERSION:
@@ -150,7 +149,7 @@ def _checkpoint(content: dict, n_bytes: int) -> Checkpoint:
     about = {name: content[name] for name in ("training", "split", "metrics", "versions")}
     for each in about.values():
         check_plain(each)
-    build, settings = NETWORKS[content["format"]].from_settings, (content["model"], content["features"])
+    build, settings = _KINDS[content["format"]].from_settings, (content["model"], content["features"])
     with torch.device("meta"):  # no memory for sizes that the weights may not have
         blank = build(*settings).state_dict()
     expected = {name: (tensor.shape, tensor.dtype) for name, tensor in blank.items()}

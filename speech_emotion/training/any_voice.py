@@ -1,13 +1,15 @@
-"""Training of AnyVoice: embeddings of the clips and of augmented copies, computed once, and what is fitted to them.
+"""How AnyVoice is trained: the recipe, the embeddings of clips and of augmented copies, and what is fitted to them.
 
 B: clips, C: copies, D: size of the embedding.
 """
 
+import argparse
 import hashlib
 import json
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar, Self
 
 import numpy as np
 import pandas as pd
@@ -15,19 +17,70 @@ import torch
 from sklearn.model_selection import GroupKFold
 from tqdm import tqdm
 
+from speech_emotion.corpora import nemo
 from speech_emotion.evaluation.metrics import fit_temperature
 from speech_emotion.models import log_mel, whisper
 from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
-from speech_emotion.models.checkpoint import Checkpoint
-from speech_emotion.models.whisper import WhisperEncoder, WhisperFeatures
+from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint
+from speech_emotion.models.whisper import WhisperEncoder, WhisperFeatures, load_encoder
 from speech_emotion.training import augment, distortions
 from speech_emotion.training.any_voice_head import Corpus, HeadSettings, fit
 from speech_emotion.training.augment import augmentation
 from speech_emotion.training.cache import code_of, kept, log_mels
 from speech_emotion.training.cnn import MARGIN_S, autocast, target_indices
+from speech_emotion.training.recipe import Parts
 
 _BATCH = 16
 _VOICES = 600  # clips of another corpus that are heard in the background, at most
+_COMMITTED = Path(__file__).parents[2] / "model_any_voice.pt"
+
+
+@dataclass(frozen=True)
+class AnyVoiceRecipe:
+    """A small head on the frozen `encoder`, as speech_emotion.training.recipe.Recipe describes.
+
+    It has no validation part: the temperature is fitted on training speakers left out in turn, and all else is fixed.
+    """
+
+    network: ClassVar = AnyVoice
+    of_split: ClassVar = "any"
+    of_fold: ClassVar = "any"
+    options: ClassVar = ("encoder", "without_nemo")
+    has_validation: ClassVar = False
+
+    encoder: WhisperEncoder = field(repr=False, compare=False)
+    settings: HeadSettings = field(default_factory=HeadSettings)
+    others: tuple[pd.DataFrame, ...] = field(default=(), repr=False, compare=False)
+
+    @staticmethod
+    def published_settings(shuffle_labels: bool = False, spoken: bool = False) -> HeadSettings:
+        """The control is trained without nEMO, whose labels are not shuffled, and so are runs on spoken clips only."""
+        return HeadSettings(with_nemo=not (shuffle_labels or spoken))
+
+    @classmethod
+    def from_options(cls, options: argparse.Namespace) -> Self:
+        settings = cls.published_settings(options.shuffle_labels, options.spoken)
+        settings = replace(settings, with_nemo=settings.with_nemo and not options.without_nemo)
+        if options.seed is not None:
+            settings = replace(settings, seed=options.seed)
+        others = (nemo.clip_table(options.data),) if settings.with_nemo else ()
+        return cls(encoder_of(options.encoder), settings, others)
+
+    def fit(
+        self, parts: Parts, clips: pd.DataFrame, labels: list[str], device: torch.device, cache_dir: str | Path
+    ) -> tuple[Checkpoint, None]:
+        corpora = [clips, *self.others]
+        return train_head(parts["training"], corpora, labels, self.settings, self.encoder, device, cache_dir), None
+
+
+def encoder_of(file: str | None = None) -> WhisperEncoder:
+    """The blocks of Whisper's encoder in OpenAI's `file`, by default those in the committed model_any_voice.pt.
+
+    Raises ValueError, CheckpointError or OSError for a file that is no such model.
+    """
+    if file:
+        return load_encoder(file, AnyVoiceSettings.n_blocks, WhisperFeatures().n_frames // 2)
+    return load_checkpoint(_COMMITTED).network.encoder.float()
 
 
 def train_head(

@@ -1,15 +1,15 @@
-"""The training loop: settings in, trained network and learning curve out.
+"""How EmotionCNN is trained: the settings, the recipe, the loop; any NetworkFromScratch can be trained by it.
 
-Of a network it knows `for_features`, which makes it, `front_end`, from spectrograms to what goes in, `n_views` and
-`logits_of_views`, what it is shown and answers in training, `shift_logits`, and the call.
 V: views, B: clips, M: mel bands, C: coefficients, T: frames, K: emotions.
 """
 
+import argparse
 import copy
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import ClassVar, Self
 
 import pandas as pd
 import torch
@@ -21,8 +21,10 @@ from speech_emotion.evaluation.metrics import fit_temperature
 from speech_emotion.models.checkpoint import Checkpoint
 from speech_emotion.models.cnn import EmotionCNN
 from speech_emotion.models.mfcc import FeatureSettings
+from speech_emotion.models.network import NetworkFromScratch
 from speech_emotion.training.augment import AugmentationSettings, augmentation
 from speech_emotion.training.cache import log_mels
+from speech_emotion.training.recipe import Parts
 
 MARGIN_S = 0.5  # spectrogram kept on both sides of the window, for the augmentation that moves it
 SCHEDULES = ("one_cycle", "cosine_warm_restarts")
@@ -50,6 +52,37 @@ class TrainingSettings:
             raise ValueError(f"a training takes one epoch or more, not {self.epochs}")
 
 
+@dataclass(frozen=True)
+class EmotionCNNRecipe:
+    """Trained from scratch on RAVDESS alone, as speech_emotion.training.recipe.Recipe describes."""
+
+    network: ClassVar = EmotionCNN
+    of_split: ClassVar = "random"
+    of_fold: ClassVar = "speaker"
+    options: ClassVar = ("epochs", "schedule")
+    has_validation: ClassVar = True
+    others: ClassVar = ()
+
+    settings: TrainingSettings = field(default_factory=TrainingSettings)
+
+    @staticmethod
+    def published_settings(shuffle_labels: bool = False, spoken: bool = False) -> TrainingSettings:
+        """In the control there must be nothing to learn, and fewer epochs are enough."""
+        return replace(TrainingSettings(), epochs=30) if shuffle_labels else TrainingSettings()
+
+    @classmethod
+    def from_options(cls, options: argparse.Namespace) -> Self:
+        given = {name: getattr(options, name) for name in ("epochs", "schedule", "seed")}
+        given = {name: value for name, value in given.items() if value is not None}
+        return cls(replace(cls.published_settings(options.shuffle_labels), **given))
+
+    def fit(
+        self, parts: Parts, clips: pd.DataFrame, labels: list[str], device: torch.device, cache_dir: str | Path
+    ) -> tuple[Checkpoint, pd.DataFrame]:
+        features = FeatureSettings()
+        return train(parts["training"], parts["validation"], labels, self.settings, features, device, cache_dir)
+
+
 def train(
     training: pd.DataFrame,
     validation: pd.DataFrame,
@@ -58,7 +91,7 @@ def train(
     features: FeatureSettings,
     device: torch.device,
     cache_dir: str | Path,
-    kind: type[nn.Module] = EmotionCNN,
+    kind: type[NetworkFromScratch] = EmotionCNN,
 ) -> tuple[Checkpoint, pd.DataFrame]:
     """Train a network of a `kind` on one table of clips and watch another.
 

@@ -1,0 +1,67 @@
+"""What every network offers, and the networks there are.
+
+Another network is a file in this folder with such a class, a file of the same name in speech_emotion/training with its
+recipe, and a line in NETWORKS.
+B: windows, S: samples, M: mel bands, T: frames, D: size of the embedding, K: emotions.
+"""
+
+from collections.abc import Callable
+from typing import ClassVar, Protocol, Self, runtime_checkable
+
+import torch
+
+from speech_emotion.audio.windows import WindowSettings
+from speech_emotion.models.any_voice import AnyVoice
+from speech_emotion.models.cnn import EmotionCNN
+from speech_emotion.models.log_mel import LogMel
+
+
+@runtime_checkable
+class Network(Protocol):
+    """A torch.nn.Module that checkpoints hold, Predictor asks and ONNX exports."""
+
+    kind: ClassVar[str]  # the `format` of its checkpoints
+    takes_statistics: ClassVar[bool]  # whether `classify` can standardise by a speaker's statistics, for --adapt
+    speech_only: ClassVar[bool]  # whether windows without speech are left out by default
+    settings: object  # its shape, a dataclass that the checkpoint stores
+    features: WindowSettings  # and n_mels, n_frames; stored too
+    front_end: LogMel  # (B, S) → the network's input; not in the checkpoint, as it has no weights
+
+    @classmethod
+    def from_settings(cls, settings: dict, features: dict) -> Self:
+        """An untrained network of the shape that a checkpoint stores."""
+
+    def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
+        """What front_end returns → logits (B, K)."""
+
+    def embed(self, inputs: torch.Tensor) -> torch.Tensor:
+        """What front_end returns → (B, D)."""
+
+    def classify(self, embedding: torch.Tensor, statistics: torch.Tensor | None = None) -> torch.Tensor:
+        """(B, D) → logits (B, K); `statistics` (B, 2, D) only where takes_statistics."""
+
+    def for_inference(self) -> Self:
+        """A copy that returns the same logits, faster."""
+
+    state_dict: Callable[..., dict[str, torch.Tensor]]
+    load_state_dict: Callable
+
+
+@runtime_checkable
+class NetworkFromScratch(Network, Protocol):
+    """One that the loop in training/cnn.py can train."""
+
+    n_views: ClassVar[int]  # augmented versions of each clip that it sees at once
+
+    @classmethod
+    def for_features(cls, features: WindowSettings, n_classes: int) -> Self:
+        """An untrained network."""
+
+    def logits_of_views(self, views: torch.Tensor) -> torch.Tensor:
+        """(n_views, B, C, T), each clip in several augmentations → logits (V, B, K), all trained on the same label."""
+
+    def shift_logits(self, by: torch.Tensor) -> None:
+        """Add (K,) to all logits from now on."""
+
+
+NETWORKS: dict[str, type[Network]] = {"cnn": EmotionCNN, "any-voice": AnyVoice}  # by the name for train.py --network
