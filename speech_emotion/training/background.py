@@ -69,7 +69,7 @@ class Babble(Augmentation):
 
     def __init__(self, generator, voices: torch.Tensor, snr_db: tuple[float, float], talkers: tuple[int, int] = (2, 6)):
         super().__init__(generator, snr_db=snr_db, talkers=talkers)
-        self.register_buffer("voices", voices, persistent=False)
+        self.register_buffer("voices", voices)
 
     def draw(self, log_mel: torch.Tensor) -> dict[str, torch.Tensor]:
         B, _, T = log_mel.shape

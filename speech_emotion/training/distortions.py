@@ -59,7 +59,7 @@ class Warp(Augmentation):
     def __init__(self, generator, features: FeatureSettings, frequency: float, time: float, shift_s: float):
         super().__init__(generator, frequency=frequency, time=time, shift_s=shift_s)
         self.features = features
-        self.register_buffer("centres", _mel_centres(features), persistent=False)
+        self.register_buffer("centres", _mel_centres(features))
 
     def draw(self, log_mel: torch.Tensor) -> dict[str, torch.Tensor]:
         B = len(log_mel)
@@ -150,7 +150,7 @@ class BandLimit(Augmentation):
 
     def __init__(self, generator, features: FeatureSettings, cutoff_hz: tuple[float, float]):
         super().__init__(generator, cutoff_hz=cutoff_hz)
-        self.register_buffer("centres", _mel_centres(features), persistent=False)
+        self.register_buffer("centres", _mel_centres(features))
 
     def draw(self, log_mel: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"cutoff_hz": self.uniform(log_mel, *self.settings["cutoff_hz"], len(log_mel), 1)}
