@@ -212,3 +212,39 @@ def test_masks_are_up_to_their_setting_wide_and_lie_anywhere():
         assert width.mean() == pytest.approx(widest / 2, rel=0.05)
         assert 0 <= start.min() < 0.01 * size and 0.99 * size < end.max() <= size
         assert (start + end).mean() / 2 == pytest.approx(size / 2, rel=0.05)
+
+
+def test_the_draws_of_a_seed_are_those_of_the_published_models():
+    """The same random numbers in the same order: else a model cannot be trained again."""
+    babble = Babble(None, torch.zeros(5, 1, 1), snr_db=(3.0, 30.0))
+    generator, B, bands, frames = torch.Generator().manual_seed(0), 3, 8, 24
+
+    def rand(*shape: int) -> torch.Tensor:
+        return torch.rand(shape, generator=generator)
+
+    def randn(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator)
+
+    def below(end: int, *shape: int) -> torch.Tensor:
+        return torch.randint(end, shape, generator=generator)
+
+    def masked(widest: int, size: int) -> torch.Tensor:
+        width = rand(B, 1) * widest
+        start = rand(B, 1) * (size - width)
+        return torch.stack([start, start + width])
+
+    expected = [
+        (WARP, lambda: [0.9 + 0.2 * rand(B, 1), 0.8 + 0.4 * rand(B, 1), -0.3 + 0.6 * rand(B, 1)]),
+        (EQUALISER, lambda: [4 * randn(B, 1, 6)]),
+        (ROOM, lambda: [0.2 + 0.3 * rand(B, 1), -3 + 15 * rand(B, 1)]),
+        (NOISE, lambda: [8 * randn(B, 1, 5), randn(B, 8, 4), 6 * rand(B, 1, 1), 3 * randn(B, bands, frames),
+                         5 + 15 * rand(B, 1, 1)]),
+        (babble, lambda: [below(5, B, 6), below(frames, B, 6), 2 + below(5, B, 1), 3 + 27 * rand(B, 1, 1)]),
+        (BAND_LIMIT, lambda: [3_000 + 3_000 * rand(B, 1)]),
+        (GATE, lambda: [30 + 20 * rand(B, 1)]),
+        (MASK, lambda: [masked(10, bands), masked(20, frames)]),
+    ]  # fmt: skip
+    for distortion, numbers in expected:
+        generator.manual_seed(0)
+        for drawn, number in zip(draws(distortion, B, bands, frames).values(), numbers(), strict=True):
+            torch.testing.assert_close(drawn, number)
