@@ -34,7 +34,6 @@ SLOW_TO_IMPORT = (
     "torchaudio",
 )  # fmt: skip
 _DISTORTIONS = ["tests/test_distortions.py", "tests/test_augment.py"]
-_ADAPTATION = ["tests/test_any_voice.py", "tests/test_predictor.py", "-k", "not eval and not committed"]
 _AUDIO = ["tests/test_audio_stretches.py", "tests/test_audio_windows.py"]
 TESTS = {  # what pytest is given for each module
     "training/distortions": _DISTORTIONS,
@@ -44,7 +43,7 @@ TESTS = {  # what pytest is given for each module
     "training/cnn": ["tests/test_training_numbers.py"],
     "evaluation/metrics": ["tests/test_metrics.py"],
     "corpora/splits": ["tests/test_splits.py"],
-    "inference/adaptation": _ADAPTATION,
+    "inference/adaptation": ["tests/test_adaptation.py"],
     "audio/stretches": _AUDIO,
     "audio/windows": _AUDIO,
 }
