@@ -2,7 +2,7 @@ VENV ?= .venv
 PYTHON ?= python3
 RUN = $(VENV)/bin/python
 
-.PHONY: help eval app test data train crossval report notebook lint clean
+.PHONY: help eval app test mutate data train crossval report notebook lint clean
 
 eval: $(VENV)/installed  ## classify eval_data/ and write out.csv
 	$(RUN) eval.py
@@ -16,6 +16,9 @@ test: $(VENV)/installed-dev lint  ## everything that must hold
 lint: $(VENV)/installed-dev  ## ruff: rules and format
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+mutate: $(VENV)/installed-dev  ## faults that no test notices, in one MODULE=training/distortions or all, in hours
+	$(RUN) tests/mutate.py $(MODULE)
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

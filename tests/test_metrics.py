@@ -5,17 +5,25 @@ import pandas as pd
 import pytest
 import torch
 from scipy.optimize import minimize_scalar
-from scipy.stats import binom
+from scipy.stats import binom, binomtest
 
 from speech_emotion.evaluation import metrics
 from speech_emotion.evaluation.metrics import (
     accuracy,
     bootstrap_interval,
+    calibration_bins,
+    calm_as_neutral,
+    confusion,
     expected_calibration_error,
     fit_temperature,
+    label_columns,
+    mean_recall,
     overconfidence,
     prediction_table,
+    read_predictions,
+    recalls,
     uar,
+    wilson_interval,
 )
 
 
@@ -96,3 +104,82 @@ def test_a_clip_that_cannot_be_classified_is_named_and_not_counted_as_wrong():
     ]
     with pytest.raises(ValueError, match="^1 of 2 clips cannot be classified: b.wav: silent$"):
         prediction_table(clips, rows)
+
+
+def test_the_bootstrap_draws_whole_groups_and_takes_the_middle_95_percent():
+    rng = np.random.default_rng(1)
+    rows = table(*[(*rng.choice(["happy", "sad"], size=2), rng.uniform(0.5, 1)) for _ in range(40)])
+    rows["actor"] = rng.integers(6, size=40)
+    for metric in (accuracy, uar, overconfidence):
+        draws, values = np.random.default_rng(3), []
+        for _ in range(200):
+            actors = draws.integers(6, size=6)
+            values.append(metric(pd.concat([rows[rows["actor"] == actor] for actor in actors], ignore_index=True)))
+        expected = np.quantile(values, [0.025, 0.975])
+        assert bootstrap_interval(rows, metric, "actor", n=200, seed=3) == pytest.approx(expected)
+    defaults = bootstrap_interval(rows, overconfidence)
+    assert defaults == bootstrap_interval(rows, overconfidence, "clip", n=1000, seed=0)
+    assert defaults != bootstrap_interval(rows, overconfidence, "clip", n=1001, seed=0)
+
+
+def test_recall_of_rows_that_stand_for_several_clips():
+    """Happy: 3 of 4 and 1 of 6 clips; sad: 5 of 10; angry: drawn in neither of the two draws, or once."""
+    emotions = pd.Series(["happy", "happy", "sad", "angry"])
+    right, clips = np.array([3.0, 1, 5, 1]), np.array([4.0, 6, 10, 4])
+    assert mean_recall(emotions, right, clips) == pytest.approx((4 / 10 + 5 / 10 + 1 / 4) / 3)
+    draws = np.array([[1.0, 1, 1, 0], [2, 0, 0, 1]])
+    expected = [(4 / 10 + 5 / 10) / 2, (6 / 8 + 1 / 4) / 2]
+    assert mean_recall(emotions, right, clips, draws).tolist() == pytest.approx(expected)
+
+
+def test_recalls_and_confusion_are_counted_by_the_truth():
+    assert recalls(FOUR).to_dict() == {"happy": pytest.approx(2 / 3), "sad": 1.0}
+    assert recalls(FOUR.assign(sex=["female", "male", "male", "male"]), "sex").to_dict() == {
+        "female": 1.0,
+        "male": pytest.approx(2 / 3),
+    }
+    assert confusion(FOUR, ["sad", "happy", "calm"]).tolist() == [[1, 0, 0], [1, 2, 0], [0, 0, 0]]
+
+
+def test_the_bins_of_calibration_are_equal_and_the_last_has_certainty():
+    rows = FOUR.assign(happy=[1.0, 0.7, 0.5, 0.25], sad=[0.0, 0.3, 0.5, 0.75])
+    bins = calibration_bins(rows, n_bins=4)
+    assert bins.index.tolist() == [2, 3] and bins["clips"].tolist() == [2, 2]
+    assert bins["confidence"].tolist() == pytest.approx([0.6, 0.875]) and bins["accuracy"].tolist() == [0.5, 1.0]
+    assert calibration_bins(rows.assign(confidence=[0.1, 0.1, 0.9, 0.9]), 2)["accuracy"].tolist() == [1.0, 0.5]
+    fine = table(*[("happy", "happy", 0.5 + i / 60) for i in range(30)])
+    assert len(calibration_bins(fine)) == 8  # of 15, those from 7 to 14
+    assert expected_calibration_error(fine) == expected_calibration_error(fine, n_bins=15)
+
+
+def test_the_interval_of_a_share_is_that_of_wilson():
+    for right, n in ((0, 10), (3, 10), (10, 10), (431, 491)):
+        expected = binomtest(right, n).proportion_ci(0.95, method="wilson")
+        assert wilson_interval(right / n, n) == pytest.approx(tuple(expected), abs=1e-4)
+    shares = np.array([0.0, 1.0])
+    low, high = wilson_interval(shares, np.array([5, 7]))
+    assert (low <= shares).all() and (high >= shares).all()
+
+
+def test_a_saved_table_is_read_with_what_its_names_say(tmp_path):
+    for clip, said in (
+        ("03-02-05-01-01-02-13", {"channel": "song", "actor": 13, "sex": "male", "intensity": "normal"}),
+        ("03a01Fa", {"speaker": "03", "sex": "male"}),
+    ):
+        FOUR.head(1).assign(clip=clip).to_csv(tmp_path / "a.csv", index=False)
+        (row,) = read_predictions(tmp_path / "a.csv").to_dict("records")
+        assert {name: row[name] for name in said} == said and row["happy"] == 0.9
+
+
+def test_labels_are_the_columns_of_probabilities_and_calm_may_count_as_neutral():
+    assert label_columns(FOUR.assign(confidence=0.9, actor=3)) == ["happy", "sad"]
+    calm = FOUR.assign(prediction=["calm", "calm", "sad", "neutral"])
+    assert calm_as_neutral(calm)["prediction"].tolist() == ["neutral", "neutral", "sad", "neutral"]
+
+
+def test_predictions_are_sorted_by_clip_and_rounded():
+    clips = pd.DataFrame({"clip": ["b", "a"], "emotion": ["happy", "sad"]})
+    rows = [{"emotion": "happy", "happy": 0.123456789, "sad": 0.8, "error": ""}] * 2
+    found = prediction_table(clips, iter(rows))
+    assert found["clip"].tolist() == ["a", "b"] and found["emotion"].tolist() == ["sad", "happy"]
+    assert found["happy"].tolist() == [0.12346] * 2 and found.index.tolist() == [0, 1]

@@ -23,7 +23,7 @@ from speech_emotion.models import log_mel, whisper
 from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint
 from speech_emotion.models.whisper import WhisperEncoder, WhisperFeatures, load_encoder
-from speech_emotion.training import augment, distortions
+from speech_emotion.training import augment, background, distortions
 from speech_emotion.training.any_voice_head import Corpus, HeadSettings, fit
 from speech_emotion.training.augment import augmentation
 from speech_emotion.training.cache import code_of, kept, log_mels
@@ -146,7 +146,7 @@ def embeddings(
     digest = hashlib.sha256(spectrograms.numpy())
     for tensor in (*network.encoder.state_dict().values(), *([] if voices is None else [voices])):
         digest.update(tensor.numpy())
-    code = code_of(augment, distortions, log_mel, whisper, AnyVoice.embed)
+    code = code_of(augment, background, distortions, log_mel, whisper, AnyVoice.embed)
     digest.update(json.dumps([copies, asdict(settings.augmentation), settings.seed, code]).encode())
     name = f"embeddings-{digest.hexdigest()[:16]}"
     return kept(folder, name, lambda: _embed(spectrograms, network, copies, settings, device, voices))

@@ -98,11 +98,17 @@ class Rows:
 
 
 def fit(network: AnyVoice, corpora: list[Corpus], labels: list[str], settings: HeadSettings) -> None:
-    """Set all of the network but its encoder: the statistics, the linear layer, the perceptron.
+    """Set all of the network but its encoder: the statistics, the linear layer, the perceptron."""
+    set_statistics(network, corpora, settings.other_weight)
+    rows = rows_of(network, corpora, labels, settings.other_weight)
+    _fit_linear(network.linear, rows, settings)
+    if network.perceptron is not None:
+        _fit_perceptron(network.perceptron, rows, settings)
 
-    Every copy of a clip is seen twice: by the statistics of all, and by those of a known speaker, as under --adapt.
-    """
-    shares = torch.tensor([1.0, *[settings.other_weight] * (len(corpora) - 1)])
+
+def set_statistics(network: AnyVoice, corpora: list[Corpus], other_weight: float) -> None:
+    """Mean and deviation of the clips as they are; a corpus has weight 1 if it is the first, else `other_weight`."""
+    shares = torch.tensor([1.0, *[other_weight] * (len(corpora) - 1)])
     shares /= shares.sum()
     clean = [corpus.embeddings[0].float() for corpus in corpora]
     each = [share * corpus.weights / corpus.weights.sum() for share, corpus in zip(shares, corpora, strict=True)]
@@ -111,27 +117,35 @@ def fit(network: AnyVoice, corpora: list[Corpus], labels: list[str], settings: H
     network.mean.copy_(mean)
     network.deviation.copy_((square - mean.square()).clamp(min=0).sqrt() + 1e-3)
 
+
+def rows_of(network: AnyVoice, corpora: list[Corpus], labels: list[str], other_weight: float) -> Rows:
+    """Every copy of a clip, and where speakers are known, every copy twice.
+
+    It is standardised by the statistics of the network, then by those of its speaker, as under --adapt.
+    """
     rows, allowed, weights, masks = [], [], [], []
-    for number, (corpus, x) in enumerate(zip(corpora, clean, strict=True)):
-        views = [None]
-        if corpus.speakers is not None:
-            views.append(torch.empty(len(x), 2, x.shape[1]))
-            for speaker in np.unique(corpus.speakers):
-                own = torch.from_numpy(corpus.speakers == speaker)
-                views[1][own] = network.statistics(x[own])
+    for number, corpus in enumerate(corpora):
+        views = [None] if corpus.speakers is None else [None, _statistics_by_speaker(network, corpus)]
         target, mask = _soft_targets(corpus.emotions, labels)
         shares_of = target * corpus.weights[:, None]
         weight = (shares_of / shares_of.sum(dim=0).clamp(min=1)).amax(dim=1)  # every emotion of a corpus counts alike
-        weight *= (settings.other_weight if number else 1.0) / weight.sum() / len(corpus.embeddings)
+        weight *= (other_weight if number else 1.0) / weight.sum() / len(corpus.embeddings)
         for copy in corpus.embeddings:
             for statistics in views:
                 rows.append(network.standardise(copy.float(), statistics))
                 allowed.append(target), masks.append(mask.expand_as(target)), weights.append(weight)
     weights = torch.cat(weights)
-    rows = Rows(torch.cat(rows), torch.cat(allowed), torch.cat(masks), weights / weights.sum())
-    _fit_linear(network.linear, rows, settings)
-    if network.perceptron is not None:
-        _fit_perceptron(network.perceptron, rows, settings)
+    return Rows(torch.cat(rows), torch.cat(allowed), torch.cat(masks), weights / weights.sum())
+
+
+def _statistics_by_speaker(network: AnyVoice, corpus: Corpus) -> torch.Tensor:
+    """(B, 2, D): for each clip the mean and deviation of its speaker's clips as they are."""
+    x = corpus.embeddings[0].float()
+    statistics = torch.empty(len(x), 2, x.shape[1])
+    for speaker in np.unique(corpus.speakers):
+        own = torch.from_numpy(corpus.speakers == speaker)
+        statistics[own] = network.statistics(x[own])
+    return statistics
 
 
 def _fit_linear(linear: nn.Linear, rows: Rows, settings: HeadSettings) -> None:
@@ -165,16 +179,21 @@ def _fit_perceptron(perceptron: nn.Sequential, rows: Rows, settings: HeadSetting
     for _ in range(settings.epochs):
         for batch in torch.randperm(len(rows.x)).tensor_split(n_batches):
             one, other = rows.of(batch), rows.of(batch[torch.randperm(len(batch))])
-            share = float(beta.sample())
-            with autocast(rows.x.device):
-                logits = perceptron(share * one.x + (1 - share) * other.x).float()
-            losses = [part.loss(logits, settings.label_smoothing).sum() for part in (one, other)]
-            loss = (share * losses[0] + (1 - share) * losses[1]) * n_batches  # of weights that are 1 in all
+            loss = _mixup_loss(perceptron, one, other, float(beta.sample()), settings.label_smoothing)
+            loss *= n_batches  # as the weights of all batches together are 1
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
     perceptron.eval()
+
+
+def _mixup_loss(perceptron: nn.Module, one: Rows, other: Rows, share: float, label_smoothing: float) -> torch.Tensor:
+    """The loss of rows blended in pairs, `share` of one and the rest of the other, as is that of their labels."""
+    with autocast(one.x.device):
+        logits = perceptron(share * one.x + (1 - share) * other.x).float()
+    losses = [part.loss(logits, label_smoothing).sum() for part in (one, other)]
+    return share * losses[0] + (1 - share) * losses[1]
 
 
 def _soft_targets(emotions: np.ndarray, labels: list[str]) -> tuple[torch.Tensor, torch.Tensor]:

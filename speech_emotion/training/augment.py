@@ -1,6 +1,6 @@
 """Training-time augmentation of log-mel spectrograms: what other rooms, microphones and voices would have done.
 
-Which of speech_emotion/training/distortions.py, how strong, how often.
+Which of speech_emotion/training/distortions.py and background.py, how strong, how often.
 """
 
 from dataclasses import dataclass
@@ -9,17 +9,8 @@ import torch
 from torch import nn
 
 from speech_emotion.models.mfcc import FeatureSettings
-from speech_emotion.training.distortions import (
-    Augmentation,
-    Babble,
-    BandLimit,
-    Equaliser,
-    Gate,
-    Mask,
-    Noise,
-    Reverberation,
-    Warp,
-)
+from speech_emotion.training.background import Babble, Noise
+from speech_emotion.training.distortions import Augmentation, BandLimit, Equaliser, Gate, Mask, Reverberation, Warp
 
 
 @dataclass(frozen=True)
@@ -32,13 +23,19 @@ class AugmentationSettings:
     channel_probability: float = 0.6  # of the next four, together
     equaliser_db: float = 3.0  # standard deviation of the gain over frequency
     reverberation_probability: float = 0.2
+    shortest_rt60_s: float = 0.15  # in which a room's sound decays by 60 dB
     rt60_s: float = 0.6  # the longest
+    direct_to_reverberant_db: tuple[float, float] = (-3.0, 12.0)  # least and most
     noise_probability: float = 0.5
-    noise_snr_db: tuple[float, float] = (5.0, 50.0)  # least and most
+    noise_snr_db: tuple[float, float] = (5.0, 50.0)
+    noise_colour_db: float = 8.0  # standard deviation of its spectrum over frequency
+    noise_swell_db: float = 8.0  # and over the pace of syllables, at most
     band_limit_probability: float = 0.1
+    band_limit_hz: tuple[float, float] = (3_000.0, 8_000.0)  # a telephone's, that of a low-rate codec
     babble_probability: float = 0.0  # where there are other voices to talk
     babble_snr_db: tuple[float, float] = (3.0, 30.0)
     gate_probability: float = 0.3
+    gate_depth_db: tuple[float, float] = (30.0, 50.0)  # below the loudest frame
     mask_bands: int = 10  # the widest
     mask_frames: int = 20
 
@@ -57,6 +54,9 @@ def augmentation(
     def sometimes(probability: float, *modules: nn.Module) -> nn.Module:
         return Sometimes(generator, probability, *modules)
 
+    rt60_s = (settings.shortest_rt60_s, settings.rt60_s)
+    room = Reverberation(generator, features, rt60_s, settings.direct_to_reverberant_db)
+    noise = Noise(generator, settings.noise_snr_db, settings.noise_colour_db, settings.noise_swell_db)
     babble = []
     if voices is not None and settings.babble_probability:
         babble = [sometimes(settings.babble_probability, Babble(generator, voices, settings.babble_snr_db))]
@@ -65,12 +65,12 @@ def augmentation(
         sometimes(
             settings.channel_probability,
             Equaliser(generator, settings.equaliser_db),
-            sometimes(settings.reverberation_probability, Reverberation(generator, features, settings.rt60_s)),
-            sometimes(settings.noise_probability, Noise(generator, settings.noise_snr_db)),
-            sometimes(settings.band_limit_probability, BandLimit(generator, features)),
+            sometimes(settings.reverberation_probability, room),
+            sometimes(settings.noise_probability, noise),
+            sometimes(settings.band_limit_probability, BandLimit(generator, features, settings.band_limit_hz)),
         ),
         *babble,
-        sometimes(settings.gate_probability, Gate(generator)),
+        sometimes(settings.gate_probability, Gate(generator, settings.gate_depth_db)),
         Mask(generator, settings.mask_bands, settings.mask_frames),
     )
 

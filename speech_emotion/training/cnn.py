@@ -129,9 +129,7 @@ def train(
                     inputs, soft = _mix(inputs, soft, settings.mixup, generator)
                 with autocast(device):
                     logits = network.logits_of_views(inputs).float()  # (V, B, K)
-                loss = F.cross_entropy(
-                    logits.flatten(0, 1), soft.repeat(len(logits), 1), label_smoothing=settings.label_smoothing
-                )
+                loss = _loss(logits, soft, settings.label_smoothing)
                 if not loss.isfinite():
                     raise ValueError(f"the loss is {loss.item()} in epoch {epoch}; nothing was written")
                 optimizer.zero_grad()
@@ -139,7 +137,7 @@ def train(
                 optimizer.step()
                 scheduler.step()
                 step += 1
-                _update_average(average, network, min(settings.ema_decay, step / (step + 10)))
+                _update_average(average, network, step, settings.ema_decay)
                 losses += loss.item() * len(batch)
                 correct += (logits.mean(0).argmax(1) == soft.argmax(1)).sum().item()
             row = {"epoch": epoch, "training_loss": losses / len(order), "training_accuracy": correct / len(order)}
@@ -182,6 +180,11 @@ def _mix(inputs, targets, alpha: float, generator: torch.Generator):
     return weight * inputs + (1 - weight) * inputs[:, other], weight * targets + (1 - weight) * targets[other]
 
 
+def _loss(logits: torch.Tensor, targets: torch.Tensor, label_smoothing: float) -> torch.Tensor:
+    """Mean cross entropy over views and clips; logits (V, B, K), shares of the emotions (B, K)."""
+    return F.cross_entropy(logits.flatten(0, 1), targets.repeat(len(logits), 1), label_smoothing=label_smoothing)
+
+
 def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict]:
     """Weight decay on the matrices and kernels, none on biases and normalisation."""
     decayed = [p for p in network.parameters() if p.ndim > 1]
@@ -215,8 +218,9 @@ def autocast(device: torch.device):
 
 
 @torch.no_grad()
-def _update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """Exponential moving average of weights and statistics."""
+def _update_average(average: nn.Module, network: nn.Module, step: int, longest_decay: float) -> None:
+    """Exponential moving average of weights and statistics, over the fewer steps the earlier `step`, 1 or more, is."""
+    decay = min(longest_decay, step / (step + 10))
     for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
         if kept.dtype.is_floating_point:
             kept.lerp_(new, 1 - decay)

@@ -1,7 +1,8 @@
 """What other voices, rooms and microphones do to log-mel spectrograms.
 
-Each is an nn.Module that maps a batch (B, M, T) in dB to a batch and draws anew for every clip.
-B: clips, M: mel bands, T: frames, V: other voices. All randomness comes from the torch.Generator that is passed in.
+Each is an nn.Module that maps a batch (B, M, T) in dB to a batch: `draw` makes new random numbers for every clip, and
+`distort` calculates what they do. All randomness comes from the torch.Generator that is passed in.
+B: clips, M: mel bands, T: frames. What sounds in the background is in background.py.
 """
 
 import math
@@ -17,12 +18,23 @@ _SILENCE_DB = -100.0  # where MFCC.log_mel ends, too
 
 
 class Augmentation(nn.Module):
-    """Base: keeps the settings for `repr` and the generator for the draws."""
+    """Base class: keeps the settings for `repr` and the generator for the draws."""
 
     def __init__(self, generator: torch.Generator, **settings):
         super().__init__()
         self.generator = generator
         self.settings = settings
+
+    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
+        return self.distort(log_mel, **self.draw(log_mel))
+
+    def draw(self, log_mel: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The random arguments of `distort` for a batch of this shape."""
+        raise NotImplementedError
+
+    def distort(self, log_mel: torch.Tensor, **drawn: torch.Tensor) -> torch.Tensor:
+        """The batch with these numbers; nothing in here is random."""
+        raise NotImplementedError
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value}" for name, value in self.settings.items())
@@ -47,16 +59,21 @@ class Warp(Augmentation):
     def __init__(self, generator, features: FeatureSettings, frequency: float, time: float, shift_s: float):
         super().__init__(generator, frequency=frequency, time=time, shift_s=shift_s)
         self.features = features
-        self.register_buffer("centres", _mel_centres(features), persistent=False)
+        self.register_buffer("centres", _mel_centres(features))
 
-    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
+    def draw(self, log_mel: torch.Tensor) -> dict[str, torch.Tensor]:
+        B = len(log_mel)
+        return {
+            "frequency": 1 + self.uniform(log_mel, -1, 1, B, 1) * self.settings["frequency"],
+            "duration": 1 + self.uniform(log_mel, -1, 1, B, 1) * self.settings["time"],
+            "shift_s": self.uniform(log_mel, -1, 1, B, 1) * self.settings["shift_s"],
+        }
+
+    def distort(self, log_mel, frequency: torch.Tensor, duration: torch.Tensor, shift_s: torch.Tensor) -> torch.Tensor:
+        """Factors and seconds (B, 1); a window that moves by `shift_s` > 0 opens later."""
         B, M, T_wide = log_mel.shape
         T = self.features.n_frames
-        settings = self.settings
-        frequency = 1 + self.uniform(log_mel, -1, 1, B, 1) * settings["frequency"]
-        duration = 1 + self.uniform(log_mel, -1, 1, B, 1) * settings["time"]
-        frame_rate = self.features.sample_rate / self.features.hop_length
-        shift = self.uniform(log_mel, -1, 1, B, 1) * settings["shift_s"] * frame_rate
+        shift = shift_s * (self.features.sample_rate / self.features.hop_length)  # frames
 
         # Source band for each target band: the fractional index of centre / factor.
         source_hz = self.centres / frequency  # (B, M)
@@ -79,101 +96,87 @@ class Warp(Augmentation):
 
 
 class Equaliser(Augmentation):
-    """Another microphone or distance: a smooth random curve over frequency, `gain_db` standard deviation."""
+    """Another microphone or distance: a smooth random curve over frequency, `gain_db` standard deviation.
 
-    KNOTS = 6
+    The curve is straight between `knots` that are equally far apart in mel bands.
+    """
 
-    def __init__(self, generator, gain_db: float):
-        super().__init__(generator, gain_db=gain_db)
+    def __init__(self, generator, gain_db: float, knots: int = 6):
+        super().__init__(generator, gain_db=gain_db, knots=knots)
 
-    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
-        B, M, _ = log_mel.shape
-        knots = self.normal(log_mel, B, 1, self.KNOTS) * self.settings["gain_db"]
-        curve = F.interpolate(knots, size=M, mode="linear", align_corners=True)  # (B, 1, M)
-        return log_mel + curve.transpose(1, 2)
+    def draw(self, log_mel: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"gains_db": self.normal(log_mel, len(log_mel), 1, self.settings["knots"]) * self.settings["gain_db"]}
+
+    def distort(self, log_mel: torch.Tensor, gains_db: torch.Tensor) -> torch.Tensor:
+        """Gains at the knots (B, 1, knots)."""
+        return log_mel + over_bands(gains_db, log_mel.shape[1])
 
 
 class Reverberation(Augmentation):
-    """A room: the energy in each band decays exponentially, 60 dB in up to `rt60_s`, below the direct sound."""
+    """A room: after the direct sound, the energy in each band decays exponentially, by 60 dB in `rt60_s`.
 
-    def __init__(self, generator, features: FeatureSettings, rt60_s: float):
-        super().__init__(generator, rt60_s=rt60_s)
-        self.frame_s = features.hop_length / features.sample_rate
-
-    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
-        B, M, T = log_mel.shape
-        n_taps = math.ceil(self.settings["rt60_s"] / self.frame_s)
-        rt60 = self.uniform(log_mel, 0.15, self.settings["rt60_s"], B, 1)
-        direct_to_reverberant = self.uniform(log_mel, -3, 12, B, 1)  # dB
-        decay = 10 ** (-6 * torch.arange(1, n_taps + 1, device=log_mel.device) * self.frame_s / rt60)  # (B, taps)
-        tail = decay / decay.sum(dim=1, keepdim=True) * _power(-direct_to_reverberant)
-        impulse = torch.cat([torch.ones_like(rt60), tail], dim=1)  # (B, 1 + taps)
-        power = F.pad(_power(log_mel), (n_taps, 0)).transpose(0, 1)  # (M, B, taps + T)
-        reverberant = F.conv1d(power, impulse.flip(1)[:, None], groups=B).transpose(0, 1)
-        return _decibels(reverberant)
-
-
-class Noise(Augmentation):
-    """Noise of a random colour that swells at the pace of syllables, `snr_db` = (least, most) below the mean power."""
-
-    def __init__(self, generator, snr_db: tuple[float, float]):
-        super().__init__(generator, snr_db=snr_db)
-
-    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
-        B, M, T = log_mel.shape
-        knots = self.normal(log_mel, B, 1, 5) * 8
-        colour = F.interpolate(knots, size=M, mode="linear", align_corners=True).transpose(1, 2)  # (B, M, 1)
-        swell = F.interpolate(self.normal(log_mel, B, 8, T // 6), size=T, mode="linear")  # syllables at 8 Hz
-        swell = F.interpolate(swell.transpose(1, 2), size=M, mode="linear").transpose(1, 2)  # (B, M, T)
-        swell = swell * self.uniform(log_mel, 0, 8, B, 1, 1)
-        grain = self.normal(log_mel, B, M, T) * 3  # a mel band of noise fluctuates by about that much
-        noise = colour + swell + grain
-        return _mixed(log_mel, _power(noise), self.uniform(log_mel, *self.settings["snr_db"], B, 1, 1))
-
-
-class Babble(Augmentation):
-    """Two to six others who talk at once, equally loud, `snr_db` = (least, most) below the mean power.
-
-    `voices` are (N, M, T or more) in dB.
+    All of that tail together is `direct_to_reverberant_db` below the direct sound; both are (least, most).
     """
 
-    MOST = 6
+    def __init__(
+        self,
+        generator,
+        features: FeatureSettings,
+        rt60_s: tuple[float, float],
+        direct_to_reverberant_db: tuple[float, float],
+    ):
+        super().__init__(generator, rt60_s=rt60_s, direct_to_reverberant_db=direct_to_reverberant_db)
+        self.frame_s = features.hop_length / features.sample_rate
 
-    def __init__(self, generator, voices: torch.Tensor, snr_db: tuple[float, float]):
-        super().__init__(generator, snr_db=snr_db)
-        self.register_buffer("voices", voices, persistent=False)
+    def draw(self, log_mel: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {name: self.uniform(log_mel, *span, len(log_mel), 1) for name, span in self.settings.items()}
 
-    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
+    def distort(
+        self, log_mel: torch.Tensor, rt60_s: torch.Tensor, direct_to_reverberant_db: torch.Tensor
+    ) -> torch.Tensor:
+        """Seconds and dB (B, 1)."""
         B, M, T = log_mel.shape
-        who, shift = (self.integers(log_mel, 0, end, B, self.MOST) for end in (len(self.voices), T))
-        talks = torch.arange(self.MOST, device=log_mel.device) < self.integers(log_mel, 2, self.MOST + 1, B, 1)
-        frames = (torch.arange(T, device=log_mel.device) + shift[..., None]) % T  # (B, V, T)
-        others = _power(self.voices[who, :, :T].to(log_mel)).gather(3, frames[:, :, None].expand(-1, -1, M, -1))
-        others = others / others.mean(dim=(2, 3), keepdim=True) * talks[..., None, None]  # (B, V, M, T)
-        return _mixed(log_mel, others.sum(dim=1), self.uniform(log_mel, *self.settings["snr_db"], B, 1, 1))
+        n_taps = math.ceil(self.settings["rt60_s"][1] / self.frame_s)
+        decay = 10 ** (-6 * torch.arange(1, n_taps + 1, device=log_mel.device) * self.frame_s / rt60_s)  # (B, taps)
+        tail = decay / decay.sum(dim=1, keepdim=True) * power(-direct_to_reverberant_db)
+        impulse = torch.cat([torch.ones_like(rt60_s), tail], dim=1)  # (B, 1 + taps)
+        dry = F.pad(power(log_mel), (n_taps, 0)).transpose(0, 1)  # (M, B, taps + T)
+        reverberant = F.conv1d(dry, impulse.flip(1)[:, None], groups=B).transpose(0, 1)
+        return decibels(reverberant)
 
 
 class BandLimit(Augmentation):
-    """A telephone or a low-rate codec: nothing above a random 3 to 8 kHz."""
+    """A telephone or a low-rate codec: nothing above `cutoff_hz` = (least, most)."""
 
-    def __init__(self, generator, features: FeatureSettings):
-        super().__init__(generator)
-        self.register_buffer("centres", _mel_centres(features), persistent=False)
+    def __init__(self, generator, features: FeatureSettings, cutoff_hz: tuple[float, float]):
+        super().__init__(generator, cutoff_hz=cutoff_hz)
+        self.register_buffer("centres", _mel_centres(features))
 
-    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
-        cut = self.centres > self.uniform(log_mel, 3_000, 8_000, len(log_mel), 1)  # (B, M)
+    def draw(self, log_mel: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"cutoff_hz": self.uniform(log_mel, *self.settings["cutoff_hz"], len(log_mel), 1)}
+
+    def distort(self, log_mel: torch.Tensor, cutoff_hz: torch.Tensor) -> torch.Tensor:
+        """Hz (B, 1)."""
+        cut = self.centres > cutoff_hz  # (B, M)
         return log_mel.masked_fill(cut[:, :, None], _SILENCE_DB)
 
 
 class Gate(Augmentation):
     """An editor or a noise gate: digital silence before and after what is heard.
 
-    Heard is what lies between the first and the last frame within a random 30 to 50 dB of the loudest.
+    Heard is what lies between the first and the last frame within `depth_db` = (least, most) of the loudest.
     """
 
-    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
-        level = _decibels(_power(log_mel).mean(dim=1))  # (B, T)
-        loud = level > level.amax(dim=1, keepdim=True) - self.uniform(log_mel, 30, 50, len(log_mel), 1)
+    def __init__(self, generator, depth_db: tuple[float, float]):
+        super().__init__(generator, depth_db=depth_db)
+
+    def draw(self, log_mel: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"depth_db": self.uniform(log_mel, *self.settings["depth_db"], len(log_mel), 1)}
+
+    def distort(self, log_mel: torch.Tensor, depth_db: torch.Tensor) -> torch.Tensor:
+        """dB (B, 1)."""
+        level = decibels(power(log_mel).mean(dim=1))  # (B, T)
+        loud = level > level.amax(dim=1, keepdim=True) - depth_db
         heard = (loud.cumsum(dim=1) > 0) & (loud.flip(1).cumsum(dim=1).flip(1) > 0)
         return log_mel.masked_fill(~heard[:, None], _SILENCE_DB)
 
@@ -184,14 +187,21 @@ class Mask(Augmentation):
     def __init__(self, generator, bands: int, frames: int):
         super().__init__(generator, bands=bands, frames=frames)
 
-    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
-        mean = log_mel.mean(dim=(1, 2), keepdim=True)
-        for dim, widest in ((1, self.settings["bands"]), (2, self.settings["frames"])):
-            B, size = len(log_mel), log_mel.shape[dim]
-            width = self.uniform(log_mel, 0, widest, B, 1)
+    def draw(self, log_mel: torch.Tensor) -> dict[str, torch.Tensor]:
+        B, M, T = log_mel.shape
+        drawn = {}
+        for name, size in (("bands", M), ("frames", T)):
+            width = self.uniform(log_mel, 0, self.settings[name], B, 1)
             start = self.uniform(log_mel, 0, 1, B, 1) * (size - width)
-            position = torch.arange(size, device=log_mel.device)
-            inside = (position >= start) & (position < start + width)  # (B, size)
+            drawn[name] = torch.stack([start, start + width])
+        return drawn
+
+    def distort(self, log_mel: torch.Tensor, bands: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
+        """Where the band and the stretch start and end, (2, B, 1) each."""
+        mean = log_mel.mean(dim=(1, 2), keepdim=True)
+        for dim, (start, end) in ((1, bands), (2, frames)):
+            position = torch.arange(log_mel.shape[dim], device=log_mel.device)
+            inside = (position >= start) & (position < end)  # (B, M or T)
             log_mel = torch.where(inside.unsqueeze(3 - dim), mean, log_mel)
         return log_mel
 
@@ -202,16 +212,14 @@ def _mel_centres(features: FeatureSettings) -> torch.Tensor:
     return torch.from_numpy(edges[1:-1]).float()
 
 
-def _mixed(log_mel: torch.Tensor, noise: torch.Tensor, snr_db: torch.Tensor) -> torch.Tensor:
-    """Spectrograms in dB and the power of noise, (B, M, T), `snr_db` (B, 1, 1) apart in the mean → dB."""
-    speech = _power(log_mel)
-    gain = speech.mean(dim=(1, 2), keepdim=True) / noise.mean(dim=(1, 2), keepdim=True) / _power(snr_db)
-    return _decibels(speech + gain * noise)
+def over_bands(knots: torch.Tensor, n_bands: int) -> torch.Tensor:
+    """(B, 1, knots) → (B, n_bands, 1), straight in between; the first and the last band are knots."""
+    return F.interpolate(knots, size=n_bands, mode="linear", align_corners=True).transpose(1, 2)
 
 
-def _power(decibels: torch.Tensor) -> torch.Tensor:
-    return 10 ** (decibels / 10)
+def power(level_db: torch.Tensor) -> torch.Tensor:
+    return 10 ** (level_db / 10)
 
 
-def _decibels(power: torch.Tensor) -> torch.Tensor:
-    return 10 * power.clamp(min=1e-10).log10()
+def decibels(powers: torch.Tensor) -> torch.Tensor:
+    return 10 * powers.clamp(min=1e-10).log10()

@@ -1,0 +1,167 @@
+"""What the head of the any-voice network is fitted to, against a second calculation in numpy."""
+
+import numpy as np
+import pytest
+import torch
+
+from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
+from speech_emotion.models.whisper import WhisperFeatures
+from speech_emotion.training.any_voice_head import (
+    Corpus,
+    HeadSettings,
+    Rows,
+    _mixup_loss,
+    fit,
+    rows_of,
+    set_statistics,
+)
+
+LABELS = ["neutral", "calm", "happy", "sad"]
+OTHER_WEIGHT = 0.3
+
+
+def corpora() -> list[Corpus]:
+    """Three copies of eight clips by two speakers, two of six by two others without calm, one of four by nobody."""
+    rng = np.random.default_rng(0)
+    makers = [
+        (3, "neutral calm happy sad happy happy calm neutral", "a b b c c c d e", "x x x y y y y y", 0.0),
+        (2, "neutral neutral happy happy happy neutral", "f g h i i j", "u u u u v v", 2.0),
+        (1, "sad happy sad sad", "k l m n", None, -1.0),
+    ]
+    made = []
+    for copies, emotions, clips, speakers, mean in makers:
+        emotions = np.array(emotions.split())
+        x = rng.normal(mean, 1.5, size=(copies, len(emotions), 128))
+        speakers = None if speakers is None else np.array(speakers.split())
+        made.append(Corpus(torch.from_numpy(x).half(), emotions, np.array(clips.split()), speakers))
+    return made
+
+
+@pytest.fixture
+def network() -> AnyVoice:
+    torch.manual_seed(0)
+    return AnyVoice(AnyVoiceSettings(len(LABELS), n_blocks=1, width=64, hidden=8), WhisperFeatures()).eval()
+
+
+def embeddings(corpus: Corpus) -> np.ndarray:
+    return corpus.embeddings.double().numpy()
+
+
+def clip_weights(corpus: Corpus) -> np.ndarray:
+    """A recording of two windows counts once."""
+    return np.array([1 / list(corpus.clips).count(clip) for clip in corpus.clips])
+
+
+def pooled_statistics() -> tuple[np.ndarray, np.ndarray]:
+    shares = np.array([1, OTHER_WEIGHT, OTHER_WEIGHT]) / (1 + 2 * OTHER_WEIGHT)
+    parts = [
+        (share, embeddings(corpus)[0], clip_weights(corpus)) for share, corpus in zip(shares, corpora(), strict=True)
+    ]
+    mean = sum(share * np.average(x, axis=0, weights=weights) for share, x, weights in parts)
+    variance = sum(share * np.average((x - mean) ** 2, axis=0, weights=weights) for share, x, weights in parts)
+    return mean, np.sqrt(variance) + 1e-3
+
+
+def test_the_statistics_are_those_of_all_corpora_with_their_weights(network):
+    set_statistics(network, corpora(), OTHER_WEIGHT)
+    mean, deviation = pooled_statistics()
+    np.testing.assert_allclose(network.mean, mean, atol=1e-5)
+    np.testing.assert_allclose(network.deviation, deviation, rtol=1e-4)
+
+
+def test_one_clip_has_the_least_deviation(network):
+    same = Corpus(torch.ones(1, 2, 128).half(), np.array(["calm", "sad"]), np.array(["a", "b"]), None)
+    set_statistics(network, [same], OTHER_WEIGHT)
+    np.testing.assert_allclose(network.mean, 1)
+    np.testing.assert_allclose(network.deviation, 1e-3)
+
+
+def test_the_rows_are_every_copy_by_everybodys_statistics_and_by_its_speakers(network):
+    set_statistics(network, corpora(), OTHER_WEIGHT)
+    rows = rows_of(network, corpora(), LABELS, OTHER_WEIGHT)
+    mean, deviation = pooled_statistics()
+    shrinkage = network.settings.shrinkage
+    x, allowed, masks, weights = [], [], [], []
+    for corpus, corpus_weight in zip(corpora(), (1, OTHER_WEIGHT, OTHER_WEIGHT), strict=True):
+        lacks = set(LABELS) - set(corpus.emotions)
+        if "calm" in lacks and "neutral" not in lacks:
+            lacks.remove("calm")  # its neutral clips may be calm
+            may_be = [("neutral", "calm") if emotion == "neutral" else (emotion,) for emotion in corpus.emotions]
+        else:
+            may_be = [(emotion,) for emotion in corpus.emotions]
+        of_emotion = {e: sum(clip_weights(corpus)[corpus.emotions == e]) for e in corpus.emotions}
+        counts = np.array(
+            [w / max(1, of_emotion[e]) for w, e in zip(clip_weights(corpus), corpus.emotions, strict=True)]
+        )
+        counts *= corpus_weight / counts.sum() / len(corpus.embeddings)
+        for copy in embeddings(corpus):
+            for by_speaker in (False, True)[: 1 if corpus.speakers is None else 2]:
+                for clip, embedding in enumerate(copy):
+                    m, d = mean, deviation
+                    if by_speaker:
+                        own = embeddings(corpus)[0][corpus.speakers == corpus.speakers[clip]]
+                        n = len(own) + shrinkage
+                        m = (own.sum(axis=0) + shrinkage * mean) / n
+                        square = ((own**2).sum(axis=0) + shrinkage * (mean**2 + deviation**2)) / n
+                        d = np.sqrt(square - m**2)
+                    x.append((embedding - m) / d)
+                    allowed.append([float(label in may_be[clip]) for label in LABELS])
+                    masks.append([-1e4 if label in lacks else 0.0 for label in LABELS])
+                    weights.append(counts[clip])
+    assert rows.x.shape == (8 * 3 * 2 + 6 * 2 * 2 + 4, 128)
+    np.testing.assert_allclose(rows.x, x, atol=2e-3)
+    assert rows.allowed.tolist() == allowed and rows.mask.tolist() == masks
+    np.testing.assert_allclose(rows.weights, np.array(weights) / sum(weights), rtol=1e-5)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    odds = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return odds / odds.sum(axis=1, keepdims=True)
+
+
+def random_rows(n: int, seed: int) -> Rows:
+    """Of two corpora; the second lacks the last emotion and does not tell the first two apart."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(4, size=n)
+    allowed, mask = np.eye(4)[labels], np.zeros((n, 4))
+    mask[n // 2 :, 3] = -1e4
+    allowed[n // 2 :] = np.array([[1, 1, 0, 0], [0, 0, 1, 0]])[rng.integers(2, size=n - n // 2)]
+    weights = rng.uniform(1, 2, size=n)
+    parts = rng.normal(size=(n, 5)), allowed, mask, weights / weights.sum()
+    return Rows(*(torch.from_numpy(part).float() for part in parts))
+
+
+def smoothed_loss(logits: np.ndarray, rows: Rows, smoothing: float) -> float:
+    """Cross entropy, of which a share is with the mean of the emotions that a corpus has."""
+    total = 0.0
+    parts = (part.numpy() for part in (rows.allowed, rows.mask, rows.weights))
+    for logit, allowed, mask, weight in zip(logits, *parts, strict=True):
+        has = mask == 0
+        p = softmax(logit[None, has])[0]
+        loss = -(1 - smoothing) * np.log(p[allowed[has] == 1].sum()) - smoothing * np.log(p).mean()
+        total += weight * loss
+    return total
+
+
+def test_mixup_blends_the_inputs_and_the_losses_of_both_labels():
+    one, other = random_rows(12, 0), random_rows(12, 1)
+    perceptron = torch.nn.Linear(5, 4)
+    weight, bias = perceptron.weight.detach().double().numpy(), perceptron.bias.detach().double().numpy()
+    for share, smoothing in ((0.7, 0.1), (0.2, 0.0)):
+        logits = (share * one.x.numpy() + (1 - share) * other.x.numpy()) @ weight.T + bias
+        expected = share * smoothed_loss(logits, one, smoothing) + (1 - share) * smoothed_loss(logits, other, smoothing)
+        loss = _mixup_loss(perceptron, one, other, share, smoothing)
+        assert loss.item() == pytest.approx(expected, rel=0.01)  # bfloat16, where the processor has that
+
+
+def test_fit_finds_the_least_loss_of_these_rows(network):
+    settings = HeadSettings(other_weight=0.6, iterations=500, epochs=1, weight_decay=0.05)
+    fit(network, corpora(), LABELS, settings)
+    mean, deviation = network.mean.clone(), network.deviation.clone()
+    set_statistics(network, corpora(), 0.6)
+    assert torch.equal(network.mean, mean) and torch.equal(network.deviation, deviation)
+    rows = rows_of(network, corpora(), LABELS, 0.6)
+    penalty = 0.05 / 2 * network.linear.weight.square().sum()
+    gradients = torch.autograd.grad(rows.loss(network.linear(rows.x)).sum() + penalty, network.linear.parameters())
+    assert max(gradient.abs().max() for gradient in gradients) < 1e-4
+    assert not network.perceptron.training

@@ -1,0 +1,250 @@
+"""Every distortion with chosen numbers, against acoustics and numpy; then what is drawn, against the settings."""
+
+import librosa
+import numpy as np
+import pytest
+import torch
+
+from speech_emotion.models.mfcc import FeatureSettings
+from speech_emotion.training.background import Babble, Noise
+from speech_emotion.training.distortions import BandLimit, Equaliser, Gate, Mask, Reverberation, Warp
+
+FEATURES = FeatureSettings()
+M, T = FEATURES.n_mels, FEATURES.n_frames
+FRAME_S = FEATURES.hop_length / FEATURES.sample_rate
+HZ = librosa.mel_frequencies(M + 2, fmin=FEATURES.f_min, fmax=FEATURES.f_max)[1:-1]
+MARGIN = 25
+WIDE = T + 2 * MARGIN
+
+WARP = Warp(None, FEATURES, frequency=0.1, time=0.2, shift_s=0.3)
+ROOM = Reverberation(None, FEATURES, rt60_s=(0.2, 0.5), direct_to_reverberant_db=(-3.0, 12.0))
+NOISE = Noise(None, snr_db=(5.0, 20.0), colour_db=8.0, swell_db=6.0, grain_db=3.0)
+EQUALISER, MASK = Equaliser(None, gain_db=4.0), Mask(None, bands=10, frames=20)
+BAND_LIMIT, GATE = BandLimit(None, FEATURES, cutoff_hz=(3_000.0, 6_000.0)), Gate(None, depth_db=(30.0, 50.0))
+
+
+def of_each(*numbers: float) -> torch.Tensor:
+    """One number for every clip: (B, 1)."""
+    return torch.tensor(numbers)[:, None]
+
+
+def speech(n: int) -> torch.Tensor:
+    return torch.randn(n, M, T, generator=torch.Generator().manual_seed(1)) * 10 - 40
+
+
+def power(decibels) -> np.ndarray:
+    return 10 ** (np.asarray(decibels, dtype=float) / 10)
+
+
+def ratio_db(one, other) -> np.ndarray:
+    """Of the mean powers of each clip, (B, M, T)."""
+    return 10 * np.log10(one.mean(axis=(1, 2)) / other.mean(axis=(1, 2)))
+
+
+def resized(points: np.ndarray, size: int) -> np.ndarray:
+    """(n,) → (size,), straight in between; each point stands in the middle of its part."""
+    return np.interp((np.arange(size) + 0.5) * len(points) / size - 0.5, np.arange(len(points)), points)
+
+
+def test_warp_multiplies_frequencies_and_durations_and_moves_the_window():
+    """A level that rises by 1 dB a band, or a frame, says where each value comes from."""
+    frequency, duration, shift_s = (1.0, 1.1, 0.9, 1.05), (1.0, 0.8, 1.2, 1.1), (0.0, 0.3, -0.3, 0.1)
+    drawn = {"frequency": of_each(*frequency), "duration": of_each(*duration), "shift_s": of_each(*shift_s)}
+    bands = torch.arange(M).float()[None, :, None].expand(4, M, WIDE)
+    frames = torch.arange(WIDE).float().expand(4, M, WIDE)
+    from_band, from_frame = WARP.distort(bands, **drawn), WARP.distort(frames, **drawn)
+    for clip in range(4):
+        band = np.interp(HZ / frequency[clip], HZ, np.arange(M))
+        frame = (MARGIN + shift_s[clip] / FRAME_S + np.arange(T) / duration[clip]).clip(0, WIDE - 1)
+        np.testing.assert_allclose(from_band[clip], np.tile(band[:, None], T), atol=2e-3)
+        np.testing.assert_allclose(from_frame[clip], np.tile(frame, (M, 1)), atol=2e-3)
+
+
+def test_a_tone_of_1000_hz_and_a_clap_after_1_s_are_where_warp_puts_them():
+    wide = torch.full((1, M, WIDE), -80.0)
+    wide[0, np.abs(HZ - 1_000).argmin()] = -20.0
+    wide[0, :, MARGIN + 50] = 0.0
+    tone, clap = (
+        WARP.distort(wide, frequency=of_each(factor), duration=of_each(duration), shift_s=of_each(shift_s))[0]
+        for factor, duration, shift_s in ((1.1, 1.0, 0.0), (1.0, 1.2, 0.2))
+    )
+    assert HZ[tone[:, 0].argmax()] == pytest.approx(1_100, rel=0.03)
+    assert clap.mean(dim=0).argmax() * FRAME_S == pytest.approx((1.0 - 0.2) * 1.2, abs=FRAME_S)
+
+
+def test_the_equaliser_adds_a_curve_that_is_straight_between_its_knots():
+    gains = torch.tensor([[[0.0, 3, -3, 6, 0, 1]], [[-9.0, 0, 0, 0, 0, 9]]])
+    changed = EQUALISER.distort(speech(2), gains) - speech(2)
+    for clip in range(2):
+        curve = np.interp(np.linspace(0, 5, M), np.arange(6), gains[clip, 0])
+        np.testing.assert_allclose(changed[clip], np.tile(curve[:, None], T), atol=1e-4)
+
+
+def test_a_clap_decays_by_60_db_in_the_reverberation_time_and_its_tail_has_the_asked_power():
+    clap = torch.full((2, M, T), -300.0)
+    clap[:, :, 20] = 0.0
+    times, ratios = (0.2, 0.5), (12.0, -3.0)
+    wet = ROOM.distort(clap, rt60_s=of_each(*times), direct_to_reverberant_db=of_each(*ratios)).double()
+    for clip, rt60_s, ratio in zip(wet, times, ratios, strict=True):
+        assert (clip[:, :20] == -100).all() and (clip[:, 20] == 0).all()
+        np.testing.assert_allclose(clip[:, 21:29].diff(dim=1), -60 / rt60_s * FRAME_S, atol=1e-3)
+        np.testing.assert_allclose(10 * np.log10(power(clip[:, 21:]).sum(axis=1)), -ratio, atol=1e-3)
+        assert (clip[:, 20 + round(0.5 / FRAME_S) + 1 :] == -100).all()
+
+
+def test_a_room_adds_up_the_echoes_of_all_that_was_heard_before():
+    dry = speech(1)
+    wet = ROOM.distort(dry, rt60_s=of_each(0.3), direct_to_reverberant_db=of_each(0.0))
+    tail = 10 ** (-6 * np.arange(1, 26) * FRAME_S / 0.3)
+    impulse = np.concatenate([[1], tail / tail.sum()])
+    expected = [np.convolve(power(band), impulse)[:T] for band in dry[0]]
+    np.testing.assert_allclose(wet[0], 10 * np.log10(expected), atol=1e-3)
+
+
+def test_noise_has_the_asked_ratio_colour_swell_and_grain():
+    rng = np.random.default_rng(0)
+    dry, snr = speech(2), np.array([0.0, 20.0])
+    colour, swell, grain = rng.normal(size=(2, 5)) * 8, rng.normal(size=(2, 8, 25)), rng.normal(size=(2, M, T)) * 3
+    drawn = {"colour_db": colour[:, None], "swell": swell, "swell_db": [[[2.0]], [[5.0]]], "grain_db": grain}
+    drawn |= {"snr_db": snr[:, None, None]}
+    noisy = NOISE.distort(dry, **{name: torch.as_tensor(value).float() for name, value in drawn.items()})
+    added = power(noisy) - power(dry)
+    np.testing.assert_allclose(ratio_db(power(dry), added), snr, atol=1e-3)
+    for clip, strength in enumerate((2.0, 5.0)):
+        over_time = np.array([resized(points, T) for points in swell[clip]])
+        over_both = np.array([resized(points, M) for points in over_time.T]).T
+        level = (
+            np.interp(np.linspace(0, 4, M), np.arange(5), colour[clip])[:, None] + strength * over_both + grain[clip]
+        )
+        expected = power(level) / power(level).mean() * added[clip].mean()
+        np.testing.assert_allclose(added[clip], expected, rtol=1e-2, atol=1e-4 * power(dry[clip]).mean())
+
+
+def test_those_who_babble_are_equally_loud_and_begin_where_they_are_told():
+    voices = speech(3) - torch.tensor([0.0, 20, 40])[:, None, None]
+    who, shift = torch.tensor([[2, 0, 1], [1, 1, 0]]), torch.tensor([[3, 0, 100], [0, 50, 7]])
+    snr = torch.tensor([10.0, 0.0])[:, None, None]
+    babble, dry = Babble(None, voices, snr_db=(3.0, 30.0)), speech(2).flip(2)
+    noisy = babble.distort(dry, who, shift, n_talkers=torch.tensor([[2], [3]]), snr_db=snr)
+    for clip, n in ((0, 2), (1, 3)):
+        others = np.zeros((M, T))
+        for voice, frames in zip(who[clip, :n], shift[clip, :n], strict=True):
+            spoken = np.roll(power(voices[voice]), -int(frames), axis=1)
+            others += spoken / spoken.mean()
+        heard = power(dry[clip])
+        expected = heard + others * heard.mean() / others.mean() / power(snr[clip, 0, 0])
+        np.testing.assert_allclose(noisy[clip], 10 * np.log10(expected), atol=1e-2)
+
+
+def test_a_band_limit_silences_what_is_above_it_only():
+    cutoffs = (3_000.0, 5_500.0)
+    limited = BAND_LIMIT.distort(speech(2), cutoff_hz=of_each(*cutoffs))
+    for clip, before, cutoff in zip(limited, speech(2), cutoffs, strict=True):
+        cut = np.greater(HZ, cutoff)
+        assert torch.equal(clip[~cut], before[~cut]) and (clip[cut] == -100).all()
+
+
+def test_a_gate_silences_what_is_faint_at_the_ends_and_only_there():
+    clips = torch.full((2, M, T), -70.0)
+    clips[:, :, 30:110] = -45.0
+    clips[:, :, 40:60] = clips[:, :, 80:100] = -10.0
+    gated = GATE.distort(clips, depth_db=of_each(34.0, 36.0))  # what is 35 dB below is heard or not
+    for clip, before, first, end in zip(gated, clips, (40, 30), (100, 110), strict=True):
+        assert torch.equal(clip[:, first:end], before[:, first:end])
+        assert (clip[:, :first] == -100).all() and (clip[:, end:] == -100).all()
+
+
+def test_a_mask_puts_the_mean_into_one_band_and_one_stretch():
+    bands, frames = torch.tensor([[[3.2]], [[10.0]]]), torch.tensor([[[100.0]], [[104.5]]])
+    masked, before = MASK.distort(speech(1), bands, frames)[0], speech(1)[0]
+    inside = torch.zeros(M, T, dtype=torch.bool)
+    inside[4:10] = inside[:, 100:105] = True
+    assert torch.equal(masked[~inside], before[~inside])
+    np.testing.assert_allclose(masked[inside], before.mean(), rtol=1e-5)
+
+
+UNIFORM = [
+    (WARP, "frequency", 0.9, 1.1), (WARP, "duration", 0.8, 1.2), (WARP, "shift_s", -0.3, 0.3),
+    (ROOM, "rt60_s", 0.2, 0.5), (ROOM, "direct_to_reverberant_db", -3, 12), (NOISE, "swell_db", 0, 6),
+    (NOISE, "snr_db", 5, 20), (BAND_LIMIT, "cutoff_hz", 3_000, 6_000), (GATE, "depth_db", 30, 50),
+    (Babble(None, torch.zeros(3, 1, 1), snr_db=(3.0, 30.0)), "snr_db", 3, 30),
+]  # fmt: skip
+
+
+def draws(distortion, n_clips: int = 2_000, n_bands: int = 8, n_frames: int = 24) -> dict[str, torch.Tensor]:
+    distortion.generator = torch.Generator().manual_seed(0)
+    return distortion.draw(torch.zeros(n_clips, n_bands, n_frames))
+
+
+@pytest.mark.parametrize(("distortion", "name", "low", "high"), UNIFORM, ids=[f"{case[1]}" for case in UNIFORM])
+def test_strengths_are_drawn_evenly_from_their_range_for_each_clip(distortion, name, low, high):
+    drawn = (draws(distortion)[name] - low) / (high - low)
+    assert drawn.shape[0] == drawn.numel() == 2_000
+    assert 0 <= drawn.min() < 0.01 and 0.99 < drawn.max() <= 1
+    assert drawn.mean() == pytest.approx(0.5, abs=0.02) and drawn.std() == pytest.approx(12**-0.5, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("distortion", "name", "deviation", "shape"),
+    [(EQUALISER, "gains_db", 4, (1, 6)), (NOISE, "colour_db", 8, (1, 5)), (NOISE, "swell", 1, (8, 4)),
+     (NOISE, "grain_db", 3, (8, 24))],
+)  # fmt: skip
+def test_curves_are_drawn_with_their_standard_deviation(distortion, name, deviation, shape):
+    drawn = draws(distortion)[name]
+    assert drawn.shape == (2_000, *shape)
+    assert drawn.mean() == pytest.approx(0, abs=0.05 * deviation) and drawn.std() == pytest.approx(deviation, rel=0.03)
+    assert drawn.flatten(1).std(dim=0).min() > 0.9 * deviation
+
+
+def test_two_to_six_of_all_voices_babble_from_any_frame_on():
+    drawn = draws(Babble(None, torch.zeros(5, 1, 1), snr_db=(3.0, 30.0)))
+    assert drawn["who"].shape == drawn["shift"].shape == (2_000, 6) and drawn["n_talkers"].shape == (2_000, 1)
+    for name, values in (("who", range(5)), ("shift", range(24)), ("n_talkers", range(2, 7))):
+        found, counts = drawn[name].unique(return_counts=True)
+        assert found.tolist() == list(values) and counts.min() > 0.8 * counts.max()
+
+
+def test_masks_are_up_to_their_setting_wide_and_lie_anywhere():
+    drawn = draws(MASK, n_bands=M, n_frames=T)
+    for name, widest, size in (("bands", 10, M), ("frames", 20, T)):
+        (start, end), width = drawn[name][..., 0], drawn[name].diff(dim=0)[0, :, 0]
+        assert 0 <= width.min() < 0.01 * widest and 0.99 * widest < width.max() <= widest
+        assert width.mean() == pytest.approx(widest / 2, rel=0.05)
+        assert 0 <= start.min() < 0.01 * size and 0.99 * size < end.max() <= size
+        assert (start + end).mean() / 2 == pytest.approx(size / 2, rel=0.05)
+
+
+def test_the_draws_of_a_seed_are_those_of_the_published_models():
+    """The same random numbers in the same order: else a model cannot be trained again."""
+    babble = Babble(None, torch.zeros(5, 1, 1), snr_db=(3.0, 30.0))
+    generator, B, bands, frames = torch.Generator().manual_seed(0), 3, 8, 24
+
+    def rand(*shape: int) -> torch.Tensor:
+        return torch.rand(shape, generator=generator)
+
+    def randn(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator)
+
+    def below(end: int, *shape: int) -> torch.Tensor:
+        return torch.randint(end, shape, generator=generator)
+
+    def masked(widest: int, size: int) -> torch.Tensor:
+        width = rand(B, 1) * widest
+        start = rand(B, 1) * (size - width)
+        return torch.stack([start, start + width])
+
+    expected = [
+        (WARP, lambda: [0.9 + 0.2 * rand(B, 1), 0.8 + 0.4 * rand(B, 1), -0.3 + 0.6 * rand(B, 1)]),
+        (EQUALISER, lambda: [4 * randn(B, 1, 6)]),
+        (ROOM, lambda: [0.2 + 0.3 * rand(B, 1), -3 + 15 * rand(B, 1)]),
+        (NOISE, lambda: [8 * randn(B, 1, 5), randn(B, 8, 4), 6 * rand(B, 1, 1), 3 * randn(B, bands, frames),
+                         5 + 15 * rand(B, 1, 1)]),
+        (babble, lambda: [below(5, B, 6), below(frames, B, 6), 2 + below(5, B, 1), 3 + 27 * rand(B, 1, 1)]),
+        (BAND_LIMIT, lambda: [3_000 + 3_000 * rand(B, 1)]),
+        (GATE, lambda: [30 + 20 * rand(B, 1)]),
+        (MASK, lambda: [masked(10, bands), masked(20, frames)]),
+    ]  # fmt: skip
+    for distortion, numbers in expected:
+        generator.manual_seed(0)
+        for drawn, number in zip(draws(distortion, B, bands, frames).values(), numbers(), strict=True):
+            torch.testing.assert_close(drawn, number)
