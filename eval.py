@@ -182,11 +182,11 @@ def classify(options: argparse.Namespace, name: str | None = None) -> int:
     from speech_emotion.audio.listing import find_recordings
     from speech_emotion.evaluation.summary import FileNotes, Summary
     from speech_emotion.evaluation.truth import Judged, LabelTable, RavdessNames
-    from speech_emotion.inference.formats import format_of, is_track
     from speech_emotion.inference.predictor import Predictor
-    from speech_emotion.inference.rows import columns, stretch_columns
-    from speech_emotion.inference.table import Table, check_space, fingerprint
-    from speech_emotion.inference.targets import check_not_read, target
+    from speech_emotion.tables.formats import format_of, is_track
+    from speech_emotion.tables.output_paths import check_not_read, target
+    from speech_emotion.tables.rows import columns, stretch_columns
+    from speech_emotion.tables.table import Table, check_space, fingerprint
 
     # A missing package or a file that cannot be written is said before a long listing.
     check_installed(options)

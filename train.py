@@ -104,7 +104,7 @@ def run(options: argparse.Namespace) -> None:
         return
     from speech_emotion.corpora import nemo
     from speech_emotion.evaluation.results import result_files
-    from speech_emotion.inference.targets import reserved
+    from speech_emotion.tables.output_paths import reserved
     from speech_emotion.training.runs import Run, carry_out, published_settings
 
     given = {name: value for name in ("epochs", "schedule", "seed") if (value := getattr(options, name)) is not None}
@@ -145,7 +145,7 @@ def run(options: argparse.Namespace) -> None:
 
 def learn_own(options: argparse.Namespace) -> None:
     """A model for the user's own labels, measured on held-out recordings and then fitted on all."""
-    from speech_emotion.inference.targets import reserved
+    from speech_emotion.tables.output_paths import reserved
     from speech_emotion.training.own_labels import RESULTS, learn, read_lesson
 
     lesson = read_lesson(options.labels, clip_table(options.data) if options.with_ravdess else None)

@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 
 from speech_emotion.evaluation.metrics import calibration_bins, confusion, label_columns, recalls, wilson_interval
 from speech_emotion.evaluation.truth import Judged
-from speech_emotion.inference.targets import target
 from speech_emotion.models.mfcc import FeatureSettings
+from speech_emotion.tables.output_paths import target
 
 BLUE, ORANGE = sns.color_palette("colorblind").as_hex()[:2]
 

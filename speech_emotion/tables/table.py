@@ -12,10 +12,10 @@ from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
 
-from speech_emotion.inference.formats import format_of
-from speech_emotion.inference.rows import TEXT, cell, text
-from speech_emotion.inference.targets import target
 from speech_emotion.locks import Lock
+from speech_emotion.tables.formats import format_of
+from speech_emotion.tables.output_paths import target
+from speech_emotion.tables.rows import TEXT, cell, text
 
 _ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}  # a name that is not UTF-8 comes back byte for byte
 _BYTES_PER_ROW = 200
