@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from speech_emotion.arguments import Parser
 from speech_emotion.corpora.ravdess import EMOTIONS, check_table, clip_table
 from speech_emotion.locks import Busy
-from speech_emotion.terminal import command_line, exit_status, say
+from speech_emotion.terminal import program, say
 
 if TYPE_CHECKING:
     from speech_emotion.models.whisper import WhisperEncoder
@@ -83,18 +83,11 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    with command_line():
+    with program("train.py", (OSError, ValueError, Busy)) as ending:
         options = parse_arguments(arguments)
         os.environ.setdefault("MPLBACKEND", "Agg")  # files only, also where there is no display
-        try:
-            COMMANDS[options.command](options)
-        except KeyboardInterrupt as stop:
-            say("\ntrain.py: stopped", is_error=True)
-            return exit_status(stop)
-        except (OSError, ValueError, Busy) as error:
-            say(f"train.py: {error}", is_error=True)
-            return 2
-        return 0
+        COMMANDS[options.command](options)
+    return ending.status
 
 
 def run(options: argparse.Namespace) -> None:
