@@ -181,7 +181,7 @@ def classify(options: argparse.Namespace, name: str | None = None) -> int:
     from speech_emotion.evaluation.truth import Judged, LabelTable, RavdessNames
     from speech_emotion.inference.predictor import Predictor
     from speech_emotion.tables.formats import format_of, is_track
-    from speech_emotion.tables.output_paths import check_not_read, target
+    from speech_emotion.tables.output_paths import check_not_read, output_path
     from speech_emotion.tables.rows import columns, stretch_columns
     from speech_emotion.tables.table import Table, check_space, fingerprint
 
@@ -189,7 +189,7 @@ def classify(options: argparse.Namespace, name: str | None = None) -> int:
     check_installed(options)
     outputs = [file for file in (options.out, options.timeline, options.plot) if file]
     for file in outputs:
-        target(file)
+        output_path(file)
     format_of(options.out, columns([]))
     is_one_recording = bool(options.timeline) and is_track(options.timeline)
     if options.ray:

@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> None:
         return
     from speech_emotion.corpora import nemo
     from speech_emotion.evaluation.results import result_files
-    from speech_emotion.tables.output_paths import reserved
+    from speech_emotion.tables.output_paths import locked_outputs
     from speech_emotion.training.runs import Run, carry_out, published_settings
 
     given = {name: value for name in ("epochs", "schedule", "seed") if (value := getattr(options, name)) is not None}
@@ -124,7 +124,7 @@ def run(options: argparse.Namespace) -> None:
     others = (nemo.clip_table(options.data),) if given.get("with_nemo") else ()
     outputs = [*result_files(options.results, run.name).values(), *filter(None, [out])]
     inputs = [*filter(None, [options.encoder]), *chain.from_iterable(corpus["path"] for corpus in (clips, *others))]
-    with reserved(outputs, inputs):
+    with locked_outputs(outputs, inputs):
         parts = run.parts(clips).items()
         say(f"{run.name}: " + ", ".join(f"{len(part)} {name} clips" for name, part in parts))
         encoder = any_voice_encoder(options.encoder) if options.network == "any-voice" else None
@@ -138,7 +138,7 @@ def run(options: argparse.Namespace) -> None:
 
 def learn_own(options: argparse.Namespace) -> None:
     """A model for the user's own labels, measured on held-out recordings and then fitted on all."""
-    from speech_emotion.tables.output_paths import reserved
+    from speech_emotion.tables.output_paths import locked_outputs
     from speech_emotion.training.own_labels import RESULTS, learn, read_lesson
 
     lesson = read_lesson(options.labels, clip_table(options.data) if options.with_ravdess else None)
@@ -146,7 +146,7 @@ def learn_own(options: argparse.Namespace) -> None:
     inputs = [options.labels, encoder, *lesson.clips["path"]]
     if lesson.ravdess is not None:
         inputs += [*lesson.ravdess["path"]]
-    with reserved([*(Path(options.results, name) for name in RESULTS), options.out], inputs):
+    with locked_outputs([*(Path(options.results, name) for name in RESULTS), options.out], inputs):
         say(lesson)
         learned = learn(lesson, any_voice_encoder(options.encoder), options.device, HERE / ".cache", options.seed or 0)
         say(learned.report)
