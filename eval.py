@@ -14,7 +14,7 @@ from shutil import copyfileobj
 from tempfile import TemporaryDirectory
 
 from speech_emotion.arguments import Parser, checkpoint, positive
-from speech_emotion.terminal import command_line, exit_status, printable, say
+from speech_emotion.terminal import program, say
 
 STANDARD_INPUT = "-"
 PICTURES = (".png", ".pdf", ".svg")
@@ -153,26 +153,23 @@ def address(text: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    with command_line():
+    with program("eval.py") as ending:
         options = parse_arguments(arguments)
         logging.basicConfig(level=logging.DEBUG if options.debug else logging.CRITICAL)
-        try:
-            if options.paths != [STANDARD_INPUT]:
-                return classify(options)
+        ending.when_stopped = partial(how_to_resume, options.out)
+        if options.paths != [STANDARD_INPUT]:
+            ending.status = classify(options)
+        else:
             with TemporaryDirectory() as folder:
                 options.paths = [Path(folder) / "recording"]
                 with options.paths[0].open("wb") as file:
                     copyfileobj(sys.stdin.buffer, file)
-                return classify(options, name="stdin")
-        except KeyboardInterrupt as stop:
-            part = Path(f"{os.path.realpath(options.out)}.part")
-            hint = f"; --resume continues from {options.out}.part" if part.exists() else ""
-            say(f"\neval.py: stopped{hint}", is_error=True)
-            return exit_status(stop)
-        except Exception as error:
-            logging.debug("stopped", exc_info=True)
-            say(f"eval.py: {printable(str(error) or type(error).__name__)}", is_error=True)
-            return 2
+                ending.status = classify(options, name="stdin")
+    return ending.status
+
+
+def how_to_resume(out: str) -> str:
+    return f"--resume continues from {out}.part" if Path(f"{os.path.realpath(out)}.part").exists() else ""
 
 
 def classify(options: argparse.Namespace, name: str | None = None) -> int:
@@ -182,17 +179,17 @@ def classify(options: argparse.Namespace, name: str | None = None) -> int:
     from speech_emotion.audio.listing import find_recordings
     from speech_emotion.evaluation.summary import FileNotes, Summary
     from speech_emotion.evaluation.truth import Judged, LabelTable, RavdessNames
-    from speech_emotion.inference.formats import format_of, is_track
     from speech_emotion.inference.predictor import Predictor
-    from speech_emotion.inference.rows import columns, stretch_columns
-    from speech_emotion.inference.table import Table, check_space, fingerprint
-    from speech_emotion.inference.targets import check_not_read, target
+    from speech_emotion.tables.formats import format_of, is_track
+    from speech_emotion.tables.output_paths import check_not_read, output_path
+    from speech_emotion.tables.rows import columns, stretch_columns
+    from speech_emotion.tables.table import Table, check_space, fingerprint
 
     # A missing package or a file that cannot be written is said before a long listing.
     check_installed(options)
     outputs = [file for file in (options.out, options.timeline, options.plot) if file]
     for file in outputs:
-        target(file)
+        output_path(file)
     format_of(options.out, columns([]))
     is_one_recording = bool(options.timeline) and is_track(options.timeline)
     if options.ray:

@@ -9,7 +9,7 @@ from pathlib import Path
 from speech_emotion.arguments import Parser
 from speech_emotion.corpora.ravdess import EMOTIONS, check_table, clip_table
 from speech_emotion.locks import Busy
-from speech_emotion.terminal import command_line, exit_status, say
+from speech_emotion.terminal import program, say
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -97,18 +97,11 @@ def flag(name: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    with command_line():
+    with program("train.py", (OSError, ValueError, Busy)) as ending:
         options = parse_arguments(arguments)
         os.environ.setdefault("MPLBACKEND", "Agg")  # files only, also where there is no display
-        try:
-            COMMANDS[options.command](options)
-        except KeyboardInterrupt as stop:
-            say("\ntrain.py: stopped", is_error=True)
-            return exit_status(stop)
-        except (OSError, ValueError, Busy) as error:
-            say(f"train.py: {error}", is_error=True)
-            return 2
-        return 0
+        COMMANDS[options.command](options)
+    return ending.status
 
 
 def run(options: argparse.Namespace) -> None:
@@ -117,7 +110,7 @@ def run(options: argparse.Namespace) -> None:
         learn_own(options)
         return
     from speech_emotion.evaluation.results import result_files
-    from speech_emotion.inference.targets import reserved
+    from speech_emotion.tables.output_paths import locked_outputs
     from speech_emotion.training.recipe import recipe_of
     from speech_emotion.training.runs import Run, carry_out
 
@@ -141,7 +134,7 @@ def run(options: argparse.Namespace) -> None:
     out = options.out or (run.file and HERE / run.file)
     outputs = [*result_files(options.results, run.name).values(), *filter(None, [out])]
     inputs = [*filter(None, [options.encoder]), *chain.from_iterable(each["path"] for each in (clips, *recipe.others))]
-    with reserved(outputs, inputs):
+    with locked_outputs(outputs, inputs):
         parts = run.parts(clips).items()
         say(f"{run.name}: " + ", ".join(f"{len(part)} {name} clips" for name, part in parts))
         outcome = carry_out(run, clips, options.device, HERE / ".cache")
@@ -154,7 +147,7 @@ def run(options: argparse.Namespace) -> None:
 
 def learn_own(options: argparse.Namespace) -> None:
     """A model for the user's own labels, measured on held-out recordings and then fitted on all."""
-    from speech_emotion.inference.targets import reserved
+    from speech_emotion.tables.output_paths import locked_outputs
     from speech_emotion.training.any_voice import encoder_of
     from speech_emotion.training.own_labels import RESULTS, learn, read_lesson
 
@@ -163,7 +156,7 @@ def learn_own(options: argparse.Namespace) -> None:
     inputs = [options.labels, encoder, *lesson.clips["path"]]
     if lesson.ravdess is not None:
         inputs += [*lesson.ravdess["path"]]
-    with reserved([*(Path(options.results, name) for name in RESULTS), options.out], inputs):
+    with locked_outputs([*(Path(options.results, name) for name in RESULTS), options.out], inputs):
         say(lesson)
         learned = learn(lesson, encoder_of(options.encoder), options.device, HERE / ".cache", options.seed or 0)
         say(learned.report)

@@ -1,13 +1,16 @@
 """How every command line prints, and how it ends."""
 
+import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 _SIGNALS = ("SIGTERM", "SIGHUP")  # as from kill, and from a terminal that is closed
+_log = logging.getLogger(__name__)
 
 
 def printable(text: object) -> str:
@@ -61,7 +64,29 @@ def command_line() -> Iterator[None]:
             signal.signal(number, before[number])
 
 
-def exit_status(stop: KeyboardInterrupt) -> int:
-    """As shells have it: 130 after Ctrl-C, 143 after SIGTERM."""
-    (number,) = stop.args or (signal.SIGINT,)
-    return 128 + number
+@dataclass
+class Ending:
+    """How a program ends."""
+
+    status: int = 0  # for the shell
+    when_stopped: Callable[[], str] = str  # what to add when that is by a signal
+
+
+@contextmanager
+def program(name: str, errors: type[Exception] | tuple[type[Exception], ...] = Exception) -> Iterator[Ending]:
+    """command_line, within which one sentence says why the program ends early.
+
+    The status is 2 after one of these `errors`; as shells have it, 130 after Ctrl-C and 143 after SIGTERM.
+    """
+    ending = Ending()
+    with command_line():
+        try:
+            yield ending
+        except KeyboardInterrupt as stop:
+            (number,) = stop.args or (signal.SIGINT,)
+            ending.status = 128 + number
+            say("; ".join(filter(None, [f"\n{name}: stopped", ending.when_stopped()])), is_error=True)
+        except errors as error:
+            _log.debug("stopped", exc_info=True)
+            ending.status = 2
+            say(f"{name}: {printable(str(error) or type(error).__name__)}", is_error=True)

@@ -11,7 +11,7 @@ from conftest import REPOSITORY, read_rows, run_eval
 from praatio import textgrid
 
 import eval
-from speech_emotion.inference.formats import captions, segments
+from speech_emotion.tables.formats import captions, segments
 
 RATE = 16_000
 

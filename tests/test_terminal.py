@@ -12,7 +12,7 @@ import torch
 from conftest import REPOSITORY, eval_command, read_rows, run_eval, run_train, write_noise
 
 from speech_emotion.arguments import checkpoint
-from speech_emotion.terminal import command_line, exit_status, printable, say
+from speech_emotion.terminal import command_line, printable, program, say
 
 ESCAPE = "\x1b]0;owned\x07"
 SIGNALS = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
@@ -113,11 +113,31 @@ def test_signals_stop_once_unless_they_are_ignored_and_are_as_before_afterwards(
                 signal.raise_signal(signal.SIGTERM)
             finally:
                 signal.raise_signal(signal.SIGTERM)  # the impatient do not interrupt what cleans up
-        assert exit_status(stop.value) == 143 and exit_status(KeyboardInterrupt()) == 130
+        assert stop.value.args == (signal.SIGTERM,)
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(
+    ("stop", "status", "said"),
+    [
+        (KeyboardInterrupt(), 130, "\np: stopped; go on\n"),
+        (KeyboardInterrupt(signal.SIGTERM), 143, "\np: stopped; go on\n"),
+        (ValueError("\x1b\n"), 2, "p: \\x1b\\n\n"),
+        (UnicodeError(), 2, "p: UnicodeError\n"),
+        (None, 1, ""),
+    ],
+)
+def test_a_program_ends_with_one_sentence_and_the_status_for_it(capsys, stop, status, said):
+    with program("p", ValueError) as ending:
+        ending.status, ending.when_stopped = 1, lambda: "go on"
+        if stop:
+            raise stop
+    assert ending.status == status and capsys.readouterr().err == said
+    with pytest.raises(OSError), program("p", ValueError):
+        raise OSError
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from speech_emotion.corpora import emodb, nemo
 from speech_emotion.corpora.clips import CLIP_SUFFIXES, NoDataError, walk_clips
 from speech_emotion.corpora.ravdess import expected_clips
 from speech_emotion.locks import Busy, Lock
-from speech_emotion.terminal import command_line, exit_status, say
+from speech_emotion.terminal import program, say
 
 TRIES = 5
 ARCHIVES = "archives"  # the folder below data/ for what is fetched until it is unpacked
@@ -210,17 +210,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--keep-archives", action="store_true", help=f"do not empty FOLDER/{ARCHIVES} when unpacked")
     options = parser.parse_args(arguments)
     archives = CORPORA[options.corpus]
-    with command_line():
-        try:
-            fetched = download(archives, options.data, options.base_url, options.keep_archives)
-        except KeyboardInterrupt as stop:
-            say("\ndownload: stopped; the same command goes on", is_error=True)
-            return exit_status(stop)
-        except (DownloadError, Busy, OSError) as error:
-            say(f"download: {error}", is_error=True)
-            return 2
-    say(f"{archives[0].corpus} is complete under {options.data}" + ("" if fetched else "; there was nothing to do"))
-    return 0
+    with program("download", (DownloadError, Busy, OSError)) as ending:
+        ending.when_stopped = lambda: "the same command goes on"
+        fetched = download(archives, options.data, options.base_url, options.keep_archives)
+        say(f"{archives[0].corpus} is complete under {options.data}" + ("" if fetched else "; there was nothing to do"))
+    return ending.status
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ from scipy.stats import binomtest
 from speech_emotion.arguments import Parser
 from speech_emotion.evaluation.metrics import accuracy, bootstrap_interval, uar
 from speech_emotion.evaluation.truth import Judged, LabelTable, RavdessNames, group_column
-from speech_emotion.inference.rows import FIXED
-from speech_emotion.inference.table import read_table
-from speech_emotion.terminal import say
+from speech_emotion.tables.rows import FIXED
+from speech_emotion.tables.table import read_table
+from speech_emotion.terminal import program, say
 
 
 def judged_table(path: str | Path, truth: RavdessNames | LabelTable, joins: list[str]) -> pd.DataFrame:
@@ -76,15 +76,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("tables", nargs=2, metavar="OUT.csv", help="what eval.py wrote with each")
     parser.add_argument("--labels", metavar="FILE", help="CSV table with path, emotion, perhaps speaker")
     parser.add_argument("--map", action="extend", nargs="+", default=[], metavar="LABEL=LABEL")
-    options = parser.parse_args(arguments)
-    try:
+    with program("compare", (OSError, ValueError, ImportError)) as ending:
+        options = parser.parse_args(arguments)
         truth = LabelTable(options.labels) if options.labels else RavdessNames()
         tables = [judged_table(path, truth, options.map) for path in options.tables]
         say(compare(*tables, tuple(options.tables)))
-    except (OSError, ValueError, ImportError) as error:
-        say(f"compare: {error}", is_error=True)
-        return 2
-    return 0
+    return ending.status
 
 
 if __name__ == "__main__":

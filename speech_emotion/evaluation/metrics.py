@@ -12,7 +12,7 @@ import torch
 
 from speech_emotion.corpora import emodb
 from speech_emotion.corpora.ravdess import parse_name
-from speech_emotion.inference.rows import error_sentence, prediction_row
+from speech_emotion.tables.rows import error_sentence, prediction_row
 
 _WEIGHTS_AT_ONCE = 10_000_000  # of the bootstrap: 80 MB
 

@@ -18,8 +18,8 @@ from matplotlib.figure import Figure
 
 from speech_emotion.evaluation.metrics import calibration_bins, confusion, label_columns, recalls, wilson_interval
 from speech_emotion.evaluation.truth import Judged
-from speech_emotion.inference.targets import target
 from speech_emotion.models.mfcc import FeatureSettings
+from speech_emotion.tables.output_paths import output_path
 
 BLUE, ORANGE = sns.color_palette("colorblind").as_hex()[:2]
 
@@ -49,16 +49,16 @@ def use_style() -> None:
 
 def check_picture(path: str | Path) -> None:
     """Raises OSError when no picture can be written to `path`."""
-    part = Path(f"{target(path)}.part")
+    part = Path(f"{output_path(path)}.part")
     part.touch()
     part.unlink()
 
 
 def save_picture(figure: Figure, path: str | Path) -> None:
     """Write `figure` in the format that the ending of `path` names; it appears under its name when it is whole."""
-    part = Path(f"{target(path)}.part")
+    part = Path(f"{output_path(path)}.part")
     figure.savefig(part, format=Path(path).suffix[1:])
-    part.replace(target(path))
+    part.replace(output_path(path))
 
 
 def plot_waveform(waveform, features: FeatureSettings, ax: Axes, window_start_s: float | None = None) -> None:

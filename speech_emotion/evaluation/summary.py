@@ -8,8 +8,8 @@ from pathlib import Path
 
 from speech_emotion.audio.reading import RecordingInfo
 from speech_emotion.evaluation.truth import Judged, RavdessNames
-from speech_emotion.inference.rows import FIXED, error_sentence, is_uncertain
-from speech_emotion.inference.table import read_table
+from speech_emotion.tables.rows import FIXED, error_sentence, is_uncertain
+from speech_emotion.tables.table import read_table
 from speech_emotion.terminal import count, printable
 
 SHOWN = 10  # rows, where there are no more, else errors

@@ -15,10 +15,10 @@ from speech_emotion.audio.reading import AudioError, RecordingInfo
 from speech_emotion.audio.resampling import stream_audio, to_mono
 from speech_emotion.audio.windows import RecordingWindows, Window
 from speech_emotion.inference.recording import Answer, Recording
-from speech_emotion.inference.rows import Row, error_row
 from speech_emotion.inference.speech import SpeechDetector
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint
 from speech_emotion.models.devices import choose_device
+from speech_emotion.tables.rows import Row, error_row
 
 _READ_AT_ONCE = 16  # windows of one recording, so that a long one is not held whole
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from speech_emotion.audio.reading import AudioError, RecordingInfo, read_pieces
 from speech_emotion.inference.adaptation import Voices
 from speech_emotion.inference.predictor import Predictor, Statistics
-from speech_emotion.inference.rows import error_row
 from speech_emotion.serving.limits import Limits
 from speech_emotion.serving.uploads import Upload
+from speech_emotion.tables.rows import error_row
 
 _DECIMALS = 4  # as in out.csv
 

@@ -18,9 +18,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from starlette.requests import ClientDisconnect
 
-from speech_emotion.inference.formats import tracks
 from speech_emotion.inference.predictor import Predictor
-from speech_emotion.inference.rows import cell, columns
 from speech_emotion.serving.answers import Answer, answer_all
 from speech_emotion.serving.folder import request_folder
 from speech_emotion.serving.guard import Guard
@@ -29,6 +27,8 @@ from speech_emotion.serving.page import fill_page, render, write_csv
 from speech_emotion.serving.schema import REFUSALS, Refusal, Row, form_schema
 from speech_emotion.serving.turns import Turns
 from speech_emotion.serving.uploads import Form
+from speech_emotion.tables.formats import tracks
+from speech_emotion.tables.rows import cell, columns
 
 STATIC = files("speech_emotion.serving") / "static"
 FIELDS = ("model", "adapt", "channels", "timeline")  # of a form, beside its files

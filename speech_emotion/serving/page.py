@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 
 from speech_emotion.evaluation.envelope import load_envelope, plot_envelope
 from speech_emotion.evaluation.plots import ORANGE, plot_timeline
-from speech_emotion.inference.rows import FIXED
 from speech_emotion.serving.answers import Answer
 from speech_emotion.serving.headline import headline
 from speech_emotion.serving.limits import Limits
+from speech_emotion.tables.rows import FIXED
 
 _WHAT_FOR = {
     "model_any_voice.pt": "any voice (recommended)",

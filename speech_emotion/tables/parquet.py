@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from speech_emotion.inference.rows import TEXT, value
+from speech_emotion.tables.rows import TEXT, value
 
 try:
     import pyarrow as pa

@@ -12,10 +12,10 @@ from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
 
-from speech_emotion.inference.formats import format_of
-from speech_emotion.inference.rows import TEXT, cell, text
-from speech_emotion.inference.targets import target
 from speech_emotion.locks import Lock
+from speech_emotion.tables.formats import format_of
+from speech_emotion.tables.output_paths import output_path
+from speech_emotion.tables.rows import TEXT, cell, text
 
 _ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}  # a name that is not UTF-8 comes back byte for byte
 _BYTES_PER_ROW = 200
@@ -50,7 +50,7 @@ class Table:
         self.path, self.columns, self._belongs_to = Path(path), columns, belongs_to
         self._header = [cell("emotion", column) for column in columns]  # most are labels
         self._format = format_of(path, columns)  # to know now rather than at the end
-        self._target = target(path)
+        self._target = output_path(path)
         self.part, self._run, lock = (Path(f"{self._target}{kind}") for kind in (".part", ".run.part", ".lock.part"))
         self._ends: dict[str, int] = {}  # of the recordings from before: where their rows end in the part file
         self._heard: set[str] = set()  # those with an emotion

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from speech_emotion.inference.rows import value
+from speech_emotion.tables.rows import value
 
 Rows = Iterable[dict[str, str]]
 Segment = tuple[float, float, str]  # start and end in seconds, emotion
@@ -95,7 +95,7 @@ def captions(rows: Iterable[dict]) -> list[Segment]:
 
 
 def _parquet() -> Format:
-    from speech_emotion.inference.parquet import read_parquet, write_parquet
+    from speech_emotion.tables.parquet import read_parquet, write_parquet
 
     return Format(write_parquet, read_parquet)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from speech_emotion.locks import Lock
 
 
-def target(path: str | Path) -> Path:
+def output_path(path: str | Path) -> Path:
     """The file that is made or replaced in order to write `path`: of a link, what it leads to.
 
     Raises OSError for folders, pipes, devices and what this process prints to.
@@ -36,14 +36,14 @@ def check_not_read(path: str | Path, inputs: Iterable[str | Path]) -> None:
 
 
 @contextmanager
-def reserved(paths: Iterable[str | Path], inputs: Iterable[str | Path]) -> Iterator[None]:
+def locked_outputs(paths: Iterable[str | Path], inputs: Iterable[str | Path]) -> Iterator[None]:
     """The files at `paths` are this process's to write while the context lasts; their folders are made.
 
-    Raises what target and check_not_read raise, OSError when a file could not be written, Busy when another process
-    writes one.
+    Raises what output_path and check_not_read raise, OSError when a file could not be written, Busy when another
+    process writes one.
     """
     paths, inputs = list(paths), list(inputs)
-    files = [target(path) for path in paths]
+    files = [output_path(path) for path in paths]
     if len({*map(os.path.realpath, files)}) < len(files):
         raise FileExistsError(f"two of the files to write are the same: {', '.join(map(str, paths))}")
     for path in paths:
