@@ -28,7 +28,7 @@ def test_which_model_for_whom():
     known = [
         np.mean([uar(table) for table in predictions(pattern)]) for pattern in ("random8-split?.csv", "any8-split?.csv")
     ]
-    assert first(found["voices heard in training"][:2]) == pytest.approx(known, **CLOSE)
+    assert first(found["known voices"][:2]) == pytest.approx(known, **CLOSE)
     for channel in ("speech", "song"):
         means = [np.mean([uar(table) for table in predictions(pattern, channel)]) for pattern in RUNS.values()]
         assert first(found[f"unseen actors, {channel}"]) == pytest.approx(means, **CLOSE)
@@ -89,7 +89,7 @@ def test_groups(channel):
             [min(actors), np.median(actors), max(actors)], **CLOSE
         )
         women, men = (uar(table[table["sex"] == sex]) for sex in ("women", "men"))
-        difference, low, high = numbers(found["women less men"][number])
+        difference, low, high = numbers(found["women minus men"][number])
         assert difference == pytest.approx(women - men, **CLOSE)
         drawn = interval(table, lambda t: uar(t[t["sex"] == "women"]) - uar(t[t["sex"] == "men"]), "actor")
         assert [low, high] == pytest.approx(drawn, **NEAR)
@@ -99,9 +99,9 @@ def test_differences_and_intersections():
     found = cells_of("MODEL_CARD.md", "differences")
     for column, channel in enumerate(("speech", "song")):
         for row, (one, other) in {
-            "`model_any_voice.pt` less `model.pt`": ("any voice", "CNN"),
-            "with `--adapt` less without": ("adapted", "any voice"),
-            "with `--adapt` less `model.pt`": ("adapted", "CNN"),
+            "`model_any_voice.pt` minus `model.pt`": ("any voice", "CNN"),
+            "with `--adapt` minus without": ("adapted", "any voice"),
+            "with `--adapt` minus `model.pt`": ("adapted", "CNN"),
         }.items():
             both = pooled(one, channel).merge(
                 pooled(other, channel)[["clip", "prediction"]], on="clip", suffixes=("", " 2")
@@ -127,8 +127,8 @@ def test_calibration_is_pooled_and_signed():
         ("all", lambda table: table["clip"] == table["clip"]),
         ("song", lambda table: table["channel"] == "song"),
         ("men", lambda table: table["sex"] == "men"),
-        ("truly sad", lambda table: table["emotion"] == "sad"),
-        ("taken for happy", lambda table: table["prediction"] == "happy"),
+        ("true sad", lambda table: table["emotion"] == "sad"),
+        ("predicted happy", lambda table: table["prediction"] == "happy"),
     ):
         expected = []
         for table in tables:
@@ -147,7 +147,7 @@ def test_emodb_by_speaker_and_the_folds_that_choices_saw():
         value, *ends = numbers(cell)
         assert value == pytest.approx(uar(table), **CLOSE)
         assert ends == pytest.approx(interval(table, uar, "speaker"), **NEAR)
-    gain = numbers(found["with `--adapt` less without"][0])[0]
+    gain = numbers(found["with `--adapt` minus without"][0])[0]
     assert gain == pytest.approx(uar(tables[2]) - uar(tables[1]), **CLOSE)
     seen, others, difference = (numbers(cell)[0] for (cell,) in cells_of("results/README.md", "choices").values())
     folds = [predictions(f"any8-fold{fold}.csv", "speech")[0] for fold in range(5)]
@@ -216,7 +216,7 @@ def test_sentences_in_the_readme_have_the_numbers_of_the_tables():
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     men = numbers(text.split("<!-- men -->")[1].split("<!-- /men -->")[0])
     card = cells_of("MODEL_CARD.md", "speech")
-    any_voice = [numbers(card[row][1]) for row in ("men", "women", "women less men")]
+    any_voice = [numbers(card[row][1]) for row in ("men", "women", "women minus men")]
     adapted = [numbers(card[row][2])[0] for row in ("men", "women")]
     actors = [float(card[row][1]) for row in ("lowest actor", "highest actor")]
     assert men == [any_voice[0][0], any_voice[1][0], *any_voice[2], *adapted, *actors]

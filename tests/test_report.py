@@ -64,7 +64,7 @@ def test_strangers_are_a_row_for_each_question_and_a_column_for_each_way_to_ask(
     runs = {name: pd.concat([run, HALF.assign(channel="song")]) for name, run in runs.items()}
     runs |= {"any8-emodb": half, "any8-emodb-adapted": right}
     assert rows(strangers_table(runs)) == {
-        "voices heard in training": ["0.750", "0.500", ""],
+        "known voices": ["0.750", "0.500", ""],
         "unseen actors, speech": ["0.750", "", ""],
         "unseen actors, song": ["0.500", "", ""],
         "German actors (EmoDB)": ["", "0.500", "1.000"],
@@ -76,7 +76,7 @@ def test_groups_are_counted_over_all_folds():
     values = {name: [cell[:6].strip() for cell in cells] for name, cells in found.items()}
     assert values["all"] == ["0.750", "0.500", "1.000"]
     assert values["women"] == ["1.000", "0.500", "1.000"] and values["men"] == ["0.500", "0.500", "1.000"]
-    assert values["women less men"] == ["+0.500", "+0.000", "+0.000"]
+    assert values["women minus men"] == ["+0.500", "+0.000", "+0.000"]
     assert values["lowest actor"] == ["0.500", "0.500", "1.000"] and values["highest actor"][0] == "1.000"
     assert values["happy"] == ["0.750", "0.500", "1.000"] and "calm" not in values
 
@@ -85,9 +85,9 @@ def test_differences_are_of_the_same_clips():
     runs = {name: pd.concat([run, spoken(RIGHT, 2, "song"), spoken(RIGHT, 3, "song")]) for name, run in RUNS.items()}
     runs["any8-fold0"] = runs["any8-fold0"].iloc[::-1]  # the order of the clips does not matter
     found = rows(report_groups.differences_table(runs))
-    assert [cell[:6] for cell in found["`model_any_voice.pt` less `model.pt`"]] == ["-0.250", "+0.000"]
-    assert [cell[:6] for cell in found["with `--adapt` less without"]] == ["+0.500", "+0.000"]
-    assert found["with `--adapt` less without"][0] == "+0.500 (+0.500 to +0.500)"
+    assert [cell[:6] for cell in found["`model_any_voice.pt` minus `model.pt`"]] == ["-0.250", "+0.000"]
+    assert [cell[:6] for cell in found["with `--adapt` minus without"]] == ["+0.500", "+0.000"]
+    assert found["with `--adapt` minus without"][0] == "+0.500 (+0.500 to +0.500)"
 
 
 def test_calibration_has_a_sign():
@@ -152,5 +152,5 @@ def test_only_what_is_between_the_markers_is_replaced():
     document = "a\n<!-- x -->\nold\n<!-- /x -->\nb\n<!-- y -->\nkept\n<!-- /y -->\n"
     replaced = replace_between_markers(document, "x", r"new \1")
     assert replaced == document.replace("old", r"new \1")
-    with pytest.raises(ValueError, match="there is not one <!-- z -->"):
+    with pytest.raises(ValueError, match="exactly one pair of <!-- z -->"):
         replace_between_markers(document, "z", "new")

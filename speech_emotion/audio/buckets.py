@@ -1,4 +1,4 @@
-"""Recordings in an object store: s3://, gs:// and whatever else pyarrow's file systems reach."""
+"""Recordings in an object store: s3://, gs://, and every other kind that pyarrow's file systems support."""
 
 import shutil
 import tempfile
@@ -13,11 +13,10 @@ def is_url(path: object) -> bool:
 
 
 def list_files(url: str) -> list[str]:
-    """The file of this name, or else all files below this folder or prefix, as urls, sorted.
+    """The urls of the file with this name, or else of all files below this folder or prefix, sorted.
 
-    Raises FileNotFoundError when there is neither, OSError when the store does not answer, ValueError for an unknown
-    kind of store
-    and for a web address, ImportError without pyarrow.
+    Raises FileNotFoundError if there is neither, OSError if the store does not answer, ValueError for an unknown kind
+    of store and for a web address, ImportError without pyarrow.
     """
     root, files, path = _locate(url)
     from pyarrow.fs import FileSelector, FileType
@@ -33,11 +32,11 @@ def list_files(url: str) -> list[str]:
 
 @contextmanager
 def fetched(url: str) -> Iterator[BinaryIO]:
-    """A copy of the file on this machine's disk, for as long as it is needed. Raises what list_files raises."""
+    """Context manager: a temporary copy of the file on the local disk. Raises what list_files raises."""
     _, files, path = _locate(url)
     with tempfile.TemporaryFile(
         buffering=0
-    ) as copy:  # it has no name, so that nothing is left whatever ends the process
+    ) as copy:  # it has no name, so nothing is left behind however the process ends
         with files.open_input_stream(path) as source:
             shutil.copyfileobj(source, copy)
         copy.seek(0)
@@ -45,7 +44,7 @@ def fetched(url: str) -> Iterator[BinaryIO]:
 
 
 def _locate(url: str):
-    """`url` → what precedes a path to make it a url, the pyarrow.fs.FileSystem, the path in it."""
+    """`url` → the prefix that turns a path into a url, the pyarrow.fs.FileSystem, and the path in it."""
     scheme, _, rest = url.partition("://")
     if scheme.lower() in ("http", "https", "ftp"):
         raise ValueError(f"{url} is a web address: download the file first, and give its name")
@@ -57,7 +56,7 @@ def _locate(url: str):
 
 @lru_cache
 def _file_system(root: str):
-    """Once for each bucket: its region and the credentials take requests to find out."""
+    """Cached by bucket, because finding its region and the credentials takes requests."""
     try:
         from pyarrow.fs import FileSystem
     except ImportError as error:

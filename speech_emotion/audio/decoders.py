@@ -1,6 +1,6 @@
 """FFmpeg: an open file → blocks of samples on its container's clock.
 
-Imports nothing of the package, so that worker.py can import it from the folder in which both are.
+Imports nothing from the package, so that worker.py can import it from the folder that both are in.
 """
 
 import os
@@ -12,21 +12,21 @@ from typing import BinaryIO
 import numpy as np
 
 MESSAGE = struct.Struct("<iII")  # rate in Hz, channels, bytes that follow: float32, one channel after the other
-END, FAILED = -1, -2  # in place of a rate, with the tracks for channels; the bytes: whether it is damaged, and why
-REQUEST = struct.Struct("<IQQ?")  # what `ffmpeg` takes besides the file
-_BLOCK = 2**18  # values given at once, all channels together
+END, FAILED = -1, -2  # instead of a rate; then channels: n_tracks, bytes: is it damaged, and why
+REQUEST = struct.Struct("<IQQ?")  # the arguments of `ffmpeg` after the file
+_BLOCK = 2**18  # values per block, all channels together
 
-# FFmpeg's names of the containers with time stamps of their own. Those of others it makes up from sizes and rates.
+# FFmpeg's names of the containers that store time stamps. For the others, it computes them from sizes and rates.
 _CLOCKED = {
     "asf", "flac", "flv", "gxf", "matroska,webm", "mov,mp4,m4a,3gp,3g2,mj2", "mpeg", "mpegts", "mxf", "nut", "ogg",
     "rm", "wtv",
 }  # fmt: skip
 _BETWEEN = 4096  # bytes at most between the packets of a Matroska file with one track
-_TAGS = b"ID3", b"TAG", b"APETAGEX"  # that stand between joined files of MPEG
-_GAPLESS = "flac", "ogg"  # that count samples: what is missing was lost
-_TOLERANCE_S = 0.05  # of time stamps; most are rounded to milliseconds
-_START_S = 0.1  # what begins by less than this after the start begins with it; WMA's first frame is 86 ms late
-_RESTART_S = 1.0  # more than the overlap of packets, less than a file that somebody joins
+_TAGS = b"ID3", b"TAG", b"APETAGEX"  # between MPEG files that were joined
+_GAPLESS = "flac", "ogg"  # containers that count samples, so that a gap means loss
+_TOLERANCE_S = 0.05  # of time stamps, most of which are rounded to milliseconds
+_START_S = 0.1  # a start that is this late or less counts as 0; WMA's first frame is 86 ms late
+_RESTART_S = 1.0  # more than the overlap of packets, less than the length of a file that was joined
 _LONGEST_GAP_S = 3600
 _MOST_SILENCE = 2**32  # values in all gaps, all channels together: 12 hours of stereo at 48 kHz
 
@@ -34,24 +34,24 @@ Block = tuple[np.ndarray, int]
 
 
 class Unreadable(ValueError):
-    """Why a decoder gives up; the message is one sentence."""
+    """A decoder cannot read the file; the message is one sentence."""
 
 
 @dataclass
 class Facts:
-    """What a decoder learns of a file besides its samples; complete when it has come to the end."""
+    """What a decoder learns about a file besides its samples; complete at the end of the file."""
 
-    n_tracks: int = 1  # of sound
-    is_damaged: bool = False  # some of it could not be decoded
+    n_tracks: int = 1  # audio tracks
+    is_damaged: bool = False  # part of it could not be decoded
 
 
 def ffmpeg(
     file: BinaryIO, facts: Facts, track: int = 0, begin: int = 0, end: int = 0, has_wrong_sizes: bool = False
 ) -> Iterator[Block]:
-    """Blocks (samples, channels) with their rate, silence in the gaps; on damaged files it raises anything.
+    """Blocks (samples, channels) with their rate, silence in the gaps; damaged files can raise any exception.
 
-    `track` counts from 1; 0 is FFmpeg's choice. Only bytes `begin` to `end` are read where there is an end; of a WAV
-    that has wrong sizes all that follows its header is sound.
+    `track` counts from 1; 0 is FFmpeg's choice. If `end` is given, only bytes `begin` to `end` are read. In a WAV that
+    has wrong sizes, everything after its header is sound.
     """
     import av
 
@@ -70,9 +70,9 @@ def ffmpeg(
 
 
 def _frames(container, stream, facts: Facts) -> Iterator:
-    """Every av.AudioFrame that can be decoded: a damaged packet does not end the recording.
+    """Every av.AudioFrame that can be decoded; a damaged packet does not end the recording.
 
-    It is damage where good ones follow; what follows the last good one is no sound.
+    A bad packet counts as damage only if good ones follow; whatever follows the last good one is not sound.
     """
     import av
 
@@ -82,7 +82,7 @@ def _frames(container, stream, facts: Facts) -> Iterator:
     has_sound = has_failed = False
     for packet in container.demux(stream):
         is_empty = is_empty and packet.size == 0
-        if is_alone and packet.pos is not None:  # FFmpeg skips what it does not understand up to the next cluster
+        if is_alone and packet.pos is not None:  # FFmpeg skips data that it does not understand, up to the next cluster
             has_failed |= packet.pos > (reached or packet.pos) + _BETWEEN
             reached = packet.pos + packet.size
         try:
@@ -97,19 +97,19 @@ def _frames(container, stream, facts: Facts) -> Iterator:
         yield from frames
     if failure and not has_sound:
         raise failure
-    if is_empty and (declared := stream.frames):  # FFmpeg goes on without an index too large
-        raise Unreadable(f"the {declared} packets that it declares are not there, or need too much memory")
+    if is_empty and (declared := stream.frames):  # FFmpeg continues without an index that is too large
+        raise Unreadable(f"its {declared} declared packets are missing, or need too much memory")
 
 
 def _choose(container, track: int):
-    """The stream of that number; FFmpeg's choice, mostly the one with the default flag, for 0."""
+    """The stream with that number; for 0, FFmpeg's choice, usually the one with the default flag."""
     tracks = container.streams.audio
     if not tracks:
         raise Unreadable("it has no sound track")
     if track > len(tracks):
         raise Unreadable(f"it has {len(tracks)} audio track{'s' * (len(tracks) > 1)}, and no track {track}")
     stream = tracks[track - 1] if track else container.streams.best("audio") or tracks[0]
-    if stream.codec_context is None:  # PyAV crashes the process when it decodes without one
+    if stream.codec_context is None:  # PyAV crashes the process if it decodes without one
         raise Unreadable("the codec of its sound track is unknown")
     return stream
 
@@ -126,24 +126,24 @@ def _to_float(frame) -> np.ndarray:
 
 
 class _Clock:
-    """Where each frame belongs by its time stamp: silence goes where the container has no sound.
+    """Places each frame by its time stamp, with silence where the container has no sound.
 
-    Stamps are compared with all that was given so far, so that their rounding does not add up, and what is closer than
-    `_TOLERANCE_S`, or `_START_S` at the start, is left. Stamps that go back by more than `_RESTART_S` begin anew, as
-    those of joined files do; less is an overlap, which is given whole. More than `_LONGEST_GAP_S`, or `_MOST_SILENCE`
-    in all, is damage and left out.
+    Time stamps are compared with the total of samples so far, so that rounding errors do not accumulate; differences
+    below `_TOLERANCE_S` (`_START_S` at the start) are ignored. If time stamps go back by more than `_RESTART_S`, as in
+    joined files, the clock starts anew; if by less, the overlap is kept. Gaps of more than `_LONGEST_GAP_S`, or of
+    `_MOST_SILENCE` in total, are damage and not filled.
     """
 
     def __init__(self, container, facts: Facts) -> None:
-        self.now = 0.0  # seconds given so far
+        self.now = 0.0  # seconds returned so far
         self._facts = facts
         self._is_clocked = container.format.name in _CLOCKED
         self._is_gapless = container.format.name in _GAPLESS
-        self._origin = (container.start_time or 0) / 1e6  # what players call 0
+        self._origin = (container.start_time or 0) / 1e6  # what players show as 0
         self._left = _MOST_SILENCE
 
     def silence_before(self, frame) -> Iterator[Block]:
-        """Blocks of zeros up to a frame, which is then taken for given."""
+        """Blocks of zeros up to a frame, whose duration is then added to the clock."""
         rate, channels = frame.sample_rate, frame.layout.nb_channels
         ahead = frame.time - self._origin - self.now if self._is_clocked and frame.pts is not None else 0
         n = round(ahead * rate)
@@ -162,7 +162,7 @@ class _Clock:
 
 
 class _Part:
-    """A part of a file as a file."""
+    """A part of a file, as a file object."""
 
     def __init__(self, file: BinaryIO, begin: int, end: int):
         self._file, self._begin, self._end = file, begin, end
@@ -180,18 +180,18 @@ class _Part:
 
 
 def reason(error: Exception) -> str:
-    """What a decoder's exception says to whoever has the file, in one sentence."""
+    """A decoder's exception as a reason that is useful to the owner of the file."""
     if isinstance(error, Unreadable):
         return str(error)
     if isinstance(error, MemoryError):
         return "it would need too much memory"
     text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or ""
-    # What they say where they do not know, or what a binding says of itself, helps nobody.
+    # Generic messages, and messages about the Python binding, do not help the user.
     return "it is damaged" if not text or text.startswith(("File does not exist", "Error number")) else text.rstrip(".")
 
 
 def joined(blocks: Iterator[Block]) -> Iterator[Block]:
-    """The same in blocks of up to `_BLOCK` values: FFmpeg's last 20 ms, and each message has its price."""
+    """The same samples in blocks of up to `_BLOCK` values: FFmpeg's frames last 20 ms, and messages have overhead."""
     held: list[np.ndarray] = []
     rate_held = size = 0
     failure = None
@@ -205,7 +205,7 @@ def joined(blocks: Iterator[Block]) -> Iterator[Block]:
             rate_held = rate
     except Exception as error:
         failure = error
-    if held:  # what was decoded before a failure counts
+    if held:  # keep what was decoded before a failure
         yield np.concatenate(held), rate_held
     if failure:
         raise failure

@@ -1,4 +1,4 @@
-"""FFmpeg in processes of its own: whatever a file does to one of them costs that file only."""
+"""FFmpeg in processes of its own, so that a crash or a hang affects only the file that caused it."""
 
 import os
 import signal
@@ -14,19 +14,20 @@ import numpy as np
 from speech_emotion.audio.decoders import FAILED, MESSAGE, REQUEST, Block, Facts, Unreadable, ffmpeg, joined
 
 WORKER = Path(__file__).with_name("worker.py")
-MEMORY = 2**30  # bytes of address space, a quarter of them for libraries; a 521-byte .m4a can ask for 2.7 GB
-PATIENCE_S = 60  # without any sound
+MEMORY = 2**30  # bytes of address space, a quarter of them for libraries; a .m4a of 521 bytes can ask for 2.7 GB
+PATIENCE_S = 60  # without any decoded sound
 
 
 class DecoderLost(ValueError):
-    """A decoder's process ended over a file; the message is one sentence."""
+    """A decoder process died while reading a file; the message is one sentence."""
 
 
 def isolated(file: BinaryIO, facts: Facts, *options: int) -> Iterator[Block]:
-    """What decoders.ffmpeg gives, in larger blocks, from a process that waits for the next file afterwards.
+    """The blocks of decoders.ffmpeg, in larger blocks, from a process that is reused for the next file.
 
-    Each file that is being read has its own, so that threads need no lock. Raises Unreadable, and DecoderLost when the
-    process crashes or gives no sound for `PATIENCE_S`. On Windows, which hands no open file on, it is this process.
+    Each open file has a process of its own, so threads need no lock. Raises Unreadable, and DecoderLost if the process
+    crashes or returns no sound for `PATIENCE_S`. On Windows, which cannot pass on open files, FFmpeg runs in this
+    process.
     """
     if not hasattr(socket, "send_fds"):
         yield from joined(ffmpeg(file, facts, *options))
@@ -54,23 +55,23 @@ def isolated(file: BinaryIO, facts: Facts, *options: int) -> Iterator[Block]:
 
 class _Process:
     def __init__(self) -> None:
-        self.connection, theirs = socket.socketpair()  # closed with this process, however that ends: so ends the other
+        self.connection, theirs = socket.socketpair()  # closed when this process dies; that ends the other
         self.answers = self.connection.makefile("rb", 2**18)
         command = [sys.executable, str(WORKER), str(MEMORY), str(PATIENCE_S)]
-        nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}  # what libraries print on damaged files
-        one_thread = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # each takes address space
+        nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}  # libraries print about damaged files
+        one_thread = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # each thread takes address space
         with theirs:
             self.process = subprocess.Popen(
-                command, stdin=theirs, **nowhere, env=one_thread, start_new_session=True  # deaf to Ctrl-C
+                command, stdin=theirs, **nowhere, env=one_thread, start_new_session=True  # so Ctrl-C does not reach it
             )  # fmt: skip
 
     def receive(self) -> tuple[int, int, bytearray]:
-        """The next message; raises EOFError or ConnectionError when there will be none."""
+        """The next message; raises EOFError or ConnectionError if the process has ended."""
         header = self.answers.read(MESSAGE.size)
         if len(header) < MESSAGE.size:
             raise EOFError
         rate, channels, size = MESSAGE.unpack(header)
-        content = bytearray(size)  # unlike bytes, an array over it can be written to, which torch asks for
+        content = bytearray(size)  # a bytearray, because torch wants writable arrays
         if self.answers.readinto(content) < size:
             raise EOFError
         return rate, channels, content
@@ -89,7 +90,7 @@ class _Process:
 
 
 _idle: list[_Process] = []
-if hasattr(os, "register_at_fork"):  # two processes must not talk to one decoder
+if hasattr(os, "register_at_fork"):  # two processes must not share a decoder
     os.register_at_fork(after_in_child=_idle.clear)
 
 

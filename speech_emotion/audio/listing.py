@@ -1,4 +1,4 @@
-"""Paths that a user names → the recordings that they mean."""
+"""Paths, folders, patterns and urls → the recordings to classify."""
 
 import os
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from pathlib import Path
 from speech_emotion.audio.buckets import is_url, list_files
 
 # fmt: off
-AUDIO_SUFFIXES = {  # of what FFmpeg or libsndfile reads, and people have
+AUDIO_SUFFIXES = {  # of common formats that FFmpeg or libsndfile reads
     ".3g2", ".3ga", ".3gp", ".3gpp", ".8svx", ".aa3", ".aac", ".ac3", ".adts", ".aif", ".aifc", ".aiff", ".amr", ".amv",
     ".ape", ".asf", ".au", ".avi", ".awb", ".bw64", ".bwf", ".caf", ".dff", ".divx", ".dsf", ".dss", ".dts", ".dv",
     ".dvr-ms", ".eac3", ".ec3", ".f4a", ".f4v", ".flac", ".flv", ".gxf", ".m1a", ".m2a", ".m2p", ".m2t", ".m2ts",
@@ -22,16 +22,16 @@ AUDIO_SUFFIXES = {  # of what FFmpeg or libsndfile reads, and people have
 
 
 def find_recordings(paths: Iterable[str | Path]) -> tuple[list[str], int]:
-    """The recordings that `paths` mean, and how many other files their folders hold.
+    """The recordings in `paths`, and the number of other files in their folders.
 
-    A file stands for itself, whatever its name; a folder for the audio and video files below it, sorted, without the
-    hidden ones. Links are followed; a folder reached twice counts once, and so does a path. A folder that cannot be
-    listed stands for itself, so that its row says why. A pattern (ann/*.m4a, calls/**) that no file has for its name
-    stands for what it matches: files with the ending that it gives, or else the audio and video files, and folders.
-    A url (s3://bucket/prefix) is a file or folder in a bucket. Raises FileNotFoundError when a path does not exist or
-    when there is nothing to classify, and for urls what list_files raises.
+    A file is taken whatever its name; a folder is searched recursively for audio and video files, sorted, without the
+    hidden ones. Links are followed; a folder or path that is reached twice counts once. A folder that cannot be listed
+    is returned itself, so that its row says why. A pattern (ann/*.m4a, calls/**) is expanded unless a file has that
+    name: to files with the suffix that it gives, else to audio and video files, and to folders. A url
+    (s3://bucket/prefix) is a file or folder in a bucket. Raises FileNotFoundError if a path does not exist or there is
+    nothing to classify, and for urls what list_files raises.
     """
-    recordings: dict[str, None] = {}  # ordered, each once
+    recordings: dict[str, None] = {}  # an ordered set
     n_others = 0
     visited: set[tuple] = set()
 
@@ -59,7 +59,7 @@ def find_recordings(paths: Iterable[str | Path]) -> tuple[list[str], int]:
 
 
 def _walk(path: str, visited: set[tuple]) -> tuple[list[str], int]:
-    """As find_recordings, for one folder; os.walk recurses in Python 3.11, and knows no path that is too long."""
+    """find_recordings for one folder. os.walk recurses in Python 3.11, and fails for paths that are too long."""
     recordings, n_others, folders = [], 0, [path]
     visited.add(_identity(path))
     while folders:
@@ -82,7 +82,7 @@ def _walk(path: str, visited: set[tuple]) -> tuple[list[str], int]:
 
 
 def _matched(pattern: str, matches: list[str], visited: set[tuple]) -> tuple[list[str], int]:
-    """As find_recordings, for a pattern; ** gives what is below the folders, too, so that these are left out."""
+    """find_recordings for a pattern; with **, which already matches files in subfolders, folders are skipped."""
     suffix = os.path.splitext(pattern)[1]
     gives_ending = bool(suffix) and not has_magic(suffix)
     recordings, n_others = [], 0
@@ -98,7 +98,7 @@ def _matched(pattern: str, matches: list[str], visited: set[tuple]) -> tuple[lis
 
 
 def _identity(folder: str) -> tuple:
-    """What a folder is under every name; its name, where that is all that can be known."""
+    """The same value for a folder under all its names; just the name if the folder cannot be looked at."""
     try:
         status = os.stat(folder)
     except OSError:
@@ -107,7 +107,7 @@ def _identity(folder: str) -> tuple:
 
 
 def _exists(path: str) -> bool:
-    """Or may do so: the row of one that cannot be looked at says why."""
+    """True also if the path cannot be looked at: its row then says why."""
     try:
         os.lstat(path)
     except (FileNotFoundError, NotADirectoryError):

@@ -1,4 +1,4 @@
-"""Any file → its samples in pieces of bounded size, on the clock of its container."""
+"""Any file → its samples in pieces of bounded size, on its container's clock."""
 
 import logging
 import os
@@ -18,42 +18,42 @@ from speech_emotion.audio.structure import START, head, is_cut, parts
 from speech_emotion.terminal import printable
 
 PIECE_S = 30.0
-SAMPLE_RATES = (4_000, 384_000)  # Hz; a header that says anything else is damaged
-_BLOCK = 2**18  # values decoded at once, all channels together
-_READ_AHEAD = 2**14  # bytes; twice as much as libFLAC reads at once
+SAMPLE_RATES = (4_000, 384_000)  # Hz; a header with another rate is damaged
+_BLOCK = 2**18  # values per block, all channels together
+_READ_AHEAD = 2**14  # bytes; twice libFLAC's buffer
 _FFMPEG_ONLY = b"ID3", b"OggS", b"Creative Voice File", b"\xf0\x7e"  # the first bytes
-_LOUDEST = 1e9  # of full scale; the square of anything beyond it leaves float32
-_PIECE = 2**24  # values in a piece, all channels together: 30 s of eleven channels at 48 kHz, less of more
+_LOUDEST = 1e9  # of full scale; the square of a larger value overflows float32
+_PIECE = 2**24  # values per piece, all channels together: 30 s of eleven channels at 48 kHz
 
 _log = logging.getLogger(__name__)
 
 
 class AudioError(ValueError):
-    """A recording that cannot be read or has nothing to classify; the message says why, without its name."""
+    """A recording cannot be read or has nothing to classify; the message says why, without the file name."""
 
 
 @dataclass
 class RecordingInfo:
-    """What is known of a recording besides its samples; complete once it has been read to its end."""
+    """What is known about a recording besides its samples; complete once it has been read to the end."""
 
-    n_tracks: int = 1  # of sound in the container
-    n_channels: int = 1  # of the track that was read; the most that occurred
-    channels_differ: bool = False  # mixing them loses something: see channels.Difference
-    is_damaged: bool = False  # only a part of it could be decoded
+    n_tracks: int = 1  # audio tracks in the container
+    n_channels: int = 1  # of the track that was read; the maximum if it changes
+    channels_differ: bool = False  # see channels.Difference
+    is_damaged: bool = False  # only part of it could be decoded
 
 
 def read_pieces(
     path: str | Path, *, track: int | None = None, channels: str = "mix", info: RecordingInfo | None = None
 ) -> Iterator[Block]:
-    """Decode a file to float32 samples and their rate in Hz, `PIECE_S` at a time at most.
+    """Decode a file to pieces of at most `PIECE_S`: float32 samples and their rate in Hz.
 
-    `channels` "mix" gives (samples,), the mean of the channels, or the loudest one in pieces where they cancel;
-    "each" gives (samples, channels), as many as at the start: what has another number is mixed and in each of them.
-    `track` counts those of sound from 1; None is FFmpeg's choice. Sound that starts late and gaps in the time stamps
-    are preceded by zeros. The rate changes where the recording's does. A file that is damaged gives what can be
-    decoded, and `info`, which is filled in on the way, says so. Raises AudioError when nothing can be decoded, for a
-    track that is not there, when the file is no regular file (a pipe is never waited for), for a sample rate outside
-    `SAMPLE_RATES`, and for NaN or infinite samples.
+    With `channels` "mix", a piece is (samples,), the mean of the channels, or the loudest one where they cancel. With
+    "each" it is (samples, channels), with the number of channels at the start; if that changes, all channels get the
+    mix. `track` counts audio tracks from 1; None is FFmpeg's choice. Late starts and gaps in the time stamps are filled
+    with zeros. The rate may change from piece to piece. From a damaged file, everything that can be decoded is
+    returned; `info` is filled in along the way. Raises AudioError if nothing can be decoded, if there is no such track,
+    if it is not a regular file (pipes are not waited for), for a sample rate outside `SAMPLE_RATES`, and for NaN or
+    infinite samples.
     """
     if track is not None and track < 1:
         raise ValueError(f"tracks are counted from 1, not {track}")
@@ -75,23 +75,23 @@ def read_pieces(
 
 
 def check_samples(samples: np.ndarray, rate: int) -> None:
-    """Raises AudioError for a sample rate or samples that no recording has."""
+    """Raises AudioError for an impossible sample rate or impossible samples."""
     lowest, highest = SAMPLE_RATES
     if not lowest <= rate <= highest:
         raise AudioError(f"its sample rate is {rate} Hz, not {lowest} to {highest} Hz")
-    if len(samples) and not -_LOUDEST < samples.min() <= samples.max() < _LOUDEST:  # false for NaN, and no copy is made
+    if len(samples) and not -_LOUDEST < samples.min() <= samples.max() < _LOUDEST:  # also false for NaN; makes no copy
         raise AudioError("it holds NaN, infinite or impossibly large samples")
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
-    """A named pipe without a writer would block a plain open for ever."""
+    """Opens without blocking: a plain open would wait forever for the writer of a named pipe."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _decode(file: BinaryIO, track: int | None, info: RecordingInfo) -> Iterator[Block]:
-    """Blocks (samples, channels) with their rate; where one reader gives up, the next goes on after what it gave."""
+    """Blocks (samples, channels) with their rate; if one reader fails, the next continues where it stopped."""
     reasons: list[str] = []
-    given = 0  # samples
+    given = 0  # samples returned so far
     start = head(file, START)
     info.is_damaged = is_cut(file, start)
     for name, blocks in _readers(file, start, track, info):
@@ -103,7 +103,7 @@ def _decode(file: BinaryIO, track: int | None, info: RecordingInfo) -> Iterator[
                 return
         except DecoderLost as error:
             raise AudioError(str(error)) from error
-        except Exception as error:  # on damaged files the decoders and their bindings raise anything
+        except Exception as error:  # damaged files can raise any exception in the decoders and their bindings
             _log.debug("%s on %s", name, printable(file.name), exc_info=True)
             reasons.append(f"{name}: {reason(error)}")
     if not given:
@@ -114,11 +114,11 @@ def _decode(file: BinaryIO, track: int | None, info: RecordingInfo) -> Iterator[
 def _readers(
     file: BinaryIO, start: bytes, track: int | None, info: RecordingInfo
 ) -> Iterator[tuple[str, Iterable[Block]]]:
-    """The readers to try for a file that begins with `start`, in this order, each with what it gives.
+    """The readers to try, in order, with their blocks; the file begins with the bytes `start`.
 
-    libsndfile is first: for WAV and FLAC it takes two thirds of FFmpeg's time. FFmpeg alone reads further tracks, what
-    was joined, WAV files with wrong sizes, and kinds that libsndfile ends too early (MPEG), misreads (VOC) or prints
-    messages about (damaged MPEG, MIDI sample dumps).
+    libsndfile comes first: for WAV and FLAC it takes two thirds of FFmpeg's time. Only FFmpeg reads further tracks,
+    joined files, WAV files with wrong sizes, and formats that libsndfile ends too early (MPEG), misreads (VOC) or
+    prints messages about (damaged MPEG, MIDI sample dumps).
     """
     joined = parts(file, start)
     is_mpeg = start[:1] == b"\xff" and start[1:2] >= b"\xe0"
@@ -128,7 +128,7 @@ def _readers(
 
 
 def _ffmpeg(file: BinaryIO, track: int | None, info: RecordingInfo, joined: list[tuple]) -> Iterator[Block]:
-    """Blocks (samples, channels) with their rate, of all the parts that can be read."""
+    """Blocks (samples, channels) with their rate, from all parts that can be read."""
     failure, is_read = None, False
     for part in joined or [()]:
         file.seek(0)
@@ -144,10 +144,10 @@ def _ffmpeg(file: BinaryIO, track: int | None, info: RecordingInfo, joined: list
 
 
 def _libsndfile(file: BinaryIO) -> Iterator[Block]:
-    """Blocks (samples, channels) with their rate; on damaged files it raises anything."""
+    """Blocks (samples, channels) with their rate; damaged files can raise any exception."""
     import soundfile
 
-    # By its descriptor: libsndfile then needs no name, which might not be UTF-8.
+    # By descriptor, because the name might not be UTF-8.
     with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
         if sound.subtype.startswith("MPEG"):
             raise Unreadable("MP3 is left to FFmpeg")
@@ -155,18 +155,18 @@ def _libsndfile(file: BinaryIO) -> Iterator[Block]:
         while len(samples := sound.read(frames, dtype="float32", always_2d=True)):
             yield samples, sound.samplerate
         if sound.format == "FLAC" and _flac_follows(file.fileno()):
-            raise Unreadable("it goes on after the length that it declares")
+            raise Unreadable("it is longer than its header declares")
 
 
 def _flac_follows(descriptor: int) -> bool:
-    """Whether libFLAC, which stops after the samples that the first header declares, has left or read more."""
+    """Whether data follow the samples that the first header declares, which is where libFLAC stops."""
     read = os.lseek(descriptor, 0, os.SEEK_CUR)
     os.lseek(descriptor, max(4, read - _READ_AHEAD), os.SEEK_SET)
     return read < os.fstat(descriptor).st_size or b"fLaC" in os.read(descriptor, _READ_AHEAD)
 
 
 def _after(n: int, blocks: Iterable[Block]) -> Iterator[Block]:
-    """Without the first `n` samples."""
+    """The blocks without their first `n` samples."""
     for samples, rate in blocks:
         if n < len(samples):
             yield samples[n:], rate
@@ -174,7 +174,7 @@ def _after(n: int, blocks: Iterable[Block]) -> Iterator[Block]:
 
 
 def _pieces(blocks: Iterable[Block]) -> Iterator[Block]:
-    """Blocks of any size → pieces of `PIECE_S`; shorter ones before another rate or number of channels, and last."""
+    """Blocks of any size → pieces of `PIECE_S`; shorter at the end and where the rate or number of channels changes."""
     waiting: list[np.ndarray] = []
     n_waiting = length = 0
     kind = None

@@ -1,4 +1,4 @@
-"""Any audio file → float32 at one sample rate."""
+"""Any audio file → float32 samples at one sample rate."""
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -14,7 +14,7 @@ from speech_emotion.audio.channels import mix
 from speech_emotion.audio.reading import RecordingInfo, check_samples, read_pieces
 
 _ZERO_CROSSINGS = 6  # of torchaudio's resampling kernel, on each side
-_FINEST_RATIO = 1000  # largest denominator of a resampling ratio; 1e-5 off the declared rate at worst
+_FINEST_RATIO = 1000  # largest denominator of a resampling ratio; the error is at most 1e-5
 
 
 def load_audio(
@@ -25,10 +25,10 @@ def load_audio(
     channels: str = "mix",
     info: RecordingInfo | None = None,
 ) -> torch.Tensor:
-    """Decode a file whole; the options are those of read_pieces.
+    """Decode a whole file; the options are those of read_pieces.
 
     Returns (samples,) float32 at `sample_rate` Hz, or (channels, samples) where `channels` is "each".
-    Raises AudioError when the file cannot be decoded, is empty, or holds NaN or infinite samples.
+    Raises AudioError if the file cannot be decoded, is empty, or holds NaN or infinite samples.
     """
     parts = [
         change_rate(_tensor(np.concatenate(pieces) if len(pieces) > 1 else pieces[0]), *_ratio(rate, sample_rate))
@@ -45,30 +45,30 @@ def stream_audio(
     channels: str = "mix",
     info: RecordingInfo | None = None,
 ) -> Iterator[torch.Tensor]:
-    """What load_audio returns, in pieces of about 30 s; raises AudioError on the way where load_audio does."""
+    """The samples of load_audio in pieces of about 30 s; may raise AudioError after some of them."""
     source = read_pieces(path, track=track, channels=channels, info=info)
     for rate, pieces in groupby(source, key=lambda piece: piece[1]):
         yield from _resampled((_tensor(samples) for samples, _ in pieces), *_ratio(rate, sample_rate))
 
 
 def _parts(path, track, channels, info) -> Iterator[tuple[int, list[np.ndarray]]]:
-    """The pieces of each part of the recording that has one rate, and that."""
+    """Each run of pieces with the same rate, as (rate, pieces)."""
     source = read_pieces(path, track=track, channels=channels, info=info)
     for rate, pieces in groupby(source, key=lambda piece: piece[1]):
         yield rate, [samples for samples, _ in pieces]
 
 
 def _resampled(pieces: Iterable[torch.Tensor], p: int, q: int) -> Iterator[torch.Tensor]:
-    """(..., samples) from p samples to q, as if they were one piece: each is resampled with the ends of both beside."""
+    """Resample (..., samples) by q / p as if all were one piece: each is resampled with its neighbours' ends."""
     source = iter(pieces)
     following = next(source, None)
-    rest, lead = torch.empty(0), 0  # what the kernel needs again, and how much of it was returned already
+    rest, lead = torch.empty(0), 0  # samples that the kernel needs again, and how many of them were returned already
     while following is not None:
         piece, following = following, next(source, None)
         samples = torch.cat([rest, piece], dim=-1) if rest.numel() else piece
         margin = p * ceil((_ZERO_CROSSINGS * p / min(p, q) + 2) / p)
         n = samples.shape[-1]
-        if following is not None and n < 2 * margin:  # a short first one waits for more
+        if following is not None and n < 2 * margin:  # too short for the kernel: wait for the next piece
             rest = samples
             continue
         end = n if following is None else (n - margin) // p * p
@@ -77,7 +77,7 @@ def _resampled(pieces: Iterable[torch.Tensor], p: int, q: int) -> Iterator[torch
 
 
 def to_mono(samples: np.ndarray, rate: int, sample_rate: int) -> torch.Tensor:
-    """(samples,) or (samples, channels) at `rate` Hz → (samples,) float32 at `sample_rate` Hz, mixed as a file's.
+    """(samples,) or (samples, channels) at `rate` Hz → (samples,) float32 at `sample_rate` Hz, mixed as for a file.
 
     Raises AudioError for a rate outside 4 to 384 kHz and for NaN or infinite samples, ValueError for another shape.
     """
@@ -90,15 +90,15 @@ def to_mono(samples: np.ndarray, rate: int, sample_rate: int) -> torch.Tensor:
 
 
 def _tensor(samples: np.ndarray) -> torch.Tensor:
-    """(samples,) as it is, (samples, channels) → (channels, samples)."""
+    """(samples,) unchanged, (samples, channels) → (channels, samples)."""
     return torch.from_numpy(np.ascontiguousarray(samples.T))
 
 
 def _ratio(rate: int, sample_rate: int) -> tuple[int, int]:
-    """`rate` / `sample_rate` in small numbers: the kernel for 44 101 Hz would otherwise need gigabytes."""
+    """`rate` / `sample_rate` as a ratio of small numbers; the kernel for 44 101 Hz would otherwise need gigabytes."""
     return (Fraction(rate) / sample_rate).limit_denominator(_FINEST_RATIO).as_integer_ratio()
 
 
 def change_rate(waveform: torch.Tensor, p: int, q: int) -> torch.Tensor:
-    """(..., samples) from p samples to q."""
+    """Resample (..., samples): every p samples become q."""
     return waveform if p == q or not waveform.numel() else resample(waveform, p, q)

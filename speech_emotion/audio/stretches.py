@@ -1,4 +1,4 @@
-"""The level of a recording over time → the stretches in which somebody is heard.
+"""The level of a recording over time → its stretches of speech.
 
 C: channels, T: frames of 10 ms.
 """
@@ -11,27 +11,27 @@ import numpy as np
 import torch
 
 FRAME_S = 0.01
-HEARD = 10**-3.5  # share of the loudest frame's energy, -35 dB: fainter frames are not voice
-SILENT = 1e-9  # mean square of a frame, -90 dBFS: what dithered 16-bit silence stays below
+HEARD = 10**-3.5  # -35 dB relative to the loudest frame's energy: fainter frames are not voice
+SILENT = 1e-9  # mean square of a frame, -90 dBFS; dithered 16-bit silence stays below it
 
-_ONSET_ENERGY = 0.02  # share of the energy above the noise floor that has passed at the onset
+_ONSET_ENERGY = 0.02  # share of the energy above the noise floor that comes before the onset
 
 
 @dataclass(frozen=True)
 class StretchSettings:
-    """Chosen on recordings joined from nEMO's clips: see results/EXPERIMENTS.md."""
+    """How a recording is cut; chosen on recordings joined from nEMO's clips (results/EXPERIMENTS.md)."""
 
-    pause_s: float = 0.3  # the shortest that ends a stretch
-    fragment_s: float = 0.3  # anything shorter joins its neighbour,
-    reach_s: float = 1.0  # unless that is further away than this
-    overhang_s: float = 0.4  # that a stretch may be longer than its window: two halves are judged worse
-    tail_s: float = 0.3  # after its end that its window holds as well, up to the next stretch
-    above_noise_db: float = 6.0  # of a voice, where the noise is less than 35 dB below the loudest frame
-    below_loudest_db: float = 10.0  # the most that the noise may hide: what is always loud is no noise
-    noise_quantile: float = 0.05  # of the frames of a block, for its noise floor
+    pause_s: float = 0.3  # shortest pause that ends a stretch
+    fragment_s: float = 0.3  # shorter stretches are joined to a neighbour,
+    reach_s: float = 1.0  # unless it is further away than this
+    overhang_s: float = 0.4  # by which a stretch may exceed its window; cutting it in two is worse
+    tail_s: float = 0.3  # after the end of a stretch that its window still includes, up to the next stretch
+    above_noise_db: float = 6.0  # level that a voice needs, if the noise is within 35 dB of the loudest frame
+    below_loudest_db: float = 10.0  # the noise floor plus that is capped here: a sound that is always loud is not noise
+    noise_quantile: float = 0.05  # quantile of a block's frames that estimates its noise floor
     block_s: float = 10.0
-    context_s: float = 3.0  # before and after a stretch, in which the noise is measured for its onset
-    crosstalk_db: float = 15.0  # a channel that is this much fainter than another one at the same time is its echo
+    context_s: float = 3.0  # around a stretch, in which the noise is measured to find its onset
+    crosstalk_db: float = 15.0  # a channel this much fainter than another at the same time is crosstalk
 
 
 SETTINGS = StretchSettings()
@@ -39,7 +39,7 @@ SETTINGS = StretchSettings()
 
 @dataclass(frozen=True)
 class Stretch:
-    """Frames [start, end); `onset` is where the voice sets in, `n_heard` in how many frames it is heard."""
+    """Frames [start, end); `onset` is where the voice sets in, `n_heard` the number of audible frames."""
 
     start: int
     end: int
@@ -55,30 +55,30 @@ def frame_energy(samples: torch.Tensor, sample_rate: int) -> torch.Tensor:
 
 
 def onset_frame(energy: np.ndarray) -> int:
-    """The frame of (T,) at which 2 % of the energy above the noise floor has passed; 0 for silence.
+    """The frame of (T,) before which 2 % of the energy above the noise floor lies; 0 for silence.
 
-    A share of the energy, unlike a level threshold, is hardly moved by clicks, breaths and steady noise: on
-    RAVDESS with white noise at 5 dB SNR its quartiles move by less than 20 ms.
+    Unlike a level threshold, a share of the energy is hardly affected by clicks, breaths and steady noise: on RAVDESS
+    with white noise at 5 dB SNR, its quartiles move by less than 20 ms.
     """
     if not len(energy):
         return 0
     above = (energy - 2 * np.quantile(energy, 0.10)).clip(min=0)
-    passed = above.clip(max=np.quantile(above, 0.95)).cumsum()  # one loud syllable must not own the total
+    passed = above.clip(max=np.quantile(above, 0.95)).cumsum()  # one loud syllable must not dominate the total
     return int(np.searchsorted(passed, _ONSET_ENERGY * passed[-1])) if passed[-1] else 0
 
 
 def without_crosstalk(energy: np.ndarray, settings: StretchSettings = SETTINGS) -> np.ndarray:
-    """(C, T) → (C, T), 0 where a channel has only what another one leaks into it."""
+    """(C, T) → (C, T), set to 0 where a channel has only crosstalk from another."""
     if len(energy) == 1:
         return energy
     return np.where(energy < energy.max(axis=0) * 10 ** (-settings.crosstalk_db / 10), 0, energy)
 
 
 def find_stretches(energy: np.ndarray, longest_s: float, settings: StretchSettings = SETTINGS) -> list[Stretch]:
-    """(T,) of one channel → its stretches in order of time; they do not overlap, and there is none in silence.
+    """Energy (T,) of one channel → its stretches in order of time, without overlap; none in silence.
 
-    Every frame within 35 dB of the loudest is in one, unless it is steady noise. What is longer than `longest_s` is cut
-    into equal parts.
+    Every frame within 35 dB of the loudest is in a stretch, unless it is steady noise. Stretches longer than
+    `longest_s` are cut into equal parts.
     """
     heard = _heard(energy, settings)
     spans = _join_fragments(_join_pauses(heard, settings), settings)
@@ -96,7 +96,7 @@ def find_stretches(energy: np.ndarray, longest_s: float, settings: StretchSettin
 def find_onset(
     energy: np.ndarray, start: int, end: int, within: tuple[int, int], settings: StretchSettings = SETTINGS
 ) -> int:
-    """The frame of (T,) in which the voice of [start, end) sets in; those around it, within bounds, are noise."""
+    """The frame of (T,) at which the voice of [start, end) sets in; the frames around it, up to `within`, are noise."""
     first = max(within[0], start - n_frames(settings.context_s))
     last = min(within[1], end + n_frames(settings.context_s), start + 2 * n_frames(settings.context_s))
     return first + onset_frame(energy[first:last])
@@ -107,7 +107,7 @@ def n_frames(seconds: float) -> int:
 
 
 def _heard(energy: np.ndarray, settings: StretchSettings) -> np.ndarray:
-    """(T,) → whether each frame is voice by its level: near that of the loudest, and above the noise around it."""
+    """(T,) → whether each frame is loud enough for voice: close to the loudest frame, and above the noise around it."""
     loudest = energy.max(initial=0)
     highest = loudest * 10 ** (-settings.below_loudest_db / 10)
     noise = _noise_floor(energy, settings) * 10 ** (settings.above_noise_db / 10)
@@ -115,7 +115,7 @@ def _heard(energy: np.ndarray, settings: StretchSettings) -> np.ndarray:
 
 
 def _noise_floor(energy: np.ndarray, settings: StretchSettings) -> np.ndarray:
-    """(T,) → (T,): a low quantile of each block, of it and its neighbours the least; digital silence is left out."""
+    """(T,) → (T,): the lowest of a block's and its neighbours' low quantiles, ignoring digital silence."""
     block = n_frames(settings.block_s)
     floors = []
     for start in range(0, len(energy), block):
@@ -128,7 +128,7 @@ def _noise_floor(energy: np.ndarray, settings: StretchSettings) -> np.ndarray:
 
 
 def _join_pauses(heard: np.ndarray, settings: StretchSettings) -> list[tuple[int, int]]:
-    """The runs of heard frames as [start, end), those that a short pause parts as one."""
+    """The runs of audible frames as [start, end), joined across short pauses."""
     frames = np.flatnonzero(heard)
     if not len(frames):
         return []
@@ -139,13 +139,13 @@ def _join_pauses(heard: np.ndarray, settings: StretchSettings) -> list[tuple[int
 
 
 def _join_fragments(spans: list[tuple[int, int]], settings: StretchSettings) -> list[tuple[int, int]]:
-    """Spans of which those that are too short to be judged belong to the nearer neighbour, where that is near."""
+    """Spans, with those that are too short to classify joined to the nearer neighbour, if it is within reach."""
     fragment, reach = n_frames(settings.fragment_s), n_frames(settings.reach_s)
     joined: list[tuple[int, int]] = []
     for (start, end), after in zip_longest(spans, spans[1:]):
         pause_before = start - joined[-1][1] if joined else np.inf
         pause_after = after[0] - end if after else np.inf
-        follows_fragment = joined and joined[-1][1] - joined[-1][0] < fragment  # which waits for this one
+        follows_fragment = joined and joined[-1][1] - joined[-1][0] < fragment  # which is to be joined to this one
         is_fragment = end - start < fragment
         if pause_before <= reach and (follows_fragment or (is_fragment and pause_before <= pause_after)):
             joined[-1] = joined[-1][0], end

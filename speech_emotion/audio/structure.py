@@ -1,4 +1,4 @@
-"""What the headers in a file say of its length, which may be wrong: the sound may go on, or end before."""
+"""The length of a file by its headers, which may be wrong: the sound may continue after it, or end before it."""
 
 import os
 import re
@@ -16,16 +16,16 @@ _FIRST_BYTES = [re.compile(pattern, re.DOTALL) for pattern in (
     rb"\.snd\x00\x00\x00.", rb"TTA1[\x01\x02]\x00",
 )]
 # fmt: on
-_SCANNED = 2**20  # bytes at once
-_UNKNOWN = 0x7FFF_0000  # sizes from here on are what stands in files that were written to a pipe
-_TAG = 1024  # bytes; what is shorter and follows the last chunk is no sound
-START = 4096  # bytes that tell the kind of a file
-_MOST = 1000  # headers that are looked at in a file
+_SCANNED = 2**20  # bytes per read
+_UNKNOWN = 0x7FFF_0000  # from here on, a size is the placeholder of a file that was written to a pipe
+_TAG = 1024  # bytes; anything shorter after the last chunk is not sound
+START = 4096  # bytes that identify the format
+_MOST = 1000  # headers examined per file
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 
 def head(file: BinaryIO, size: int, position: int = 0) -> bytes:
-    """`size` bytes at `position`, fewer at the end of the file, which is then at its start again."""
+    """Up to `size` bytes from `position`; the file is then rewound."""
     file.seek(position)
     content = file.read(size)
     file.seek(0)
@@ -33,10 +33,10 @@ def head(file: BinaryIO, size: int, position: int = 0) -> bytes:
 
 
 def parts(file: BinaryIO, start: bytes) -> list[tuple[int, int, bool]]:
-    """Begin and end of each file that was joined to this one, in kinds of which decoders read the first only.
+    """(begin, end, is a WAV with wrong sizes) of each joined file, in formats of which decoders read only the first.
 
-    With whether it is a WAV with wrong sizes; nothing for a file that decoders read to its end as it is. Of MPEG, FLAC
-    and Matroska, FFmpeg goes on with what follows.
+    Empty for a file that decoders read to its end. For MPEG, FLAC and Matroska, FFmpeg continues with joined files
+    by itself.
     """
     size, is_wave = _size(file), _is_wave(start)
     if is_wave and _is_filled(file, 0, size):
@@ -53,7 +53,7 @@ def parts(file: BinaryIO, start: bytes) -> list[tuple[int, int, bool]]:
 
 
 def _find(file: BinaryIO, size: int, pattern: re.Pattern) -> Iterator[int]:
-    """Where files begin; of the tracks of an Ogg file, which begin one after the other, the first only."""
+    """Where files begin; for an Ogg file, whose tracks begin one after the other, only its first track."""
     previous_end = -1
     for position in range(0, size, _SCANNED):
         content = head(file, _SCANNED + 512, position)
@@ -66,7 +66,7 @@ def _find(file: BinaryIO, size: int, pattern: re.Pattern) -> Iterator[int]:
 
 
 def is_cut(file: BinaryIO, start: bytes) -> bool:
-    """Whether a file is shorter than its headers say, in the kinds that say so."""
+    """Whether a file is shorter than its headers declare, in formats that declare it."""
     size = _size(file)
     if _is_wave(start):
         return size < _wave_end(file, 0, size) < _UNKNOWN
@@ -97,7 +97,7 @@ def _is_filled(file: BinaryIO, begin: int, end: int) -> bool:
 
 
 def _wave_end(file: BinaryIO, begin: int, end: int) -> int:
-    """Where the chunks of a WAV end by their sizes; before the first that cannot be one."""
+    """Where the chunks of a WAV end according to their sizes; stops before the first invalid chunk."""
     is_long, position, data_size = head(file, 4, begin) != b"RIFF", begin + 12, 0
     for _ in range(_MOST):
         chunk = head(file, 24, position)
@@ -111,33 +111,33 @@ def _wave_end(file: BinaryIO, begin: int, end: int) -> int:
         if name == b"data" and size == 0:
             break
         position += 8 + size
-        position += size % 2 and head(file, 1, position) == b"\0"  # some leave the padding out
+        position += size % 2 and head(file, 1, position) == b"\0"  # some writers omit the padding
     return position
 
 
 def _mp4_files(file: BinaryIO, end: int) -> tuple[list[int], int]:
-    """Where files begin, and where the last one ends."""
+    """The positions at which MP4 files begin, and the end of the last one."""
     begins, position = [0], 0
     for _ in range(_MOST):
         box = head(file, 16, position)
         size = int.from_bytes(box[:4], "big")
         if box[4:8] == b"ftyp" and position:
             begins.append(position)
-        if position + 8 > end or size == 0:  # 0 is for the rest of the file
+        if position + 8 > end or size == 0:  # 0 means the rest of the file
             break
         position += max(8, int.from_bytes(box[8:], "big") if size == 1 else size)
     return begins, position
 
 
 def _matroska_end(start: bytes) -> int:
-    """Of its segment; 0 where that has no length."""
+    """The end of the Matroska segment; 0 if its length is not declared."""
     size, position = _matroska_size(start, 4)  # of the header
     size, position = _matroska_size(start, position + size + 4)
     return position + size if size else 0
 
 
 def _matroska_size(start: bytes, position: int) -> tuple[int, int]:
-    """The size that is at `position`, 0 for unknown, and the position after it."""
+    """The size stored at `position` (0 for unknown), and the position after it."""
     first = start[position] if position < len(start) else 0
     length = 9 - first.bit_length()
     size = int.from_bytes(start[position : position + length], "big") & ((1 << 7 * length) - 1)
@@ -145,19 +145,19 @@ def _matroska_size(start: bytes, position: int) -> tuple[int, int]:
 
 
 def _ends_within_a_page(tail: bytes) -> bool:
-    """Whether the last page of an Ogg file is not whole."""
+    """Whether the last page of an Ogg file is incomplete."""
     page = tail[tail.rfind(b"OggS") :]
     return len(page) < _page_size(page)
 
 
 def _page_size(page: bytes) -> int:
-    """Of a page of an Ogg file."""
+    """The size of an Ogg page in bytes."""
     n = page[26] if len(page) > 26 else 0
     return 27 + n + sum(page[27 : 27 + n])
 
 
 def _mp3_end(file: BinaryIO, start: bytes) -> int:
-    """By the Xing header, which LAME and FFmpeg write into the first frame; 0 without one."""
+    """The end of an MP3 by its Xing header, which LAME and FFmpeg write into the first frame; 0 without one."""
     begin = 0
     if start[:3] == b"ID3":
         begin = 10 + sum((byte & 127) << 7 * (3 - i) for i, byte in enumerate(start[6:10]))

@@ -1,4 +1,4 @@
-"""A recording → the windows of it that are classified, one for each stretch of speech, whatever its length."""
+"""A recording of any length → the windows that are classified, one for each stretch of speech."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ from speech_emotion.audio.stretches import (
 )
 
 _LEAD_S = 0.10  # median time between the start of the window and the onset in RAVDESS
-_RAVDESS_LEAD_S = (-0.2, 0.5)  # and its range, but for 15 of the 2452 clips
-_RAVDESS_OVERHANG_S = 1.5  # what sung clips last longer than their window
+_RAVDESS_LEAD_S = (-0.2, 0.5)  # its range, except for 15 of the 2452 clips
+_RAVDESS_OVERHANG_S = 1.5  # by which sung clips exceed their window
 _SHORTEST_S = 0.1
 
 
@@ -31,7 +31,7 @@ class WindowSettings:
     """Which part of a recording is classified."""
 
     sample_rate: int = 48_000  # Hz
-    window_start_s: float = 1.0  # RAVDESS clips open with a second of silence
+    window_start_s: float = 1.0  # RAVDESS clips begin with a second of silence
     window_s: float = 3.0
 
     @property
@@ -42,22 +42,22 @@ class WindowSettings:
 def window_start(waveform: torch.Tensor, sample_rate: int, ravdess_start_s: float) -> float:
     """Where the window of a clip begins, in seconds; may be slightly negative (zero-padded in front).
 
-    RAVDESS clips open with a second of silence and get the window at `ravdess_start_s`. A recording that begins
-    elsewhere is aligned to it: its window opens as long before its onset as RAVDESS's does.
+    RAVDESS clips begin with a second of silence, and their window begins at `ravdess_start_s`. In any other recording,
+    the window begins as long before the onset as it does in RAVDESS.
     """
     onset_s = onset_frame(frame_energy(waveform, sample_rate).numpy()) * FRAME_S
     return ravdess_start_s if _opens_like_ravdess(onset_s, ravdess_start_s) else onset_s - _LEAD_S
 
 
 def recording_window(waveform: torch.Tensor, settings: WindowSettings, margin_s: float = 0.0) -> torch.Tensor:
-    """The window of a clip, as training sees it: (samples,) → (window_samples + 2 margins,)."""
+    """The window of a clip as used in training: (samples,) → (window_samples + 2 margins,)."""
     start_s = window_start(waveform, settings.sample_rate, settings.window_start_s) - margin_s
     length_s = settings.window_s + 2 * margin_s
     return crop_or_pad(waveform, round(start_s * settings.sample_rate), round(length_s * settings.sample_rate))
 
 
 def crop_or_pad(waveform: torch.Tensor, start: int, length: int) -> torch.Tensor:
-    """Samples [start, start + length) of (samples,), zeros where the recording has none: (length,)."""
+    """Samples [start, start + length) of (samples,), zero-padded at both ends: (length,)."""
     window = waveform.new_zeros(length)
     begin, end = max(start, 0), min(start + length, waveform.numel())
     if begin < end:
@@ -68,9 +68,9 @@ def crop_or_pad(waveform: torch.Tensor, start: int, length: int) -> torch.Tensor
 def stretch_window(
     waveform: torch.Tensor, start: int, end: int, settings: WindowSettings, margin: int = 0
 ) -> torch.Tensor:
-    """A window of (samples,) that begins at `start`, and zeros from `end` on, if that lies in it.
+    """The window of (samples,) that begins at `start`, with zeros from `end` on, if that is within it.
 
-    `margin` samples more on both sides: (window_samples + 2 margins,).
+    With `margin` more samples on both sides: (window_samples + 2 margins,).
     """
     is_cut_off = end < start + settings.window_samples
     heard = waveform[: max(0, end)] if is_cut_off else waveform
@@ -78,7 +78,7 @@ def stretch_window(
 
 
 class Speech(IntEnum):
-    """How much of it is heard in a window."""
+    """How certain it is that a window contains speech."""
 
     NONE = 0
     FAINT = 1
@@ -87,39 +87,39 @@ class Speech(IntEnum):
 
 @dataclass(frozen=True)
 class Window:
-    """A stretch of speech as it is classified: `window_samples` from `start` on, zeros from `end` on."""
+    """The window of one stretch of speech: `window_samples` from `start` on, zeros from `end` on."""
 
     channel: int
     start: int  # may be slightly negative
     end: int
     span: tuple[float, float]  # of the stretch, in seconds
-    weight: int  # for how many frames it is heard
-    speech: Speech = Speech.CLEAR  # RecordingWindows does not ask
+    weight: int  # number of audible frames
+    speech: Speech = Speech.CLEAR  # RecordingWindows does not test for speech
 
 
 class RecordingWindows:
     """The windows of one recording, in order of time, with their samples.
 
-    It is read twice, first for the level of all of it, unless it is held as one piece: memory grows by 4 bytes for
-    every 10 ms, and the windows do not depend on the size of the pieces.
+    The recording is read twice, the first time to measure its level, unless it comes as one piece. Memory grows by 4
+    bytes per 10 ms, and the windows do not depend on the size of the pieces.
 
     >>> for window, samples in RecordingWindows(partial(stream_audio, "talk.mp3", 48_000), WindowSettings()):
     ...     print(window.span)
     """
 
     def __init__(self, read: Callable[[], Iterable[torch.Tensor]], settings: WindowSettings):
-        """`read` begins anew each time, and gives pieces (samples,) or (C, samples) at the settings' sample rate."""
+        """`read()` starts anew, and yields pieces (samples,) or (C, samples) at the settings' sample rate."""
         self._read, self._settings = read, settings
         self._windows: list[Window] | None = None
-        self.n_channels = 1  # known once it is measured
+        self.n_channels = 1  # known after `measure`
 
     def __iter__(self) -> Iterator[tuple[Window, torch.Tensor]]:
         """Each window with its samples, (window_samples,).
 
-        Raises AudioError `too short` below 0.1 s and `silent` when no 10 ms reach -90 dBFS.
+        Raises AudioError `too short` below 0.1 s, and `silent` if no 10 ms reach -90 dBFS.
         """
         windows = self.find()
-        buffer, offset = torch.empty(1, 0), 0  # `offset` is where in the recording the buffer begins
+        buffer, offset = torch.empty(1, 0), 0  # `offset`: position of the buffer in the recording
         waiting = iter([*windows, None])
         window = next(waiting)
         for piece in [*self._held] or map(torch.atleast_2d, self._read()):
@@ -129,18 +129,18 @@ class RecordingWindows:
                 window = next(waiting)
             keep = buffer.shape[1] if window is None else max(0, min(window.start - offset, buffer.shape[1]))
             buffer, offset = buffer[:, keep:], offset + keep
-        while window:  # it ends beyond the recording
+        while window:  # windows that end after the recording
             yield window, self._samples(window, buffer, offset)
             window = next(waiting)
 
     def find(self) -> list[Window]:
-        """All of them, without their samples; raises AudioError as the iteration does."""
+        """All windows, without their samples; raises AudioError as the iteration does."""
         for _ in self.measure():
             pass
         return self._windows
 
     def measure(self) -> Iterator[None]:
-        """What find does, with a pause after every piece that is read."""
+        """Does the work of find, yielding after every piece that is read."""
         if self._windows is not None:
             return
         n_samples, energies, rest = 0, [], None
@@ -166,7 +166,7 @@ class RecordingWindows:
 
 
 def find_windows(energy: np.ndarray, settings: WindowSettings) -> list[Window]:
-    """The level of a recording, (C, T), → its windows, each placed as in training: 0.1 s before the onset."""
+    """The level of a recording (C, T) → its windows, each placed as in training: 0.1 s before the onset."""
     windows = []
     for channel, own in enumerate(without_crosstalk(energy)):
         stretches = find_stretches(own, settings.window_s - _LEAD_S)
@@ -183,7 +183,7 @@ def find_windows(energy: np.ndarray, settings: WindowSettings) -> list[Window]:
 
 
 def _only_window(channel: int, energy: np.ndarray, stretches: list[Stretch], settings: WindowSettings) -> Window | None:
-    """The window that holds all of a channel's stretches, where one can; then its end is not cut off."""
+    """A single window for all of a channel's stretches, if they fit into one; its end is not silenced."""
     first, last = stretches[0].start, stretches[-1].end
     onset_s = find_onset(energy, first, last, (0, len(energy))) * FRAME_S
     start_s, overhang_s = onset_s - _LEAD_S, SETTINGS.overhang_s

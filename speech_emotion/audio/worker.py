@@ -1,4 +1,4 @@
-"""A process that decodes for others, under limits: isolation.py starts it by its path."""
+"""A decoder process with limited resources; isolation.py starts it by its path."""
 
 import os
 import signal
@@ -8,25 +8,26 @@ from contextlib import suppress
 from importlib import import_module
 from pkgutil import walk_packages
 
-_BUFFER = 2**18  # bytes sent at once
+_BUFFER = 2**18  # bytes per message
 
 
 def serve(memory: int, patience_s: int) -> None:
-    """Decode with FFmpeg the files whose descriptors arrive on standard input, a socket, until that is closed.
+    """Decode the files whose descriptors arrive on standard input, a socket, with FFmpeg, until it is closed.
 
-    A file that takes `patience_s` without giving any sound ends the process, even when nobody waits for it any more.
+    If a file gives no sound for `patience_s`, the process ends, even if nobody waits for the file any more.
     """
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
     from decoders import END, FAILED, MESSAGE, REQUEST, Facts, ffmpeg, joined, reason
 
-    for module in walk_packages(import_module("av").__path__, "av."):  # PyAV imports some late, when it is too late
+    # PyAV imports some modules late, when no more files can be opened.
+    for module in walk_packages(import_module("av").__path__, "av."):
         if not module.name.endswith("__main__"):
             import_module(module.name)
     _limit(memory)
     with socket.socket(fileno=0) as connection, connection.makefile("wb", _BUFFER) as answers:
 
         def answer(kind: int, channels: int, content: bytes) -> None:
-            signal.alarm(0)  # to wait until it is taken is no hang
+            signal.alarm(0)  # waiting for the reader is not a hang
             answers.write(MESSAGE.pack(kind, channels, len(content)))
             answers.write(content)
             signal.alarm(patience_s)
@@ -53,10 +54,10 @@ def _limit(memory: int) -> None:
 
     free = os.dup(0)
     os.close(free)
-    # One more descriptor, which the file takes: a decoder can then open neither a connection nor another file.
+    # One more descriptor, for the file itself: so a decoder can open neither a connection nor another file.
     limits = {"AS": memory, "NOFILE": free + 1, "CORE": 0}
     for limit, value in limits.items():
-        with suppress(OSError, ValueError):  # macOS does not know the first
+        with suppress(OSError, ValueError):  # macOS does not have the first limit
             resource.setrlimit(getattr(resource, f"RLIMIT_{limit}"), (value, value))
 
 

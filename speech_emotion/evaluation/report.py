@@ -1,4 +1,4 @@
-"""The tables and pictures of the documents, made from the results of the runs without audio."""
+"""The tables and pictures of the documents, computed from the committed results; needs no audio."""
 
 import re
 from pathlib import Path
@@ -40,21 +40,23 @@ OTHERS = (
 
 
 def write_report(results: str | Path, repository: str | Path) -> None:
-    """Make `results/figures` anew and replace what is between the markers of the documents.
+    """Write `results/figures` and replace the text between the markers of the documents.
 
-    Raises FileNotFoundError or ValueError, before anything is written, when something is lacking.
+    Raises FileNotFoundError or ValueError, before anything is written, if a result or a marker is missing.
     """
     results = Path(results)
     runs = {path.stem: read_predictions(path) for path in sorted(Path(results, "predictions").glob("*.csv"))}
     needed = [result_files(results, published.run)["predictions"] for published in PUBLISHED]
     needed += [result_files(results, name)["histories"] for name in {*SCHEDULE_RUNS.values(), PUBLISHED[0].run}]
     needed += [results / name for name in OTHERS]
-    if lacking := sorted(str(path) for path in needed if not path.exists()):
-        raise FileNotFoundError(f"the report needs {', '.join(lacking)}; train.py --help says what makes them")
+    if missing := sorted(str(path) for path in needed if not path.exists()):
+        raise FileNotFoundError(
+            f"the report needs {', '.join(missing)}; see train.py --help for the commands that write them"
+        )
     for prefix in UNSEEN.values():
         if not tables_of(runs, prefix):
             raise FileNotFoundError(
-                f"there is no {prefix} in {results}/predictions; train.py --help says what makes it"
+                f"there is no {prefix} in {results}/predictions; see train.py --help for the command that writes it"
             )
     tables = {name: pd.read_csv(results / name, dtype={"speaker": str, "partition": str}) for name in OTHERS}
     documents = {}
@@ -75,7 +77,7 @@ def write_report(results: str | Path, repository: str | Path) -> None:
 def texts_of(
     runs: Runs, tables: dict[str, pd.DataFrame], results: Path, repository: Path
 ) -> dict[Path, dict[str, str]]:
-    """What stands between which markers of which document."""
+    """The text for each marker of each document."""
     folders = _folders(tables)
     own = tables["own-labels-emodb.csv"]
     return {
@@ -147,9 +149,12 @@ def write_figures(runs: Runs, tables: dict[str, pd.DataFrame], results: Path) ->
 
 
 def replace_between_markers(document: str, marker: str, text: str) -> str:
-    """`document` with `text` between <!-- marker --> and <!-- /marker -->; raises ValueError without those."""
+    """`document` with `text` between <!-- marker --> and <!-- /marker -->.
+
+    Raises ValueError unless there is exactly one such pair.
+    """
     begin, end = f"<!-- {marker} -->", f"<!-- /{marker} -->"
     replaced, n = re.subn(f"{begin}.*?{end}", lambda _: f"{begin}\n{text}\n{end}", document, flags=re.DOTALL)
     if n != 1:
-        raise ValueError(f"there is not one {begin} ... {end} to fill")
+        raise ValueError(f"there must be exactly one pair of {begin} and {end}")
     return replaced

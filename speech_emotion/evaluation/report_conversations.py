@@ -1,11 +1,11 @@
-"""What the timelines of recordings of several clips are worth, from results/conversations.csv."""
+"""How accurate the timeline is on recordings joined from several clips, from results/conversations.csv."""
 
 import pandas as pd
 
 from speech_emotion.evaluation.metrics import calm_as_neutral, uar
 from speech_emotion.evaluation.report_tables import markdown, paragraph
 
-# A row for each clip: what is said of it alone, alone as it sounds in the recording, and by the timeline.
+# A row for each clip: its prediction as a file of its own, cut from the noisy recording, and by the timeline.
 COLUMNS = (
     "kind", "recording", "channel", "clip", "emotion", "alone", "in_noise", "timeline", "start_error_s", "heard_s",
     "missed_s",
@@ -17,7 +17,7 @@ def _uar(table: pd.DataFrame, column: str) -> str:
 
 
 def conversations_table(table: pd.DataFrame) -> str:
-    """For each kind of recording: UAR alone and by the timeline, how far starts are off, how much voice is missed."""
+    """For each kind of recording: UAR of clips and timeline, error of the starts, share of voice missed."""
     rows = [
         [
             kind, str(own["recording"].nunique()), str(len(own)), _uar(own, "alone"), _uar(own, "in_noise"),
@@ -30,20 +30,21 @@ def conversations_table(table: pd.DataFrame) -> str:
         "recordings",
         "",
         "clips",
-        "UAR alone",
-        "in the noise",
-        "by the timeline",
-        "start off by (median)",
-        "missed",
+        "UAR, clip alone",
+        "clip cut from the recording",
+        "timeline",
+        "start error (median)",
+        "voice missed",
     ]
     return markdown(heads, rows)
 
 
 def conversations_sentence(table: pd.DataFrame) -> str:
-    """For the README."""
+    """The README's sentence."""
     mono, call = (table[table["kind"] == kind] for kind in ("one voice", "call"))
     timeline, calls, alone = _uar(mono, "timeline"), _uar(call, "timeline"), _uar(mono, "alone")
     return paragraph(
-        f"EmoDB's clips, joined with pauses and the noise of a room, have UAR {timeline} by the timeline, {calls} in "
-        f"two-channel calls, and {alone} as files of their own (`python3 benchmarks/conversations.py`)."
+        "On long recordings joined from EmoDB's clips, with pauses and room noise, the timeline has a UAR of "
+        f"{timeline} ({calls} on two-channel calls); on the same clips as separate files, UAR is {alone} "
+        "(`python3 benchmarks/conversations.py`)."
     )

@@ -1,4 +1,4 @@
-"""The report's tables by group, in Markdown: for whom the models work better and worse, and when to believe them."""
+"""The report's tables by group, in Markdown: accuracy and calibration by sex, intensity, actor and emotion."""
 
 from collections.abc import Callable
 
@@ -29,17 +29,18 @@ from speech_emotion.evaluation.report_tables import (
 
 KNOWN = {"`model.pt`": "random8-split", "`model_any_voice.pt`": "any8-split"}
 SEXES = {"women": "female", "men": "male"}
-# Folds whose test actors were validation actors when the any-voice recipe was chosen; results/README.md has the story.
+# Folds whose test actors served as validation actors while the any-voice recipe was chosen: see results/README.md.
 CHOSEN_ON = (1, 2, 3)
 
 
 def among(chosen: pd.Series | np.ndarray, metric: Callable = uar) -> Callable:
-    """`metric` of some rows of a table only."""
+    """`metric`, restricted to the rows of a table in `chosen` (boolean mask)."""
     chosen = np.asarray(chosen)
     return lambda table, weights=None: metric(table[chosen], None if weights is None else weights[..., chosen])
 
 
-def less(one: Callable, other: Callable) -> Callable:
+def minus(one: Callable, other: Callable) -> Callable:
+    """The difference of two metrics of the same table."""
     return lambda table, weights=None: one(table, weights) - other(table, weights)
 
 
@@ -52,7 +53,7 @@ def difference_cell(table: pd.DataFrame, metric: Callable, by: str = "actor") ->
 
 
 def groups_table(runs: Runs, channel: str) -> str:
-    """Unseen actors, all folds pooled: UAR by sex, intensity and actor, the share recognised by emotion."""
+    """Unseen actors, all folds pooled: UAR by sex, intensity and actor, recall by emotion."""
     tables = {name: pooled(runs, prefix, channel) for name, prefix in UNSEEN.items()}
 
     def row(name: str, metric_of: Callable[[pd.DataFrame], Callable], cell: Callable = cell) -> list[str]:
@@ -60,8 +61,8 @@ def groups_table(runs: Runs, channel: str) -> str:
 
     rows = [row("all", lambda table: uar)]
     rows += [row(name, lambda table, sex=sex: among(table["sex"] == sex)) for name, sex in SEXES.items()]
-    women_less_men = [lambda table, sex=sex: among(table["sex"] == sex) for sex in SEXES.values()]
-    rows.append(row("women less men", lambda table: less(*(of(table) for of in women_less_men)), difference_cell))
+    women_and_men = [lambda table, sex=sex: among(table["sex"] == sex) for sex in SEXES.values()]
+    rows.append(row("women minus men", lambda table: minus(*(of(table) for of in women_and_men)), difference_cell))
     for intensity in ("normal", "strong"):
         rows.append(row(f"{intensity} intensity", lambda table, part=intensity: among(table["intensity"] == part)))
     actors = [table.groupby("actor").apply(uar, include_groups=False) for table in tables.values()]
@@ -73,25 +74,27 @@ def groups_table(runs: Runs, channel: str) -> str:
 
 
 def differences_table(runs: Runs) -> str:
-    """Unseen actors: what one way to ask gains over another, in UAR, on the same clips."""
+    """Unseen actors: differences in UAR between two configurations on the same clips."""
     rows = []
     for name, (one, other) in {
-        "`model_any_voice.pt` less `model.pt`": ("any8-fold", "speaker8-fold"),
-        "with `--adapt` less without": (r"any8-fold\d-adapted", "any8-fold"),
-        "with `--adapt` less `model.pt`": (r"any8-fold\d-adapted", "speaker8-fold"),
+        "`model_any_voice.pt` minus `model.pt`": ("any8-fold", "speaker8-fold"),
+        "with `--adapt` minus without": (r"any8-fold\d-adapted", "any8-fold"),
+        "with `--adapt` minus `model.pt`": (r"any8-fold\d-adapted", "speaker8-fold"),
     }.items():
         cells = []
         for channel in CHANNELS:
             first, second = (
                 pooled(runs, prefix, channel).sort_values("clip", ignore_index=True) for prefix in (one, other)
             )
-            cells.append(difference_cell(first, less(uar, lambda _, weights=None, second=second: uar(second, weights))))
+            cells.append(
+                difference_cell(first, minus(uar, lambda _, weights=None, second=second: uar(second, weights)))
+            )
         rows.append([name, *cells])
     return markdown(["UAR, all folds pooled", *CHANNELS], rows)
 
 
 def intersections_table(runs: Runs) -> str:
-    """Unseen actors' speech: the share recognised of each emotion, of women and of men."""
+    """Unseen actors' speech: the recall of each emotion for women and for men."""
     tables = [pooled(runs, prefix, "speech") for prefix in UNSEEN.values()]
     rows = []
     for emotion in EMOTIONS:
@@ -100,11 +103,11 @@ def intersections_table(runs: Runs) -> str:
         ]
         rows.append([emotion, len(chosen[0]), *(f"{uar(table):.3f}" for table in chosen)])
     header = [f"{name}, {people}" for name in UNSEEN for people in SEXES]
-    return markdown(["speech", "clips of each", *header], rows)
+    return markdown(["speech", "clips per cell", *header], rows)
 
 
 def calibration_table(runs: Runs) -> str:
-    """Mean confidence less accuracy in points, and the pooled calibration error, known voices and unseen actors."""
+    """Mean confidence minus accuracy in points, and pooled calibration error; known voices and unseen actors."""
     tables = [pooled(runs, prefix) for prefix in (*KNOWN.values(), *UNSEEN.values())]
 
     def row(name: str, choose: Callable[[pd.DataFrame], pd.Series]) -> list[str]:
@@ -113,17 +116,17 @@ def calibration_table(runs: Runs) -> str:
     rows = [row("all", lambda table: table["clip"] == table["clip"])]
     rows += [row(channel, lambda table, part=channel: table["channel"] == part) for channel in CHANNELS]
     rows += [row(name, lambda table, sex=sex: table["sex"] == sex) for name, sex in SEXES.items()]
-    rows += [row(f"truly {emotion}", lambda table, part=emotion: table["emotion"] == part) for emotion in EMOTIONS]
+    rows += [row(f"true {emotion}", lambda table, part=emotion: table["emotion"] == part) for emotion in EMOTIONS]
     rows += [
-        row(f"taken for {emotion}", lambda table, part=emotion: table["prediction"] == part) for emotion in EMOTIONS
+        row(f"predicted {emotion}", lambda table, part=emotion: table["prediction"] == part) for emotion in EMOTIONS
     ]
     rows.append(["ECE, pooled", *(f"{expected_calibration_error(table):.3f}" for table in tables)])
     header = [*(f"{name}, known" for name in KNOWN), *(f"{name}, unseen" for name in UNSEEN)]
-    return markdown(["confidence less accuracy", *header], rows)
+    return markdown(["confidence minus accuracy", *header], rows)
 
 
 def temperature_table(runs: Runs) -> str:
-    """Unseen actors: the pooled calibration error if the temperature were fitted to the other folds' held-out clips."""
+    """Unseen actors: the pooled calibration error with temperatures fitted on the other folds' held-out clips."""
     rows = [
         ["as published", *(f"{expected_calibration_error(pooled(runs, prefix)):.3f}" for prefix in UNSEEN.values())]
     ]
@@ -137,11 +140,11 @@ def temperature_table(runs: Runs) -> str:
             folds = [table.assign(all="") for table in tables_of(runs, prefix)]
             cells.append(f"{expected_calibration_error(pd.concat(_refitted(folds, by or 'all'))):.3f}")
         rows.append([name, *cells])
-    return markdown(["ECE, pooled; the temperature is", *UNSEEN], rows)
+    return markdown(["ECE, pooled, by temperature", *UNSEEN], rows)
 
 
 def _refitted(folds: list[pd.DataFrame], by: str) -> list[pd.DataFrame]:
-    """Each fold and group with probabilities at the temperature that suits the same group in the other folds."""
+    """Each fold and group with its probabilities at the temperature fitted on the same group of the other folds."""
     refitted = []
     for number, fold in enumerate(folds):
         others = pd.concat([other for index, other in enumerate(folds) if index != number])
@@ -160,15 +163,15 @@ def _logits(table: pd.DataFrame) -> torch.Tensor:
 
 
 def choices_table(runs: Runs) -> str:
-    """Is the any-voice recipe better on actors whom its choices saw? Its UAR of speech by fold, pooled."""
+    """Whether the any-voice recipe is better on actors that validated its choices: UAR of speech, pooled over folds."""
     table = pooled(runs, "any8-fold", "speech")
     seen = np.isin(table["actor"], [actor for fold in CHOSEN_ON for actor in ACTOR_FOLDS[fold]])
     rows = [
-        ["folds 1, 2 and 3, whose actors also validated choices", cell(table, among(seen))],
+        ["folds 1, 2 and 3 (their actors also validated choices)", cell(table, among(seen))],
         ["folds 0 and 4", cell(table, among(~seen))],
-        ["difference", difference_cell(table, less(among(seen), among(~seen)))],
+        ["difference", difference_cell(table, minus(among(seen), among(~seen)))],
     ]
-    return markdown(["speech, `model_any_voice.pt`'s recipe", "UAR (95 %, by actor)"], rows)
+    return markdown(["speech, `model_any_voice.pt` recipe", "UAR (95 %, by actor)"], rows)
 
 
 def emodb_table(runs: Runs) -> str:
@@ -178,22 +181,23 @@ def emodb_table(runs: Runs) -> str:
     rows = [[name, cell(table, uar, "speaker")] for name, table in tables.items()]
     if len(tables) == len(names):
         _, plain, adapted = tables.values()
-        gain = less(lambda _, weights=None: uar(adapted, weights), uar)
-        rows.append(["with `--adapt` less without", difference_cell(plain, gain, "speaker")])
+        gain = minus(lambda _, weights=None: uar(adapted, weights), uar)
+        rows.append(["with `--adapt` minus without", difference_cell(plain, gain, "speaker")])
     return markdown(["EmoDB, 454 clips", "UAR (95 %, by speaker)"], rows)
 
 
 def men_sentence(runs: Runs) -> str:
-    """For the limits in the README."""
+    """The sentence about men in the README's limits."""
     parts = []
     for prefix in list(UNSEEN.values())[1:]:
         table = pooled(runs, prefix, "speech")
         women, men = (among(table["sex"] == sex) for sex in SEXES.values())
         actors = table.groupby("actor").apply(uar, include_groups=False)
-        parts.append((women(table), men(table), difference_cell(table, less(women, men)), actors.min(), actors.max()))
+        parts.append((women(table), men(table), difference_cell(table, minus(women, men)), actors.min(), actors.max()))
     (women, men, difference, low, high), (adapted_women, adapted_men, *_) = parts
     return paragraph(
-        f"* It works clearly worse for men: UAR {men:.3f} on the speech of unseen men, {women:.3f} of women, a "
-        f"difference of {difference}; with `--adapt` {adapted_men:.3f} and {adapted_women:.3f}. By actor it lies "
-        f"between {low:.3f} and {high:.3f} ([picture](results/figures/actors.png))."
+        "* It is clearly less accurate for men: on the speech of unseen actors, `model_any_voice.pt` has a UAR of "
+        f"{men:.3f} for men and {women:.3f} for women, a difference of {difference}; with `--adapt`, "
+        f"{adapted_men:.3f} and {adapted_women:.3f}. For individual actors, UAR ranges from {low:.3f} to {high:.3f} "
+        "([picture](results/figures/actors.png))."
     )

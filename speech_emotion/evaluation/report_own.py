@@ -1,4 +1,4 @@
-"""What the report says of a model for one's own labels, from benchmarks/own_labels_emodb.py."""
+"""The report on models trained on one's own labels, from benchmarks/own_labels_emodb.py."""
 
 import pandas as pd
 
@@ -15,33 +15,34 @@ def _with_speakers(answers: pd.DataFrame) -> pd.DataFrame:
 
 
 def _partitions(answers: pd.DataFrame) -> pd.Series:
-    """UAR of each partition that was drawn at random."""
+    """UAR of each random partition."""
     drawn = answers[~answers["partition"].isin([IN_README, INNER])]
     return drawn.groupby("partition").apply(uar, include_groups=False)
 
 
 def own_table(answers: pd.DataFrame) -> str:
-    """Markdown: the partition in the README, what was measured before, and the random partitions."""
+    """Markdown: the README's partition, train.py's own estimate for it, and the random partitions."""
     rows = []
     for name, partition in (
-        ("measured by `train.py --labels`, each of its five speakers held out", INNER),
-        ("that model on the other five speakers", IN_README),
+        ("estimate of `train.py --labels`: each of its five speakers held out in turn", INNER),
+        ("the final model on the other five speakers", IN_README),
     ):
         table = _with_speakers(answers[answers["partition"] == partition])
         rows.append([name, cell(table, uar, "speaker")])
     values = _partitions(answers)
     spread = f"mean {values.mean():.3f}, sd {values.std():.3f}, {values.min():.3f} to {values.max():.3f}"
-    rows.append([f"{len(values)} random partitions into five and five", spread])
+    rows.append([f"{len(values)} random choices of the five training speakers", spread])
     return markdown(["seven emotions of EmoDB", "UAR (95 %, by speaker)"], rows)
 
 
 def own_sentence(answers: pd.DataFrame) -> str:
-    """For the README."""
+    """The README's sentence."""
     table = _with_speakers(answers[answers["partition"] == IN_README])
     inner = uar(answers[answers["partition"] == INNER])
     values = _partitions(answers)
     return paragraph(
-        f"On the other five speakers it has UAR {cell(table, uar, 'speaker')}. `train.py` itself, which learns from "
-        f"four to test on the fifth, predicts {inner:.3f}. Over {len(values)} random choices of the five speakers the "
-        f"mean is {values.mean():.3f}, from {values.min():.3f} to {values.max():.3f}."
+        "Trained on five speakers of EmoDB (seven emotions, including boredom), such a model has a UAR of "
+        f"{cell(table, uar, 'speaker')} on the other five. The estimate that `train.py` prints, from training on four "
+        f"and testing on the fifth, is {inner:.3f}. Over {len(values)} random choices of the five training speakers, "
+        f"the mean on the others is {values.mean():.3f} ({values.min():.3f} to {values.max():.3f})."
     )

@@ -1,4 +1,4 @@
-"""The report's main tables, in Markdown: what the models reach, on whom, and what others reach."""
+"""The report's main tables, in Markdown: how accurate the models are, and for whom."""
 
 import re
 import textwrap
@@ -10,25 +10,25 @@ import pandas as pd
 from speech_emotion.evaluation.metrics import accuracy, bootstrap_interval, calm_as_neutral, uar
 from speech_emotion.evaluation.results import PUBLISHED
 
-Runs = dict[str, pd.DataFrame]  # the predictions of each run, as read_predictions has them
+Runs = dict[str, pd.DataFrame]  # name of the run → its predictions, as read_predictions returns them
 
-# What is compared, and the runs on actors who were held out of training.
+# The configurations that are compared, and their runs on held-out actors (regular expressions, without the fold).
 UNSEEN = {
-    "recipe of `model.pt`": "speaker8-fold",
-    "recipe of `model_any_voice.pt`": "any8-fold",
-    "that with `--adapt`": r"any8-fold\d-adapted",
+    "`model.pt` recipe": "speaker8-fold",
+    "`model_any_voice.pt` recipe": "any8-fold",
+    "same with `--adapt`": r"any8-fold\d-adapted",
 }
 CHANNELS = ("speech", "song")
 
 
 def tables_of(runs: Runs, prefix: str, channel: str | None = None) -> list[pd.DataFrame]:
-    """The predictions of every split or fold of one kind, of all clips or those of one channel."""
+    """The predictions of every split or fold of one kind: all clips, or those of one channel."""
     tables = [table for name, table in runs.items() if re.fullmatch(rf"{prefix}\d*", name)]
     return [table[table["channel"] == channel] for table in tables] if channel else tables
 
 
 def pooled(runs: Runs, prefix: str, channel: str | None = None) -> pd.DataFrame:
-    """As tables_of, as one table."""
+    """The tables of `tables_of`, concatenated."""
     return pd.concat(tables_of(runs, prefix, channel), ignore_index=True)
 
 
@@ -38,7 +38,7 @@ def markdown(header: list[str], rows: list[list]) -> str:
 
 
 def paragraph(text: str) -> str:
-    """As wide as the documents are; the lines of a list are indented."""
+    """`text` wrapped to the width of the documents; the items of a list are indented."""
     indent = "  " if text.startswith("* ") else ""
     return textwrap.fill(text, 118, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
@@ -49,13 +49,13 @@ def interval(table: pd.DataFrame, metric: Callable, by: str, signed: bool = Fals
 
 
 def strangers_table(runs: Runs) -> str:
-    """UAR of the three ways to ask, for voices that were heard in training, and for others; means over the runs."""
+    """UAR of the three configurations for known voices, unseen actors and EmoDB; means over the runs."""
 
     def row(name: str, prefixes: Iterable[str], channel: str | None = None, metric: Callable = uar) -> list[str]:
         found = [tables_of(runs, prefix, channel) for prefix in prefixes]
         return [name, *(f"{mean(map(metric, tables)):.3f}" if tables else "" for tables in found)]
 
-    rows = [row("voices heard in training", ("random8-split", "any8-split", "nothing"))]
+    rows = [row("known voices", ("random8-split", "any8-split", "nothing"))]
     rows += [row(f"unseen actors, {channel}", UNSEEN.values(), channel) for channel in CHANNELS]
     german = ("random8-emodb", "any8-emodb", "any8-emodb-adapted")
     rows.append(row("German actors (EmoDB)", german, metric=lambda table: uar(calm_as_neutral(table))))
@@ -63,7 +63,7 @@ def strangers_table(runs: Runs) -> str:
 
 
 def checkpoints_table(runs: Runs) -> str:
-    """Accuracy of the committed models on their own test clips, and what the same recipe reaches on all five splits."""
+    """Accuracy of the committed models on their own test clips, and of the same recipe on all five splits."""
     rows = []
     for model in PUBLISHED:
         own, splits = runs[model.run], tables_of(runs, model.run[:-1])
@@ -79,7 +79,7 @@ def checkpoints_table(runs: Runs) -> str:
     )
 
 
-QUESTIONS = (  # which runs answer it, and what is resampled for the interval
+QUESTIONS = (  # name, runs, channels, and what is resampled for the interval
     ("`model.pt`: known voices", "random8-split", (None, *CHANNELS), "clip"),
     ("`model_sad_removed.pt`: known voices", "random7-split", (None,), "clip"),
     ("`model.pt`: unseen actors", "speaker8-fold", CHANNELS, "actor"),
@@ -90,7 +90,7 @@ QUESTIONS = (  # which runs answer it, and what is resampled for the interval
     ("`model_any_voice.pt`: shuffled labels", "any8-split0-shuffled", (None,), "clip"),
 )
 
-BRIEFLY = [  # without the controls, and known voices without what they speak and sing
+BRIEFLY = [  # without the controls, and without speech and song apart for known voices
     (question, prefix, channels if by == "actor" else (None,), by)
     for question, prefix, channels, by in QUESTIONS
     if not prefix.endswith("shuffled")
@@ -98,7 +98,7 @@ BRIEFLY = [  # without the controls, and known voices without what they speak an
 
 
 def results_table(runs: Runs, metric: Callable = uar, questions: Iterable = QUESTIONS) -> str:
-    """A row for each question: the mean over the runs that answer it, its interval, the lowest and highest run."""
+    """A row for each question: the mean over its runs, the interval, the lowest and highest run."""
     rows = []
     for question, prefix, channels, by in questions:
         for channel in channels:
@@ -114,9 +114,9 @@ def results_table(runs: Runs, metric: Callable = uar, questions: Iterable = QUES
 
 
 def robustness_table(answers: pd.DataFrame) -> str:
-    """Each model's accuracy by condition, and the points lost against the first, the clips as recorded.
+    """Each model's accuracy by condition, and the points lost against the clips as recorded (the first condition).
 
-    `answers` are those of robustness.measure.
+    `answers` is the table that robustness.measure returns.
     """
     models = answers.columns.drop(["condition", "clip", "emotion"])
     right = answers[models].eq(answers["emotion"], axis=0)
