@@ -106,6 +106,7 @@ def texts_of(
             "accuracy": report_tables.results_table(runs, accuracy),
             "known": report_others.known_table(runs),
             "unseen": report_others.unseen_table(runs),
+            "emobox": report_others.emobox_table(runs),
             "choices": report_groups.choices_table(runs),
             "temperature": report_groups.temperature_table(runs),
             "emodb": report_groups.emodb_table(runs),
