@@ -156,6 +156,38 @@ def test_emodb_by_speaker_and_the_folds_that_choices_saw():
     assert difference == pytest.approx(seen - others, abs=0.0011)
 
 
+EMOBOX_ACTORS = [  # as in the test lists of its repository
+    {1, 11, 20, 21}, {4, 10, 12, 14}, {8, 9, 19, 23}, {3, 5, 7, 24}, {2, 15, 16, 18}, {6, 13, 17, 22},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "row, kind, end",
+    [
+        ("`model_any_voice.pt`, trained as in EmoBox on speech alone", "-spoken", ""),
+        ("the same with `--adapt`", "-spoken", "-adapted"),
+        ("`model_any_voice.pt`, as published", "", ""),
+        ("that with `--adapt`", "", "-adapted"),
+    ],
+)
+def test_emobox(row, kind, end):
+    tables = predictions(f"any8-emobox?{kind}{end}.csv")
+    assert [set(table["actor"]) for table in tables] == EMOBOX_ACTORS
+    for number, (table, actors) in enumerate(zip(tables, EMOBOX_ACTORS, strict=True)):
+        assert len(set(table["clip"])) == len(table) == 240 and set(table["channel"]) == {"speech"}
+        split = pd.read_csv(RESULTS / f"splits/any8-emobox{number}{kind}.csv")
+        assert set(split[split["part"] == "test"]["clip"]) == set(table["clip"])
+        ravdess = split[(split["part"] == "training") & split["clip"].str.startswith("03-")]["clip"].str.split("-")
+        assert not {int(parts[6]) for parts in ravdess} & actors
+        if kind:
+            assert len(ravdess) == (split["part"] == "training").sum() and {parts[1] for parts in ravdess} == {"01"}
+    mean, reach, spread = cells_of("results/README.md", "emobox")[row]
+    values = [uar(table) for table in tables]
+    assert float(mean) == pytest.approx(np.mean(values), **CLOSE)
+    assert numbers(spread) == pytest.approx([min(values), max(values)], **CLOSE)
+    assert numbers(reach) == pytest.approx(interval(pd.concat(tables), uar, "actor"), **NEAR)
+
+
 def test_adaptation_by_kind_of_folder():
     found = cells_of("MODEL_CARD.md", "adaptation")
     for column, corpus in enumerate(("ravdess", "emodb")):
