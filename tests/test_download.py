@@ -140,7 +140,7 @@ def test_a_wrong_sum_is_refused(server, tmp_path):
 
 def test_a_server_that_is_not_there_is_one_sentence(server, fetch, tmp_path):
     server.broken = 100
-    with pytest.raises(DownloadError, match="cannot fetch .*speech.zip after 5 tries"):
+    with pytest.raises(DownloadError, match="cannot download .*speech.zip after 5 attempts"):
         fetch()
 
 

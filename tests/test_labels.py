@@ -41,7 +41,7 @@ def test_without_speakers_there_is_no_such_column_and_forms_of_one_word_are_one(
     ("text", "sentence"),
     [
         ("", "mine.csv is empty"),
-        ("path,emotion\n", "mine.csv has no recording below its first line"),
+        ("path,emotion\n", "mine.csv has no recordings below its first line"),
         ("name,emotion\na.wav,sad\n", "mine.csv has the columns name, emotion: it needs path and emotion"),
         ("path:emotion\na.wav:sad\n", "mine.csv has the columns path:emotion: it needs path and emotion"),
         ("path,emotion\na.wav,sad\nx.wav,sad\ny.wav,sad\n", "2 of 3 recordings in .* do not exist: x.wav, y.wav$"),
@@ -49,7 +49,7 @@ def test_without_speakers_there_is_no_such_column_and_forms_of_one_word_are_one(
         ("path,emotion,speaker\na.wav,sad,1\na.wav,sad,2\n", "gives a.wav several speakers: 1 and 2"),
         ("path,emotion\na.wav,sad\nb.wav,\n", "line 3 of .*mine.csv has no emotion"),
         ("path,emotion,speaker\na.wav,sad, \n", "line 2 of .*mine.csv has no speaker"),
-        ("path,emotion\na,b.wav,sad\n", "line 2 of .*mine.csv has not as many values as there are columns"),
+        ("path,emotion\na,b.wav,sad\n", "line 2 of .*mine.csv does not have one value per column"),
         ('path,emotion\n"a.wav,sad\n', "mine.csv is not a CSV table in UTF-8"),
         (b"RIFF\xff\xfe\x00\x00WAVE", "mine.csv is not a CSV table in UTF-8 or UTF-16; save it as CSV UTF-8"),
         ("path,emotion\na.wav,gl\u00fccklich\n".encode("latin-1"), "in UTF-8 or UTF-16; save it as CSV UTF-8"),
@@ -119,7 +119,7 @@ def test_recordings_need_not_be_here_when_only_their_labels_are_asked(table):
     ("text", "sentence"),
     [
         ("a.wav,sad\nb.wav,sad\n", "every recording is labelled sad: training needs two emotions"),
-        ("a.wav,sad\nb.wav,sad\ndir/c.wav,bored\n", "two recordings or more of each emotion, there is one of bored"),
+        ("a.wav,sad\nb.wav,sad\ndir/c.wav,bored\n", "two recordings of each emotion; there is only one of bored"),
     ],
 )
 def test_too_little_to_train_on_is_one_sentence(table, text, sentence):

@@ -184,7 +184,7 @@ def test_what_is_wrong_with_a_table_is_said_without_a_traceback(home):
     (home / "own" / "one.csv").write_text("path,emotion\nclips/00.wav,sad\nclips/01.wav,sad\n")
     result = run_train(home, "--labels", "own/one.csv", "--out", "one.pt")
     assert (result.returncode, result.stdout) == (2, "")
-    assert result.stderr == "train.py: every recording is labelled sad: training needs two emotions or more\n"
+    assert result.stderr == "train.py: every recording is labelled sad: training needs at least two emotions\n"
 
 
 def test_windows_are_those_that_eval_classifies(home):

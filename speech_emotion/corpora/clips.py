@@ -1,25 +1,25 @@
-"""The table that every corpus gives: the walk over a folder, whose file names each corpus reads in its own way."""
+"""Shared by all corpora: walk a folder and build the table of clips; each corpus parses its own file names."""
 
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # eval.py reads names without paying for pandas
+if TYPE_CHECKING:  # not needed to parse names, and slow to import
     import pandas as pd
 
 CLIP_SUFFIXES = (".wav", ".flac")
 
 
 class NoDataError(FileNotFoundError):
-    """There is not one clip of the corpus where it should be; the message says where to get it."""
+    """No clip of the corpus was found; the message says where to get it."""
 
 
 def walk_clips(folder: str | Path, describe: Callable[[str], dict | None], no_data: str) -> "pd.DataFrame":
-    """One row per clip below `folder`, at any depth, sorted by file stem: clip (the stem), path, what `describe` says.
+    """One row per clip below `folder`, at any depth, sorted by file stem: clip (the stem), path, and `describe(stem)`.
 
-    `describe` gets a stem and returns None for a file that is not one of its corpus. A stem found twice (some archives
-    nest a second copy) counts once. Raises NoDataError, with `no_data` about {folder}, when there is no clip at all.
+    `describe` returns None for a file that does not belong to the corpus. A stem found twice counts once (some archives
+    contain a second copy). Raises NoDataError, with `no_data` as a template for {folder}, if there are no clips.
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""A corpus from its makers into data/: python -m speech_emotion.corpora.download [ravdess|nemo|emodb]."""
+"""Download a corpus from its publisher into data/: python -m speech_emotion.corpora.download [ravdess|nemo|emodb]."""
 
 import hashlib
 import os
@@ -21,29 +21,29 @@ from speech_emotion.locks import Busy, Lock
 from speech_emotion.terminal import program, say
 
 TRIES = 5
-ARCHIVES = "archives"  # the folder below data/ for what is fetched until it is unpacked
+ARCHIVES = "archives"  # the folder below data/ for archives until they are unpacked
 _TEMPORARY = re.compile(r"tmp[a-z0-9_]{8}")
 
 
 class DownloadError(RuntimeError):
-    """The data could not be fetched or is not what it should be; the message is one sentence."""
+    """The data could not be downloaded, or are not the published ones; the message is one sentence."""
 
 
 @dataclass(frozen=True)
 class Archive:
-    """A published zip file, and how one sees that it is whole.
+    """A published zip file, and how to verify it.
 
-    A zip file tells each clip's size and CRC, which are always checked. Beyond that its makers publish `md5`, or its
-    clips are the git tree `tree` of a repository, or there are `n_clips` of them and no more is known.
+    The size and CRC of each clip, which the zip file contains, are always checked, and so is the number of clips. If
+    known, the archive is also compared with its published `md5`, or its clips with the git tree `tree`.
     """
 
     corpus: str
     base_url: str
     name: str
     folder: str  # below data/
-    is_clip: Callable[[str], object]  # of a file stem
+    is_clip: Callable[[str], object]  # takes a file stem
     n_clips: int
-    space: float  # GB for the archive and what is in it
+    space: float  # GB, archive and unpacked clips together
     md5: str | None = None
     tree: str | None = None
 
@@ -94,12 +94,12 @@ CORPORA = {
 
 
 def download(archives: tuple[Archive, ...], data: Path, base_url: str | None = None, keep: bool = False) -> list[str]:
-    """Fetch, check and unpack those of `archives` whose clips are incomplete under `data`; returns their folders.
+    """Download, verify and unpack the `archives` whose clips are incomplete under `data`; returns their folders.
 
-    Clips that are already there stay as they are, a clip appears whole or not at all, and what a killed run left is
-    continued or removed. `base_url` is a mirror. Raises DownloadError when there is too little room, when an archive
-    cannot be fetched, is not the published one, would write outside its folder, or lacks a clip, Busy when another
-    process does the same.
+    Existing clips are not changed, clips are written atomically, and the leftovers of a killed run are reused or
+    removed. `base_url` is a mirror. Raises DownloadError if the disk has too little space, or if an archive cannot be
+    downloaded, is not the published one, would write outside its folder, or lacks a clip; Busy if another process is
+    downloading.
     """
     data.mkdir(parents=True, exist_ok=True)
     lock = Lock(data / ".download.lock", f"{data} is being filled")
@@ -122,7 +122,7 @@ def _download(archives: tuple[Archive, ...], data: Path, base_url: str | None, k
         try:
             _unpack(archive, file, data / archive.folder, present[archive.folder])
         except (DownloadError, zipfile.BadZipFile, EOFError) as error:
-            file.unlink()  # the next run fetches it anew
+            file.unlink()  # so that the next run downloads it again
             raise DownloadError(str(error) or f"{archive.name} is cut short") from error
         if not keep:
             file.unlink()
@@ -132,7 +132,7 @@ def _download(archives: tuple[Archive, ...], data: Path, base_url: str | None, k
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """pooch's unfinished archives, and the scratch folders in which clips were once unpacked."""
+    """Delete pooch's unfinished archives, and the scratch folders of earlier versions."""
     for path in folder.glob("tmp*"):
         if _TEMPORARY.fullmatch(path.name):
             if path.is_file():
@@ -149,19 +149,19 @@ def _clips_under(data: Path, archive: Archive) -> set[str]:
 
 
 def _fetch(archive: Archive, base_url: str, folder: Path) -> Path:
-    """The archive in `folder`, downloaded unless it is already there with the right sum; a broken try is repeated."""
+    """The archive in `folder`, downloaded unless it is there with the right checksum; failed attempts are repeated."""
     known_hash = archive.md5 and f"md5:{archive.md5}"
     source = pooch.create(folder, base_url, registry={archive.name: known_hash}, retry_if_failed=TRIES - 1)
     try:
         return Path(source.fetch(archive.name, progressbar=True))
     except ValueError as error:
-        raise DownloadError(f"{base_url}{archive.name} is not the released archive: its MD5 sum is wrong") from error
-    except OSError as error:  # all of requests' errors are
-        raise DownloadError(f"cannot fetch {base_url}{archive.name} after {TRIES} tries: {error}") from error
+        raise DownloadError(f"{base_url}{archive.name} is not the published archive: its MD5 sum is wrong") from error
+    except OSError as error:  # includes all errors of requests
+        raise DownloadError(f"cannot download {base_url}{archive.name} after {TRIES} attempts: {error}") from error
 
 
 def _unpack(archive: Archive, file: Path, target: Path, present: set[str]) -> None:
-    """Write the clips that are not `present` to `target`, one whole clip after the other, if all are in the archive."""
+    """Write the clips that are not `present` to `target`, one by one, if the archive has all of them."""
     with zipfile.ZipFile(file) as content:
         clips = {}
         for member in content.infolist():
@@ -181,7 +181,7 @@ def _unpack(archive: Archive, file: Path, target: Path, present: set[str]) -> No
 
 def _write_whole(content: zipfile.ZipFile, member: zipfile.ZipInfo, clip: Path) -> None:
     clip.parent.mkdir(parents=True, exist_ok=True)
-    part = clip.with_name(f"{clip.name}.part")  # no clip yet by its suffix; a killed run's is overwritten by the next
+    part = clip.with_name(f"{clip.name}.part")  # not a clip by its suffix; the next run overwrites it
     with content.open(member) as packed, part.open("wb") as unpacked:
         shutil.copyfileobj(packed, unpacked)  # checks the CRC at the end
         unpacked.flush()
@@ -193,7 +193,7 @@ def _write_whole(content: zipfile.ZipFile, member: zipfile.ZipInfo, clip: Path) 
 
 
 def _git_tree(content: zipfile.ZipFile, clips: dict[Path, zipfile.ZipInfo]) -> str:
-    """The name that git gives to a folder of these files: SHA-1 over their names and their contents' SHA-1."""
+    """The hash of these files as a git tree: SHA-1 over their names and the SHA-1 of their contents."""
     entries = b""
     for path in sorted(clips, key=lambda path: path.name):
         blob = content.read(clips[path])
@@ -203,15 +203,15 @@ def _git_tree(content: zipfile.ZipFile, clips: dict[Path, zipfile.ZipInfo]) -> s
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = Parser(description="Download a corpus from where its makers publish it.")
+    parser = Parser(description="Download a corpus from its publisher.")
     parser.add_argument("corpus", nargs="?", choices=CORPORA, default="ravdess", help="(default: ravdess)")
     parser.add_argument("--data", type=Path, default=Path("data"), metavar="FOLDER", help="(default: data)")
     parser.add_argument("--base-url", metavar="URL", help="a mirror of the corpus's archives")
-    parser.add_argument("--keep-archives", action="store_true", help=f"do not empty FOLDER/{ARCHIVES} when unpacked")
+    parser.add_argument("--keep-archives", action="store_true", help=f"keep FOLDER/{ARCHIVES} after unpacking")
     options = parser.parse_args(arguments)
     archives = CORPORA[options.corpus]
     with program("download", (DownloadError, Busy, OSError)) as ending:
-        ending.when_stopped = lambda: "the same command goes on"
+        ending.when_stopped = lambda: "run the same command again to resume"
         fetched = download(archives, options.data, options.base_url, options.keep_archives)
         say(f"{archives[0].corpus} is complete under {options.data}" + ("" if fetched else "; there was nothing to do"))
     return ending.status

@@ -1,4 +1,4 @@
-"""EmoDB, ten German actors: what a file name says, and the table of clips under `data/`.
+"""EmoDB, ten German actors: parsing file names, and the table of clips under `data/`.
 
 Burkhardt F, Paeschke A, Rolfes M, Sendlmeier WF, Weiss B (2005), A Database of German Emotional Speech,
 Interspeech 2005, 1517-1520. http://emodb.bilderbar.info/docu/, CC0
@@ -22,7 +22,7 @@ EMOTIONS = {  # by the first letter of the German word: Wut, Ekel, Angst, Freude
     "T": "sad",
     "N": "neutral",
 }
-BOREDOM = {"L": "bored"}  # Langeweile, which RAVDESS has not
+BOREDOM = {"L": "bored"}  # Langeweile; RAVDESS does not have it
 SPEAKERS = {  # with their sex
     "03": "male",
     "08": "female",
@@ -35,7 +35,7 @@ SPEAKERS = {  # with their sex
     "15": "male",
     "16": "female",
 }
-N_CLIPS = 535  # boredom included
+N_CLIPS = 535  # including boredom
 _NAME = re.compile(rf"({'|'.join(SPEAKERS)})([ab]\d\d)([A-Z])([a-z])")
 
 NO_DATA = (
@@ -45,9 +45,9 @@ NO_DATA = (
 
 
 def describe(stem: str, boredom: bool = False) -> dict[str, str] | None:
-    """emotion (in our words), speaker, sex and sentence of a stem such as `03a01Fa`.
+    """emotion (in RAVDESS's words), speaker, sex and sentence of a stem such as `03a01Fa`.
 
-    None for a name that is not EmoDB's, and for a bored clip unless `boredom`.
+    None for other names, and for bored clips unless `boredom`.
     """
     emotions = EMOTIONS | BOREDOM if boredom else EMOTIONS
     if not (name := _NAME.fullmatch(stem)) or name[3] not in emotions:
@@ -59,7 +59,7 @@ def describe(stem: str, boredom: bool = False) -> dict[str, str] | None:
 def clip_table(folder: str | Path, boredom: bool = False) -> "pd.DataFrame":
     """One row per clip below `folder`: clip (file stem), path, emotion, speaker, sex, sentence.
 
-    The 81 clips of boredom, no emotion of RAVDESS, are left out unless `boredom`.
-    Raises NoDataError when there is no clip at all.
+    The 81 clips of boredom, which is not an emotion of RAVDESS, are left out unless `boredom`.
+    Raises NoDataError if there are no clips.
     """
     return walk_clips(folder, partial(describe, boredom=boredom), NO_DATA)

@@ -1,4 +1,4 @@
-"""The user's own corpus: a CSV file with the columns `path` and `emotion`, and `speaker` where it is known."""
+"""The user's own corpus: a CSV file with the columns `path`, `emotion` and, optionally, `speaker`."""
 
 import codecs
 import csv
@@ -12,26 +12,26 @@ import pandas as pd
 from speech_emotion.audio.buckets import is_url
 from speech_emotion.corpora.spelling import some, spelling
 
-# What a column may be called, in any case; the last column may be absent.
+# Accepted column names, in any case; speaker is optional.
 COLUMNS = {
     "path": ("path", "file", "filename", "file_name", "filepath", "file_path"),
     "emotion": ("emotion", "label"),
     "speaker": ("speaker", "speaker_id"),
 }
-DELIMITERS = ",;\t"  # spreadsheets write the second in much of Europe, the third as text
+DELIMITERS = ",;\t"  # spreadsheets write semicolons in much of Europe, and tabs as text
 
 
 class LabelsError(ValueError):
-    """The table of labels cannot be used as it is; the message is one sentence that names the file."""
+    """The table of labels cannot be used; the message is one sentence that names the file."""
 
 
 def read_labels(file: str | Path, must_exist: bool = True) -> pd.DataFrame:
-    """One row per recording: clip (the path as it is written), path, emotion, and speaker where the file has it.
+    """One row per recording: clip (the path as written), path, emotion, and speaker if the file has it.
 
-    Paths are absolute or relative to the CSV file, or urls; backslashes may stand for slashes. Labels are any words,
-    compared in Unicode's composed form and without case. A recording that is listed twice in the same way counts once.
-    Raises LabelsError when the file is not a CSV table in UTF-8 or UTF-16, is empty, lacks a column or a value, names
-    recordings that do not exist (unless not `must_exist`), or gives one recording two emotions or speakers.
+    Paths are absolute, relative to the CSV file, or urls; backslashes may stand for slashes. Labels are any words,
+    compared in Unicode's composed form and without case. Identical rows count once. Raises LabelsError if the file is
+    not a CSV table in UTF-8 or UTF-16, is empty, lacks a column or a value, names recordings that do not exist (if
+    `must_exist`), or gives one recording two emotions or speakers.
     """
     file = Path(file)
     rows = _rows(file)
@@ -51,27 +51,28 @@ def read_labels(file: str | Path, must_exist: bool = True) -> pd.DataFrame:
 
 
 def missing(clips: pd.DataFrame) -> pd.DataFrame:
-    """Those that are not on this machine, as far as can be told."""
+    """The clips that do not exist on this machine; urls are not checked."""
     return clips[[not is_url(path) and not os.path.isfile(path) for path in clips["path"]]]
 
 
 def absence(absent: pd.DataFrame, n: int, file: str | Path) -> str:
-    """A sentence about recordings in `file` that are missing, of `n`."""
+    """A sentence about missing recordings among the `n` in `file`."""
     do = "does" if len(absent) == 1 else "do"
     return f"{len(absent)} of {n} recordings in {file} {do} not exist: {some(absent['clip'])}"
 
 
 def check_trainable(clips: pd.DataFrame) -> None:
-    """Raises LabelsError when there is nothing to tell apart, or a label whose only recording cannot be held out."""
+    """Raises LabelsError if there is only one label, or a label with a single recording, which cannot be held out."""
     counts = clips["emotion"].value_counts()
     if len(counts) < 2:
-        raise LabelsError(f"every recording is labelled {counts.index[0]}: training needs two emotions or more")
+        raise LabelsError(f"every recording is labelled {counts.index[0]}: training needs at least two emotions")
     if len(single := sorted(counts.index[counts == 1])):
-        raise LabelsError(f"training needs two recordings or more of each emotion, there is one of {', '.join(single)}")
+        names = ", ".join(single)
+        raise LabelsError(f"training needs at least two recordings of each emotion; there is only one of {names}")
 
 
 def _rows(file: Path) -> list[dict[str, str]]:
-    """What read_labels makes a table of, by the names of COLUMNS."""
+    """The rows of the file, with the keys of COLUMNS."""
     try:
         content = file.read_bytes()
         is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
@@ -89,9 +90,9 @@ def _rows(file: Path) -> list[dict[str, str]]:
         raise LabelsError(f"{file} is empty")
     if not {"path", "emotion"} <= known.keys():
         found = ", ".join(reader.fieldnames)
-        raise LabelsError(f"{file} has the columns {found}: it needs path and emotion, and may have speaker")
+        raise LabelsError(f"{file} has the columns {found}: path and emotion are required, speaker is optional")
     if not rows:
-        raise LabelsError(f"{file} has no recording below its first line")
+        raise LabelsError(f"{file} has no recordings below its first line")
     return rows
 
 
@@ -100,7 +101,7 @@ def _header(text: str, delimiter: str) -> list[str]:
 
 
 def _known(header: list[str]) -> dict[str, str]:
-    """What each of COLUMNS is called in a header that has it."""
+    """The name in the header of each of COLUMNS that it has."""
     by_name = {name.strip().lower(): name for name in reversed(header)}
     found = {column: [by_name[name] for name in names if name in by_name] for column, names in COLUMNS.items()}
     return {column: names[0] for column, names in found.items() if names}
@@ -108,10 +109,10 @@ def _known(header: list[str]) -> dict[str, str]:
 
 def _checked(row: dict, known: dict[str, str], where: str) -> dict[str, str]:
     if None in row or None in row.values():
-        raise LabelsError(f"{where} has not as many values as there are columns; a path with a comma needs quotes")
+        raise LabelsError(f"{where} does not have one value per column; a path that contains a comma needs quotes")
     values = {column: normalize("NFC", row[name].strip()) for column, name in known.items() if column != "path"}
     if "path" in known:
-        values["path"] = row[known["path"]]  # as it is: file systems tell forms apart
+        values["path"] = row[known["path"]]  # unchanged, because file systems distinguish Unicode forms
     if empty := [column for column, value in values.items() if not value]:
         raise LabelsError(f"{where} has no {empty[0]}")
     return values

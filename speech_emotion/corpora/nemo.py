@@ -1,4 +1,4 @@
-"""nEMO, nine Polish actors: what a file name says, and the table of clips under `data/`.
+"""nEMO, nine Polish actors: parsing file names, and the table of clips under `data/`.
 
 Christop I (2024), nEMO: Dataset of Emotional Speech in Polish, LREC-COLING 2024, 12111-12116.
 https://aclanthology.org/2024.lrec-main.1059, CC BY-NC-SA 4.0
@@ -13,7 +13,7 @@ from speech_emotion.corpora.clips import walk_clips
 if TYPE_CHECKING:
     import pandas as pd
 
-EMOTIONS = {  # in a file name: ours
+EMOTIONS = {  # in file names → in RAVDESS's words
     "anger": "angry",
     "fear": "fearful",
     "happiness": "happy",
@@ -21,7 +21,7 @@ EMOTIONS = {  # in a file name: ours
     "sadness": "sad",
     "surprised": "surprised",
 }
-SPEAKERS = {  # with their sex, as data.tsv has it
+SPEAKERS = {  # with their sex, from data.tsv
     "EB0": "female",
     "IC0": "female",
     "KD0": "female",
@@ -42,7 +42,7 @@ NO_DATA = (
 
 
 def describe(stem: str) -> dict[str, str] | None:
-    """emotion (in our words), speaker, sex and sentence of a stem such as `WR0_surprised_64`; None for another."""
+    """emotion (in RAVDESS's words), speaker, sex and sentence of a stem such as `WR0_surprised_64`; None for others."""
     if not (name := _NAME.fullmatch(stem)):
         return None
     speaker, emotion, sentence = name.groups()
@@ -52,6 +52,6 @@ def describe(stem: str) -> dict[str, str] | None:
 def clip_table(folder: str | Path) -> "pd.DataFrame":
     """One row per clip below `folder`: clip (file stem), path, emotion, speaker, sex, sentence.
 
-    Raises NoDataError when there is no clip at all.
+    Raises NoDataError if there are no clips.
     """
     return walk_clips(folder, describe, NO_DATA)

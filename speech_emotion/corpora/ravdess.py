@@ -1,4 +1,4 @@
-"""RAVDESS: what a file name says, and the table of clips under `data/`.
+"""RAVDESS: parsing file names, and the table of clips under `data/`.
 
 Livingstone SR, Russo FA (2018), The Ryerson Audio-Visual Database of Emotional Speech and Song,
 PLoS ONE 13(5): e0196391. https://doi.org/10.1371/journal.pone.0196391
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from speech_emotion.corpora.clips import walk_clips
 
-if TYPE_CHECKING:  # eval.py reads names without paying for pandas
+if TYPE_CHECKING:  # not needed to parse names, and slow to import
     import pandas as pd
 
 MODALITIES = ("audio-video", "video-only", "audio-only")
@@ -23,7 +23,7 @@ STATEMENTS = ("Kids are talking by the door", "Dogs are sitting by the door")
 REPETITIONS = (1, 2)
 ACTORS = tuple(range(1, 25))
 
-# The field's values in the order of the file name; a code is the position in its tuple, from 01.
+# The values of each field, in the order of the file name; a code is a position in the tuple, counted from 01.
 _FIELDS = {
     "modality": MODALITIES,
     "channel": CHANNELS,
@@ -35,7 +35,7 @@ _FIELDS = {
 }
 _NAME = re.compile(r"\d\d(-\d\d){6}")
 
-# The release holds one recording under two names.
+# The release contains one recording under two names.
 COPIES = (frozenset({"03-01-03-01-02-01-07", "03-01-03-01-02-02-07"}),)
 
 NO_DATA = (
@@ -64,7 +64,7 @@ class ClipName:
 def parse_name(name: str | Path) -> ClipName:
     """Read a RAVDESS file name such as `03-01-06-01-02-01-12.wav`; folder and suffix are ignored.
 
-    Raises ValueError when the name is not seven two-digit parts, each within its range.
+    Raises ValueError unless the name is seven two-digit parts, each within its range.
     """
     stem = Path(name).stem
     if not _NAME.fullmatch(stem):
@@ -91,9 +91,9 @@ def expected_clips(channel: str | None = None) -> set[str]:
 
 
 def describe(stem: str) -> dict[str, str | int] | None:
-    """The seven parts of a RAVDESS stem, sex and speaker (the actor); None for a name of another kind.
+    """The seven parts of a RAVDESS stem, sex and speaker (the actor); None for other names.
 
-    Raises ValueError as parse_name does when a part is out of range.
+    Raises ValueError, like parse_name, if a part is out of range.
     """
     if not _NAME.fullmatch(stem):
         return None
@@ -104,15 +104,15 @@ def describe(stem: str) -> dict[str, str | int] | None:
 def clip_table(data_dir: str | Path) -> "pd.DataFrame":
     """One row per clip below `data_dir`, at any depth, sorted by file stem.
 
-    Columns: clip (file stem), path, then the parts of the name: modality, channel, emotion, intensity,
+    Columns: clip (file stem), path, and the parts of the name: modality, channel, emotion, intensity,
     statement, repetition, actor, and sex, speaker (the actor).
-    Raises NoDataError when there is no clip at all.
+    Raises NoDataError if there are no clips.
     """
     return walk_clips(data_dir, describe, NO_DATA)
 
 
 def check_table(table: "pd.DataFrame") -> list[str]:
-    """One sentence for each way in which the clips differ from the release; empty when complete."""
+    """A sentence for each way in which the clips differ from the release; empty if they are complete."""
     found = set(table["clip"])
     problems = []
     for channel in CHANNELS:
@@ -125,7 +125,7 @@ def check_table(table: "pd.DataFrame") -> list[str]:
 
 
 def copies_of(clips) -> set[str]:
-    """The stems that hold the same recording as one of `clips`, without `clips` themselves."""
+    """The other stems under which a recording in `clips` is stored."""
     clips = set(clips)
     return set().union(*(group for group in COPIES if group & clips)) - clips
 

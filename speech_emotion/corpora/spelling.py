@@ -1,10 +1,10 @@
-"""Labels as people write them: one emotion under several names."""
+"""Different spellings and forms of the same label."""
 
 from collections.abc import Callable, Iterable
 
-SHOWN = 10  # names in a sentence
+SHOWN = 10  # names listed in a sentence
 
-# What RAVDESS's emotions are called elsewhere.
+# Other forms of RAVDESS's emotions.
 _FORMS = {
     "neutral": ("neutrality", "neu"),
     "calm": ("calmness",),
@@ -19,14 +19,14 @@ _EMOTION_OF = {form: emotion for emotion, forms in _FORMS.items() for form in fo
 
 
 def some(names: Iterable[str]) -> str:
-    """The first of them, for a sentence."""
+    """The first `SHOWN` names and the number of others, for a sentence."""
     names = list(names)
     rest = len(names) - SHOWN
     return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def spelling(labels: Iterable[str], forms: dict[str, str] = _EMOTION_OF) -> Callable[[str], str]:
-    """A function from a label to the one of `labels` that it means: the same but for case, else another of its `forms`.
+    """A function that maps a label to its spelling in `labels`: the same except for case, else another of its `forms`.
 
     >>> spelling(["happy", "sad"])("Happiness")
     'happy'

@@ -1,4 +1,4 @@
-"""Which clips train, which validate, which test. Every split is a pair of tables without a shared recording."""
+"""Training, validation and test splits. Every split is a pair of tables that share no recording."""
 
 from collections.abc import Iterator
 
@@ -31,9 +31,9 @@ FOLDS = {"fold": ACTOR_FOLDS, "emobox": EMOBOX_FOLDS}  # by what the names of th
 
 
 def stratified_split(clips: pd.DataFrame, seed: int, test_size: float = 0.2) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(rest, test): the field's usual random split, which hears every actor on both sides.
+    """(rest, test): the usual random split of the field, with every actor on both sides.
 
-    `clips` is sorted by file stem, so that a seed means the same clips everywhere.
+    `clips` is sorted by file stem first, so that a seed gives the same split everywhere.
     """
     clips = clips.sort_values("clip", ignore_index=True)
     rest, test = train_test_split(clips, test_size=test_size, stratify=clips["emotion"], random_state=seed)
@@ -41,7 +41,7 @@ def stratified_split(clips: pd.DataFrame, seed: int, test_size: float = 0.2) -> 
 
 
 def actor_split(clips: pd.DataFrame, test_actors) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(rest, test): speaker-independent, `test_actors` are heard in the test only."""
+    """(rest, test): speaker-independent; `test_actors` occur only in the test part."""
     is_test = clips["actor"].isin(test_actors)
     return _without_copies(clips[~is_test], clips[is_test]), clips[is_test]
 
@@ -53,20 +53,20 @@ def fold_split(clips: pd.DataFrame, folds: str, number: int) -> tuple[pd.DataFra
 
 
 def hold_out_validation(rest: pd.DataFrame, seed: int, size: float = 0.1) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(training, validation) within the part that is not the test: for curves, choices and the temperature."""
+    """(training, validation) of the part that is not tested; validation serves curves, choices and the temperature."""
     return stratified_split(rest, seed, size)
 
 
 def has_speakers(clips: pd.DataFrame) -> bool:
-    """Whether `folds` can keep speakers apart."""
+    """Whether `folds` can hold out speakers."""
     return "speaker" in clips and clips["speaker"].nunique() > 1
 
 
 def folds(clips: pd.DataFrame, seed: int, n_folds: int = 5) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """(rest, held out) `n_folds` times: every clip is held out once, each label in its share as far as that goes.
+    """(rest, held out) `n_folds` times: every clip is held out once, as stratified by label as possible.
 
-    Where speakers are given, a speaker is heard on one side only, otherwise files are dealt. There are fewer folds
-    with fewer speakers, or fewer clips of some label. The first pair alone is a validation set inside a training set.
+    If speakers are known, each is on one side only; otherwise files are split at random. With fewer speakers than
+    folds, or fewer clips of a label, there are fewer folds. The first pair can serve as (training, validation).
     """
     clips = clips.sort_values("clip", ignore_index=True)
     groups = pd.factorize(clips["speaker"])[0] if has_speakers(clips) else clips.index.to_numpy()

@@ -1,11 +1,11 @@
-"""What a checkpoint may hold and ask for, so that a hostile one takes neither all memory nor all time.
+"""Limits for the content of a checkpoint, so that a hostile one cannot exhaust memory or time.
 
-Of the settings each is checked alone, and then the products that decide about memory.
+Each setting is checked by itself, and then the products of settings that determine memory.
 """
 
 from math import prod
 
-_MOST_VALUES = 2**23  # of what one window becomes on its way: 32 MB
+_MOST_VALUES = 2**23  # in any intermediate result for one window: 32 MB
 _LARGEST = {
     "sample_rate": 384_000, "window_start_s": 60, "window_s": 60, "n_fft": 2**16, "hop_length": 2**20,
     "n_mels": 2**10, "n_mfcc": 2**10, "f_min": 192_000, "f_max": 192_000, "top_db": 1000,
@@ -13,13 +13,13 @@ _LARGEST = {
     "n_blocks": 2**6, "width": 2**12, "hidden": 2**20, "input_dropout": 1, "dropout": 1, "shrinkage": 1e6,
 }  # fmt: skip
 _MAY_BE_ZERO = {"window_start_s", "f_min", "hidden", "input_dropout", "dropout", "shrinkage"}
-_MOST_LAYERS = 16  # for which `channels` has a number
-_MOST_PLAIN = 2**22  # values; the held-out clips of a large corpus are some of them
-_MOST_CHARACTERS = 2**28  # in all of them
+_MOST_LAYERS = 16  # most entries of `channels`
+_MOST_PLAIN = 2**22  # plain values, enough for the held-out clips of a large corpus
+_MOST_CHARACTERS = 2**28  # in all plain values together
 
 
 def check_settings(features: object, model: object) -> None:
-    """Raises ValueError for settings that are no numbers, or larger than any network here needs."""
+    """Raises ValueError for settings that are not numbers, or larger than any network needs."""
     if not (type(features) is type(model) is dict and len(features) + len(model) <= len(_LARGEST)):
         raise ValueError("settings are numbers by name")
     for name, value in (features | model).items():
@@ -40,9 +40,9 @@ def _is_number(value: object, name: str) -> bool:
 
 
 def check_plain(value: object) -> None:
-    """Raises ValueError for what is not a dict of plain values, or for more of them than can be gone through.
+    """Raises ValueError unless it is a dict of plain values, and not too many.
 
-    A list that holds another one twice, which holds a third one twice, is small in memory and takes for ever to print.
+    A list that holds another twice, which holds a third twice and so on, is small in memory but endless to print.
     """
     if type(value) is not dict:
         raise ValueError("it is a dict")

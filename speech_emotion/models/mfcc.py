@@ -16,10 +16,10 @@ class FeatureSettings(WindowSettings):
     n_fft: int = 2048  # samples; 43 ms
     hop_length: int = 960  # samples; 20 ms
     n_mels: int = 64
-    n_mfcc: int = 64  # all of them: no detail of the log-mel spectrum is lost
-    f_min: float = 40.0  # Hz; below it there is hum, not voice
-    f_max: float = 8_000.0  # Hz; what a phone or a 16 kHz file still has
-    top_db: float = 80.0  # dB below the loudest point, the floor
+    n_mfcc: int = 64  # as many as mel bands: no detail of the log-mel spectrum is lost
+    f_min: float = 40.0  # Hz; below is hum, not voice
+    f_max: float = 8_000.0  # Hz; a 16 kHz file still has these frequencies
+    top_db: float = 80.0  # dB; the floor, below the loudest point
 
     @property
     def n_frames(self) -> int:
@@ -29,8 +29,8 @@ class FeatureSettings(WindowSettings):
 class MFCC(LogMel):
     """Mel-frequency cepstral coefficients of level-normalised recordings.
 
-    The same numbers as librosa.feature.mfcc(S=librosa.power_to_db(melspectrogram, ref=np.max, top_db=...)): the
-    reference is each clip's own loudest point, so that the recording level does not matter.
+    Equal to librosa.feature.mfcc(S=librosa.power_to_db(melspectrogram, ref=np.max, top_db=...)): the reference is the
+    loudest point of each clip, so the recording level does not matter.
     B: clips, M: mel bands, C: coefficients, T: frames.
     """
 

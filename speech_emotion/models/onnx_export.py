@@ -15,7 +15,7 @@ from speech_emotion.terminal import say
 
 
 class WindowClassifier(nn.Module):
-    """A checkpoint from samples to probabilities, features inside: (B, window_samples) → (B, classes)."""
+    """A checkpoint as one module, features included: samples (B, window_samples) → probabilities (B, classes)."""
 
     def __init__(self, checkpoint: Checkpoint):
         super().__init__()
@@ -27,11 +27,11 @@ class WindowClassifier(nn.Module):
 
 
 def export_onnx(checkpoint: Checkpoint, path: str | Path) -> None:
-    """Write the WindowClassifier as ONNX, labels and feature settings as JSON in its metadata.
+    """Write the WindowClassifier as ONNX, with labels and feature settings as JSON in the metadata.
 
     Raises ModuleNotFoundError without requirements-onnx.txt.
     """
-    # It warns that torchvision, whose operators no network here has, is not installed.
+    # Suppress a warning that torchvision is not installed; its operators are not needed.
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     program = torch.onnx.export(
         WindowClassifier(checkpoint).eval(),

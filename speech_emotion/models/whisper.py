@@ -1,6 +1,6 @@
 """The front end and the first blocks of Whisper's encoder (Radford et al., 2022), with OpenAI's parameter names.
 
-What Whisper pads to 30 s is left out: the encoder sees the part that is classified and nothing else.
+Unlike in Whisper, windows are not padded to 30 s: the encoder sees only the part that is classified.
 B: recordings, S: samples, M: mel bands, T: frames of 20 ms, D: width.
 """
 
@@ -15,12 +15,12 @@ from speech_emotion.audio.windows import WindowSettings
 from speech_emotion.models.log_mel import LogMel
 
 _HEAD_WIDTH = 64
-_FAINTEST = 1e-5  # peak; -100 dBFS, below which there is nothing
+_FAINTEST = 1e-5  # peak, -100 dBFS; fainter windows are not scaled up to 1
 
 
 @dataclass(frozen=True)
 class WhisperFeatures(WindowSettings):
-    """How a recording becomes what Whisper hears; all but the window are Whisper's own numbers."""
+    """How a recording becomes Whisper's input; all settings but the window are Whisper's own."""
 
     sample_rate: int = 16_000  # Hz
     n_fft: int = 400  # samples; 25 ms
@@ -35,10 +35,10 @@ class WhisperFeatures(WindowSettings):
 
 
 class WhisperLogMel(LogMel):
-    """Whisper's scale, of which a unit is 40 dB and 80 dB below the loudest point is the floor.
+    """Log-mel spectrogram in Whisper's scale: one unit is 40 dB, and the floor is 80 dB below the loudest point.
 
-    Every window is as loud as every other: its peak is at 1. Whisper leaves that out, and then its absolute floor of
-    -100 dB cuts off more of a recording, the quieter it is.
+    Unlike in Whisper, every window is scaled to a peak of 1. Otherwise, the quieter a recording is, the more of it the
+    absolute floor of -100 dB cuts off.
     """
 
     pad_mode = "reflect"
@@ -49,7 +49,7 @@ class WhisperLogMel(LogMel):
         return super().log_mel(windows / peak.clamp(min=_FAINTEST))[..., :-1]
 
     def from_log_mel(self, log_mel: torch.Tensor) -> torch.Tensor:
-        """(B, M, 2 T) in dB → the same in Whisper's scale, of which a unit is 40 dB."""
+        """(B, M, 2 T) in dB → the same in Whisper's scale."""
         floor = log_mel.amax(dim=(1, 2), keepdim=True) - 80
         return torch.maximum(log_mel, floor) / 40 + 1
 
@@ -65,8 +65,8 @@ class WhisperEncoder(nn.Module):
         self.blocks = nn.ModuleList(Block(width) for _ in range(n_blocks))
 
     def forward(self, log_mel: torch.Tensor) -> list[torch.Tensor]:
-        """(B, M, 2 T) → (B, T, D) after each block; T is `n_positions` at most."""
-        x = F.gelu(self.conv2(F.gelu(self.conv1(log_mel)))).mT.contiguous()  # or each block would copy it: (B, T, D)
+        """(B, M, 2 T) → (B, T, D) after each block; T is at most `n_positions`."""
+        x = F.gelu(self.conv2(F.gelu(self.conv1(log_mel)))).mT.contiguous()  # (B, T, D); else each block copies it
         x = x + self.positional_embedding[: x.shape[1]]
         states = []
         for block in self.blocks:
@@ -76,7 +76,7 @@ class WhisperEncoder(nn.Module):
 
 
 class Block(nn.Module):
-    """Self-attention and a perceptron, each after a normalisation and beside a shortcut."""
+    """Self-attention and a perceptron, each with layer normalisation before it and a residual connection."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -92,7 +92,7 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Every frame looks at every frame, in heads of width 64."""
+    """Self-attention over all frames, in heads of width 64."""
 
     def __init__(self, width: int):
         super().__init__()
