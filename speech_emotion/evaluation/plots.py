@@ -1,4 +1,4 @@
-"""The pictures of the notebook, the README, eval.py and train.py, in one style: colour-blind safe, legible in print.
+"""The pictures of the notebooks, the README, eval.py and train.py, in one style: colour-blind safe, legible in print.
 
 Those that make several drawings on one figure take the axes to draw on; without, they make a figure for the notebook.
 """
@@ -19,9 +19,8 @@ from matplotlib.figure import Figure
 from speech_emotion.evaluation.metrics import calibration_bins, confusion, label_columns, recalls, wilson_interval
 from speech_emotion.evaluation.truth import Judged
 from speech_emotion.inference.targets import target
-from speech_emotion.models.mfcc import FeatureSettings
 
-BLUE, ORANGE = sns.color_palette("colorblind").as_hex()[:2]
+BLUE, ORANGE = "#0173b2", "#de8f05"  # the first two of seaborn's "colorblind"
 
 # Any two differ under red-green blindness, and emotions that are drawn side by side differ in lightness too.
 COLOURS = {
@@ -59,33 +58,6 @@ def save_picture(figure: Figure, path: str | Path) -> None:
     part = Path(f"{target(path)}.part")
     figure.savefig(part, format=Path(path).suffix[1:])
     part.replace(target(path))
-
-
-def plot_waveform(waveform, features: FeatureSettings, ax: Axes, window_start_s: float | None = None) -> None:
-    """Samples over seconds, with the classified window shaded when its start is given."""
-    import librosa.display  # eval.py --plot does not wait for it
-
-    librosa.display.waveshow(np.asarray(waveform), sr=features.sample_rate, ax=ax, color=BLUE)
-    if window_start_s is not None:
-        ax.axvspan(window_start_s, window_start_s + features.window_s, color=ORANGE, alpha=0.2)
-    ax.set(xlabel="time (s)", ylabel="")
-    ax.label_outer()
-
-
-def plot_mfcc(mfcc, features: FeatureSettings, ax: Axes) -> None:
-    """(n_mfcc, frames) as a picture; the first coefficient, the level, is left out to show the others."""
-    import librosa.display
-
-    librosa.display.specshow(
-        np.asarray(mfcc)[1:],
-        sr=features.sample_rate,
-        hop_length=features.hop_length,
-        x_axis="time",
-        ax=ax,
-        cmap="cividis",
-    )
-    ax.set(xlabel="time in the window (s)", ylabel="MFCC")
-    ax.label_outer()
 
 
 def plot_history(history: pd.DataFrame, axes: np.ndarray | None = None) -> Figure:
