@@ -24,9 +24,13 @@ def run_of(arguments: str) -> Run | None:
     )
 
 
+def recipe_of(*arguments: str) -> str:
+    command = ["make", "--dry-run", "--no-print-directory", *arguments]
+    return subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
+
+
 def test_crossval_makes_every_committed_prediction():
-    command = ["make", "--dry-run", "--no-print-directory", "crossval"]
-    recipe = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
+    recipe = recipe_of("crossval")
     names = {"random8-emodb", "any8-emodb", "any8-emodb-adapted"} if "train.py emodb\n" in recipe else set()
     for line in recipe.splitlines():
         loop = re.search(r"for n in ([\d ]+);", line)
@@ -37,3 +41,11 @@ def test_crossval_makes_every_committed_prediction():
                     names.add(f"{run.name}-adapted")
     names.remove("random7-split0-cosine_warm_restarts")  # of which the learning curve is kept
     assert names == {path.stem for path in (REPOSITORY / "results/predictions").glob("*.csv")}
+
+
+def test_quick_notebooks_leave_the_committed_ones_alone():
+    quick, full, not_quick = recipe_of("notebook", "QUICK=1"), recipe_of("notebook"), recipe_of("notebook", "QUICK=0")
+    assert re.findall(r"QUICK=1 .*--execute (.*) &&", quick) == ["--output-dir .cache/quick $name.ipynb"]
+    assert re.findall(r"--inplace (.*) \|\|", quick) == ["--coalesce-streams .cache/quick/$name.ipynb"]
+    assert full == not_quick and "QUICK=1" not in full
+    assert re.findall(r"--inplace (.*\.ipynb)", full) == ["$name.ipynb", "--coalesce-streams $name.ipynb"]
