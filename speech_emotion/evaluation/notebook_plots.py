@@ -157,8 +157,8 @@ def plot_embeddings(maps: dict[str, np.ndarray], speakers: np.ndarray, emotions:
             left.scatter(*points[speakers == speaker].T, s=9, color=colour, label=f"actor {speaker}")
         for emotion, colour in COLOURS.items():
             right.scatter(*points[emotions == emotion].T, s=7, color=colour, label=emotion)
-        left.set(title=f"{title}, by speaker", xticks=[], yticks=[])
-        right.set(title=f"{title}, by emotion", xticks=[], yticks=[])
+        left.set(title=f"{title}: speakers", xticks=[], yticks=[])
+        right.set(title=f"{title}: emotions", xticks=[], yticks=[])
     for ax in axes[-1]:
         ax.legend(frameon=False, ncols=4, loc="upper center", bbox_to_anchor=(0.5, 0), markerscale=2)
     return figure

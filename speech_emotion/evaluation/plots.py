@@ -70,6 +70,7 @@ def plot_history(history: pd.DataFrame, axes: np.ndarray | None = None) -> Figur
         ax.set(ylabel=measure)
     axes[0].legend(frameon=False)
     axes[1].set(xlabel="epoch")
+    axes[1].xaxis.get_major_locator().set_params(integer=True)
     return axes[0].figure
 
 
