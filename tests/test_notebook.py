@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 from conftest import REPOSITORY
@@ -90,6 +91,8 @@ def test_the_committed_outputs_come_from_one_clean_run_without_sound_or_paths(na
     assert [cell["execution_count"] for cell in cells(name)] == [*range(1, len(cells(name)) + 1)]
     outputs = [output for cell in cells(name) for output in cell["outputs"]]
     assert not any(output["output_type"] == "error" for output in outputs)
+    names = [[output.get("name") for output in cell["outputs"]] for cell in cells(name)]
+    assert not any(one and one == other for of_cell in names for one, other in pairwise(of_cell)), "not coalesced"
     texts = json.dumps([{**output, "data": _without_pictures(output)} for output in outputs])
     assert "data:audio" not in texts and not re.search(r'["\s(](/|[A-Z]:\\)[A-Za-z]', texts)
 
