@@ -1,6 +1,8 @@
 VENV ?= .venv
 PYTHON ?= python3
 RUN = $(VENV)/bin/python
+NBCONVERT = $(VENV)/bin/jupyter nbconvert --to notebook
+override QUICK := $(filter 1,$(QUICK))
 
 .PHONY: help eval app test mutate data train crossval report notebook lint clean
 
@@ -50,10 +52,10 @@ crossval: train  ## all else under results/ from which the report is made, in ei
 report: $(VENV)/installed  ## the tables and pictures, from results/, without audio
 	$(RUN) train.py report
 
-notebook: $(VENV)/installed  ## run the notebooks from top to bottom, in place
+notebook: $(VENV)/installed  ## run the notebooks in place; with QUICK=1 two epochs only, into .cache/quick
 	for name in audioClassification unseenVoices; do \
-	    $(VENV)/bin/jupyter nbconvert --to notebook --inplace --execute $$name.ipynb && \
-	    $(VENV)/bin/jupyter nbconvert --to notebook --inplace --coalesce-streams $$name.ipynb || exit; done
+	    QUICK=$(QUICK) $(NBCONVERT) --execute $(if $(QUICK),--output-dir .cache/quick,--inplace) $$name.ipynb && \
+	    $(NBCONVERT) --inplace --coalesce-streams $(if $(QUICK),.cache/quick/)$$name.ipynb || exit; done
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -23,10 +23,15 @@ def run_of(arguments: str) -> Run | None:
     return Run(recipe, tuple(options.drop), spoken=options.spoken, shuffle_labels=options.shuffle_labels, **held_out)
 
 
+def commands_of(*arguments: str) -> str:
+    """What make would run."""
+    command = ["make", "--dry-run", "--no-print-directory", *arguments]
+    return subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
+
+
 def test_crossval_makes_every_committed_prediction(monkeypatch):
     monkeypatch.setattr(nemo, "clip_table", lambda folder: pd.DataFrame())  # which need not be here
-    command = ["make", "--dry-run", "--no-print-directory", "crossval"]
-    recipe = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
+    recipe = commands_of("crossval")
     names = {"random8-emodb", "any8-emodb", "any8-emodb-adapted"} if "train.py emodb\n" in recipe else set()
     for line in recipe.splitlines():
         loop = re.search(r"for n in ([\d ]+);", line)
@@ -37,3 +42,15 @@ def test_crossval_makes_every_committed_prediction(monkeypatch):
                     names.add(f"{run.name}-adapted")
     names.remove("random7-split0-cosine_warm_restarts")  # of which the learning curve is kept
     assert names == {path.stem for path in (REPOSITORY / "results/predictions").glob("*.csv")}
+
+
+def test_quick_notebooks_leave_the_committed_ones_alone():
+    quick, full, not_quick = (
+        commands_of("notebook", "QUICK=1"),
+        commands_of("notebook"),
+        commands_of("notebook", "QUICK=0"),
+    )
+    assert re.findall(r"QUICK=1 .*--execute (.*) &&", quick) == ["--output-dir .cache/quick $name.ipynb"]
+    assert re.findall(r"--inplace (.*) \|\|", quick) == ["--coalesce-streams .cache/quick/$name.ipynb"]
+    assert full == not_quick and "QUICK=1" not in full
+    assert re.findall(r"--inplace (.*\.ipynb)", full) == ["$name.ipynb", "--coalesce-streams $name.ipynb"]

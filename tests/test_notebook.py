@@ -1,10 +1,12 @@
-"""The notebooks run from top to bottom on a small data set, and what is committed comes from a clean full run."""
+"""The notebooks show every step in short cells, run from top to bottom, and are committed as one clean full run."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 
 import pytest
 from conftest import REPOSITORY
@@ -15,6 +17,24 @@ NOTEBOOKS = {  # and what they need beside the package
     "audioClassification.ipynb": [],
     "unseenVoices.ipynb": ["results", "model_any_voice.pt"],
 }
+MOST_LINES = 15  # of a cell
+STEPS = {  # what a cell does with other libraries, and what it checks against in the package
+    "loading": ("soundfile.read(", "load_audio("),
+    "trimming and padding": ("samples[1 * rate : 4 * rate]", "recording_window("),
+    "MFCC": ("scipy.fft.dct(", "front_end("),
+    "the split": ("train_test_split(", "parts[name]"),
+    "the streams of the network": ("model.cepstral.classify(", "model(mfccs)"),
+    "the report": ("np.diag(matrix)", "uar(predictions)"),
+    "a prediction": (".softmax(dim=1)", "row[emotion]"),  # of a Predictor
+}
+
+
+def cells(name: str, kind: str = "code") -> list[dict]:
+    return [cell for cell in json.loads((REPOSITORY / name).read_text("utf-8"))["cells"] if cell["cell_type"] == kind]
+
+
+def sources(name: str) -> list[str]:
+    return ["".join(cell["source"]) for cell in cells(name)]
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -23,6 +43,7 @@ def test_a_notebook_runs_in_quick_mode(tone_data, tmp_path, name):
     (tmp_path / "data").symlink_to(tone_data)
     for needed in NOTEBOOKS[name]:
         (tmp_path / needed).symlink_to(REPOSITORY / needed)
+    before = {*os.listdir(tmp_path)}
     result = subprocess.run(
         [sys.executable, "-m", "pytest", "--nbmake", "--nbmake-timeout=300", "-p", "no:cacheprovider", name],
         cwd=tmp_path,
@@ -32,15 +53,49 @@ def test_a_notebook_runs_in_quick_mode(tone_data, tmp_path, name):
         check=False,
     )
     assert result.returncode == 0, result.stdout[-3000:]
+    assert {*os.listdir(tmp_path)} - before == {".cache"}, "what is quick replaces and litters nothing"
     if name == "audioClassification.ipynb":
-        assert len(load_checkpoint(tmp_path / "random8-split0-partial-epochs2.pt").labels) == 8
-        assert len(load_checkpoint(tmp_path / "random7-split0-partial-epochs2.pt").labels) == 7
+        quick = tmp_path / ".cache/quick"
+        assert len(load_checkpoint(quick / "random8-split0-partial-epochs2.pt").labels) == 8
+        assert len(load_checkpoint(quick / "random7-split0-partial-epochs2.pt").labels) == 7
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_step_is_written_out_and_checked_against_the_package(step):
+    by_hand, by_package = STEPS[step]
+    (cell,) = (source for source in sources("audioClassification.ipynb") if by_hand in source and "assert " in source)
+    assert any(by_package in line for line in cell.splitlines() if line.lstrip().startswith("assert "))
+
+
+def test_a_network_and_its_training_are_written_out():
+    (network,) = (source for source in sources("audioClassification.ipynb") if "nn.Sequential(" in source)
+    (loop,) = (source for source in sources("audioClassification.ipynb") if "loss.backward()" in source)
+    assert network.count("nn.Conv2d(") >= 3 and "nn.Linear(" in network
+    assert "for epoch in" in loop and "optimizer.step()" in loop and 'inputs["test"]' not in loop
+    assert 'measure("validation")' in loop and 'measure("test")' not in loop
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_the_committed_outputs_come_from_one_clean_run_without_any_sound(name):
-    text = (REPOSITORY / name).read_text(encoding="utf-8")
-    cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "code"]
-    assert [cell["execution_count"] for cell in cells] == list(range(1, len(cells) + 1))
-    assert "data:audio" not in text and str(REPOSITORY) not in text
-    assert not any(output["output_type"] == "error" for cell in cells for output in cell["outputs"])
+def test_cells_are_short(name):
+    assert not [source for source in sources(name) if source.count("\n") >= MOST_LINES]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_the_text_has_no_measured_number_that_the_next_run_would_change(name):
+    text = "\n".join("".join(cell["source"]) for cell in cells(name, "markdown"))
+    assert not re.search(r"(?<![\w.])0\.\d{2,}|\b\d+ %", text)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_the_committed_outputs_come_from_one_clean_run_without_sound_or_paths(name):
+    assert [cell["execution_count"] for cell in cells(name)] == [*range(1, len(cells(name)) + 1)]
+    outputs = [output for cell in cells(name) for output in cell["outputs"]]
+    assert not any(output["output_type"] == "error" for output in outputs)
+    names = [[output.get("name") for output in cell["outputs"]] for cell in cells(name)]
+    assert not any(one and one == other for of_cell in names for one, other in pairwise(of_cell)), "not coalesced"
+    texts = json.dumps([{**output, "data": _without_pictures(output)} for output in outputs])
+    assert "data:audio" not in texts and not re.search(r'["\s(](/|[A-Z]:\\)[A-Za-z]', texts)
+
+
+def _without_pictures(output: dict) -> dict:
+    return {kind: value for kind, value in output.get("data", {}).items() if not kind.startswith("image/")}

@@ -1,4 +1,4 @@
-"""The pictures of the notebook, the README, eval.py and train.py, in one style: colour-blind safe, legible in print.
+"""The pictures of the notebooks, the README, eval.py and train.py, in one style: colour-blind safe, legible in print.
 
 Those that make several drawings on one figure take the axes to draw on; without, they make a figure for the notebook.
 """
@@ -18,10 +18,9 @@ from matplotlib.figure import Figure
 
 from speech_emotion.evaluation.metrics import calibration_bins, confusion, label_columns, recalls, wilson_interval
 from speech_emotion.evaluation.truth import Judged
-from speech_emotion.models.mfcc import FeatureSettings
 from speech_emotion.tables.output_paths import output_path
 
-BLUE, ORANGE = sns.color_palette("colorblind").as_hex()[:2]
+BLUE, ORANGE = "#0173b2", "#de8f05"  # the first two of seaborn's "colorblind"
 
 # Any two differ under red-green blindness, and emotions that are drawn side by side differ in lightness too.
 COLOURS = {
@@ -61,33 +60,6 @@ def save_picture(figure: Figure, path: str | Path) -> None:
     part.replace(output_path(path))
 
 
-def plot_waveform(waveform, features: FeatureSettings, ax: Axes, window_start_s: float | None = None) -> None:
-    """Samples over seconds, with the classified window shaded when its start is given."""
-    import librosa.display  # eval.py --plot does not wait for it
-
-    librosa.display.waveshow(np.asarray(waveform), sr=features.sample_rate, ax=ax, color=BLUE)
-    if window_start_s is not None:
-        ax.axvspan(window_start_s, window_start_s + features.window_s, color=ORANGE, alpha=0.2)
-    ax.set(xlabel="time (s)", ylabel="")
-    ax.label_outer()
-
-
-def plot_mfcc(mfcc, features: FeatureSettings, ax: Axes) -> None:
-    """(n_mfcc, frames) as a picture; the first coefficient, the level, is left out to show the others."""
-    import librosa.display
-
-    librosa.display.specshow(
-        np.asarray(mfcc)[1:],
-        sr=features.sample_rate,
-        hop_length=features.hop_length,
-        x_axis="time",
-        ax=ax,
-        cmap="cividis",
-    )
-    ax.set(xlabel="time in the window (s)", ylabel="MFCC")
-    ax.label_outer()
-
-
 def plot_history(history: pd.DataFrame, axes: np.ndarray | None = None) -> Figure:
     """Learning curves: loss and, below, accuracy of the training and the validation part over the epochs."""
     if axes is None:
@@ -98,6 +70,7 @@ def plot_history(history: pd.DataFrame, axes: np.ndarray | None = None) -> Figur
         ax.set(ylabel=measure)
     axes[0].legend(frameon=False)
     axes[1].set(xlabel="epoch")
+    axes[1].xaxis.get_major_locator().set_params(integer=True)
     return axes[0].figure
 
 

@@ -1,0 +1,117 @@
+"""The pictures of the notebooks can be read: scales, titles, colours."""
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+import seaborn as sns
+import torch
+from matplotlib.colors import to_hex
+from matplotlib.image import AxesImage
+
+from speech_emotion.audio.windows import WindowSettings
+from speech_emotion.corpora.ravdess import EMOTIONS
+from speech_emotion.evaluation import notebook_plots, plots
+from speech_emotion.models.cnn import EmotionCNN
+from speech_emotion.models.mfcc import FeatureSettings
+
+FEATURES = FeatureSettings()
+
+
+def images(figure) -> list[AxesImage]:
+    return [image for ax in figure.axes for image in ax.images]
+
+
+def tick_labels(ax) -> list[str]:
+    ax.figure.canvas.draw()
+    return [label.get_text() for label in ax.get_yticklabels() if label.get_visible()]
+
+
+def test_every_wave_has_its_own_scale_and_its_window_behind_it():
+    loud, quiet = torch.zeros(2 * 48_000), torch.zeros(48_000)
+    loud[48_000], quiet[100] = -0.8, 0.02
+    figure = notebook_plots.plot_waveforms(
+        {"loud": loud, "quiet": quiet}, {"loud": 0.5, "quiet": -0.1}, WindowSettings(), columns=2
+    )
+    for ax, title, peak, start_s in zip(figure.axes, ("loud", "quiet"), (0.8, 0.02), (0.5, -0.1), strict=True):
+        assert ax.get_title() == title and ax.get_ylim() == pytest.approx((-1.1 * peak, 1.1 * peak))
+        assert len(tick_labels(ax)) > 1, "a scale of its own has its own numbers"
+        wave, window = sorted(ax.patches, key=lambda patch: patch.zorder)[::-1]
+        assert (window.get_x(), window.get_width()) == pytest.approx((start_s, 3.0))
+        assert window.zorder < wave.zorder and to_hex(wave.get_facecolor()) == plots.BLUE == to_hex(
+            wave.get_edgecolor()
+        )
+    values, edges, base = figure.axes[0].patches[0].get_data()
+    assert base.min() == pytest.approx(-0.8) and edges[base.argmin()] == 1.0 and edges[-1] == 2.0
+
+
+def test_a_wave_ends_with_the_recording_even_in_the_middle_of_a_step():
+    figure = notebook_plots.plot_waveforms({"a": torch.full((250,), 0.5)}, {"a": 0.0}, WindowSettings(), columns=1)
+    values, _, base = figure.axes[0].patches[0].get_data()
+    assert values.tolist() == base.tolist() == [0.5, 0.5]
+
+
+def test_mfccs_have_one_scale_and_coefficient_0_apart():
+    generator = torch.Generator().manual_seed(0)
+    mfccs = {
+        name: torch.randn(64, FEATURES.n_frames, generator=generator) * scale for name, scale in (("a", 1), ("b", 9))
+    }
+    mfccs["a"][0], mfccs["b"][0] = -500, -300
+    figure = notebook_plots.plot_mfccs(mfccs, FEATURES)
+    shown = images(figure)
+    assert [image.get_array().shape for image in shown] == [(63, FEATURES.n_frames)] * 2
+    (low, high), other = (image.get_clim() for image in shown)
+    assert (low, high) == other and low == -high and 5 < high < 30, "without the level"
+    levels = [ax for ax in figure.axes if ax.lines]
+    assert [ax.get_title() for ax in levels] == ["a", "b"] and levels[0].get_ylim() == levels[1].get_ylim()
+    assert set(levels[0].lines[0].get_ydata()) == {-500}
+    assert "coefficients" in figure.axes[-1].get_ylabel(), "a colour bar"
+
+
+def test_spectrograms_stand_side_by_side_under_their_titles_on_one_scale():
+    titles = ["as recorded", "1", "2"]
+    log_mels = {title: torch.full((64, 151), 10.0 * number) for number, title in enumerate(titles)}
+    figure = notebook_plots.plot_log_mels(log_mels, FEATURES)
+    assert [ax.get_title() for ax in figure.axes[:-1]] == titles
+    assert {image.get_clim() for image in images(figure)} == {(-80.0, 0.0)}
+    assert {float(image.get_array().max()) for image in images(figure)} == {0.0} and figure.axes[
+        -1
+    ].get_ylabel() == "dB"
+
+
+def test_the_drawing_of_the_network_has_the_sizes_of_its_layers():
+    network = EmotionCNN.for_features(FEATURES, n_classes=8)
+    sizes = []
+    for layer in (network.spectral.blocks[0], network.cepstral.blocks[-1], network.spectral.join):
+        layer.register_forward_hook(lambda module, inputs, output: sizes.append(tuple(output.shape[1:])))
+    network.eval()(torch.zeros(1, FEATURES.n_mfcc, FEATURES.n_frames))
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    (ax,) = notebook_plots.plot_network(network).axes
+    texts = [text.get_text() for text in ax.texts]
+    for size in sizes:
+        assert any(text.endswith("\n" + " x ".join(map(str, size))) for text in texts)
+    assert sum("residual" in text for text in texts) == 6
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+
+
+def test_some_speakers_and_all_emotions_have_a_colour_and_every_point_is_drawn():
+    rng = np.random.default_rng(0)
+    speakers, emotions = np.arange(240) % 24 + 1, np.array(EMOTIONS)[rng.integers(8, size=240)]
+    figure = notebook_plots.plot_embeddings({"a": rng.normal(size=(240, 2))}, speakers, emotions)
+    by_speaker, by_emotion = figure.axes
+    labels = by_speaker.get_legend_handles_labels()[1]
+    assert labels == ["the others", "actor 1", "actor 6", "actor 11", "actor 16", "actor 21"]
+    assert by_emotion.get_legend_handles_labels()[1] == list(EMOTIONS)
+    for ax in figure.axes:
+        assert sum(len(points.get_offsets()) for points in ax.collections) == 240
+        assert len({to_hex(points.get_facecolor()[0]) for points in ax.collections}) == len(ax.collections)
+
+
+def test_the_colours_are_those_of_the_palette_and_nothing_runs_at_import():
+    assert sns.color_palette("colorblind").as_hex()[:2] == [plots.BLUE, plots.ORANGE]
+    for module in Path(plots.__file__).parent.glob("*plots.py"):
+        statements = ast.parse(module.read_text("utf-8")).body
+        calls = [ast.unparse(node) for node in statements if not isinstance(node, ast.FunctionDef | ast.ClassDef)
+                 and any(isinstance(part, ast.Call) for part in ast.walk(node))]  # fmt: skip
+        assert not calls, f"{module.name} runs {calls}"
