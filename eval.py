@@ -5,10 +5,7 @@ import logging
 import os
 import re
 import sys
-from contextlib import ExitStack
 from functools import partial
-from importlib.util import find_spec
-from itertools import chain
 from pathlib import Path
 from shutil import copyfileobj
 from tempfile import TemporaryDirectory
@@ -18,13 +15,6 @@ from speech_emotion.terminal import program, say
 
 STANDARD_INPUT = "-"
 PICTURES = (".png", ".pdf", ".svg")
-OPTIONAL = {  # what needs a package that requirements.txt lacks, that package, and the file that has it
-    ".textgrid": ("praatio", "requirements-timeline.txt"),
-    ".srt": ("pysubs2", "requirements-timeline.txt"),
-    ".vtt": ("pysubs2", "requirements-timeline.txt"),
-    ".parquet": ("pyarrow", "requirements-ray.txt"),
-    "--ray": ("ray", "requirements-ray.txt"),
-}
 STRANGERS = (
     "{} was trained on the 24 speakers of RAVDESS only; --model model_any_voice.pt is more accurate for the speech of "
     "others, but not for song without --adapt"
@@ -133,19 +123,6 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def check_installed(options: argparse.Namespace) -> None:
-    """Raises ImportError with all the packages that are missing, before anything is read."""
-    asked = {file: Path(file).suffix.lower() for file in (options.out, options.timeline) if file}
-    if options.ray:
-        asked["--ray"] = "--ray"
-    needs = {name: OPTIONAL[kind] for name, kind in asked.items() if kind in OPTIONAL}
-    missing = {name: need for name, need in needs.items() if find_spec(need[0]) is None}
-    if missing:
-        packages = ", ".join(f"{name} needs {package}" for name, (package, _) in missing.items())
-        files = " ".join(f"-r {file}" for file in dict.fromkeys(file for _, file in missing.values()))
-        raise ImportError(f"{packages}: pip install {files}")
-
-
 def address(text: str) -> str:
     if not re.fullmatch(r"local|auto|[^/]+:\d+", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not the address of a cluster; a PATH goes before --ray")
@@ -173,91 +150,67 @@ def how_to_resume(out: str) -> str:
 
 
 def classify(options: argparse.Namespace, name: str | None = None) -> int:
-    """Write a row for each recording, or the one of that name, as soon as it is classified; returns the exit status."""
-    from tqdm import tqdm  # --help pays neither for this nor for torch
-
-    from speech_emotion.audio.listing import find_recordings
+    """Write a row for each recording, or the one of that name, and say what was found; returns the exit status."""
+    from speech_emotion.audio.listing import find_recordings  # --help pays neither for these nor for torch
     from speech_emotion.evaluation.summary import FileNotes, Summary
     from speech_emotion.evaluation.truth import Judged, LabelTable, RavdessNames
-    from speech_emotion.inference.predictor import Predictor
-    from speech_emotion.tables.formats import format_of, is_track
-    from speech_emotion.tables.output_paths import check_not_read, output_path
-    from speech_emotion.tables.rows import columns, stretch_columns
-    from speech_emotion.tables.table import Table, check_space, fingerprint
+    from speech_emotion.inference.batch_run import load_predictor, write_tables
 
-    # A missing package or a file that cannot be written is said before a long listing.
-    check_installed(options)
-    outputs = [file for file in (options.out, options.timeline, options.plot) if file]
-    for file in outputs:
-        output_path(file)
-    format_of(options.out, columns([]))
-    is_one_recording = bool(options.timeline) and is_track(options.timeline)
-    if options.ray:
-        from speech_emotion.inference.cluster import ClusterPredictor
-
-    if options.plot:
-        from speech_emotion.evaluation.plots import check_picture
-
-        check_picture(options.plot)
+    check_outputs(options)  # what is missing or cannot be written is said before a long listing
     truth = LabelTable(options.labels, must_exist=not options.paths) if options.labels else RavdessNames()
     recordings, n_others = find_recordings(options.paths or truth.paths or ["eval_data"])
-    if is_one_recording and len(recordings) > 1:
-        raise ValueError(f"{options.timeline} would hold one recording, not {len(recordings)}; a .csv holds many")
-    for file in outputs:
-        check_not_read(file, chain([options.model, *filter(None, [options.labels])], recordings))
-    if options.ray:
-        predictor = ClusterPredictor(options.model, options.device, options.ray, options.speech_only)
-    else:
-        predictor = Predictor(options.model, options.device, options.speech_only)
+    check_recordings(options, recordings)
+    predictor = load_predictor(options)
     judged = Judged(truth, predictor.labels, options.map)
     if options.labels and (warning := judged.check(recordings)):
         say(warning, is_error=True)
-    # Whatever changes rows; of the recordings themselves only which they are, where others depend on that.
-    settings = [predictor.digest, options.adapt, predictor.speech_only, options.channels, options.track]
-    belongs_to = fingerprint(settings, recordings if options.adapt else [])
-    with ExitStack() as stack:
-        of_recordings = columns(predictor.labels, options.channels)
-        table = stack.enter_context(Table(options.out, of_recordings, options.resume, belongs_to))
-        left = [path for path in recordings if path not in table]
-        timelines = []
-        if options.timeline:
-            of_stretches = stretch_columns(predictor.labels, options.channels)
-            timeline = Table(options.timeline, of_stretches, options.resume, belongs_to, of=table)
-            timelines.append(stack.enter_context(timeline))
-        batches = {"batch_size": options.batch_size, "workers": options.workers}
-        reading = {"channels": options.channels, "track": options.track}
-        predict = partial(predictor.answers, **batches, **reading)
-        if options.adapt:
-            from speech_emotion.inference.adaptation import GROUPS, Adaptation
-
-            # Of all recordings, also those that a resumed run has classified: so it ends with the same table.
-            adaptation = Adaptation(predictor, recordings, GROUPS[options.adapt], **batches, **reading)
-            predict = partial(predict, statistics=adaptation)
-        check_space(options.out, len(left))
-        if options.resume and len(left) == len(recordings):
-            say(f"nothing is left of a run to {options.out} that was stopped: all is classified", is_error=True)
-        progress = stack.enter_context(tqdm(total=len(recordings), initial=len(recordings) - len(left), unit="file"))
-        files = FileNotes()
-        for answer in predict(left):
-            if name:
-                for row in (*answer.rows, *answer.stretches):
-                    row["url"] = name
-            for timeline in timelines:
-                timeline.write(answer.stretches)
-            table.write(answer.rows)  # last: with these rows, a resumed run takes the stretches as whole
-            files.add(answer.info)
-            progress.update()
-        table.finish(*timelines)
-    if options.adapt:
-        say(adaptation)
-    summary = Summary(options.out, predictor.labels, n_others, judged, files.lines(options.channels, options.track))
+    summary = Summary(options.out, predictor.labels, judged, FileNotes(options.channels, options.track, n_others))
+    stretches = write_tables(options, recordings, predictor, summary.add, name)
     say(summary)
     if not predictor.network.takes_statistics and any(RavdessNames().of(path) is None for path in recordings):
         say(STRANGERS.format(options.model))
     if options.plot:
-        summary.draw(options.plot, answer.stretches if options.timeline and len(left) == len(recordings) == 1 else [])
+        summary.draw(options.plot, stretches)
         say(f"the picture is in {options.plot}")
     return 1 if summary.n_failed or truth.absence else 0
+
+
+def check_outputs(options: argparse.Namespace) -> None:
+    """Raises ImportError with all packages that are missing, OSError and ValueError for what cannot be written."""
+    from speech_emotion.optional import check_installed
+    from speech_emotion.tables.formats import format_of, is_track, package_of
+    from speech_emotion.tables.output_paths import output_path
+    from speech_emotion.tables.rows import columns
+
+    needs = {file: package for file in filter(None, (options.out, options.timeline)) if (package := package_of(file))}
+    check_installed(needs | ({"--ray": "ray"} if options.ray else {}))
+    for file in outputs_of(options):
+        output_path(file)
+    format_of(options.out, columns([]))
+    if options.timeline:
+        is_track(options.timeline)
+    if options.ray:
+        import speech_emotion.inference.cluster  # noqa: F401
+    if options.plot:
+        from speech_emotion.evaluation.plots import check_picture
+
+        check_picture(options.plot)
+
+
+def check_recordings(options: argparse.Namespace, recordings: list[str]) -> None:
+    """Raises ValueError for too many of them, FileExistsError for an output that would be written over an input."""
+    from speech_emotion.tables.formats import is_track
+    from speech_emotion.tables.output_paths import check_not_read
+
+    if len(recordings) > 1 and options.timeline and is_track(options.timeline):
+        raise ValueError(f"{options.timeline} would hold one recording, not {len(recordings)}; a .csv holds many")
+    inputs = [*filter(None, (options.model, options.labels)), *recordings]
+    for file in outputs_of(options):
+        check_not_read(file, inputs)
+
+
+def outputs_of(options: argparse.Namespace) -> list[str]:
+    return [file for file in (options.out, options.timeline, options.plot) if file]
 
 
 if __name__ == "__main__":

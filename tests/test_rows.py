@@ -11,9 +11,11 @@ from speech_emotion.tables.rows import (
     columns,
     error_row,
     error_sentence,
+    in_utf8,
     is_uncertain,
     prediction_row,
     recording_row,
+    rounded,
     stretch_columns,
     stretch_row,
     text,
@@ -78,7 +80,7 @@ def test_low_confidence_or_a_close_second_is_uncertain(probabilities, uncertain)
         ("url", "a;=1+1;.wav", "a;'=1+1;.wav", "a;=1+1;.wav"),
         ("error", 'a\t"@b', "a\t'\"@b", 'a\t"@b'),
         ("url", "a=b-c.wav", "a=b-c.wav", "a=b-c.wav"),
-        ("url", "\udcff", "\udcff", "\\xff"),
+        ("url", "\udcff", "\udcff", "\udcff"),
         ("error", "-90 dB", "'-90 dB", "-90 dB"),
         ("calm", 0.123456, "0.1235", 0.1235),
         ("start", -0.5, "-0.5000", -0.5),
@@ -88,6 +90,19 @@ def test_low_confidence_or_a_close_second_is_uncertain(probabilities, uncertain)
 )
 def test_a_cell_and_what_it_says(column, given, text, back):
     assert cell(column, given) == text and value(column, text) == back
+
+
+def test_a_rounded_row_is_what_its_cells_say():
+    row = {"url": "'=a", "channel": 2, "start": -0.00001, "confidence": 0.94995, "calm": 0.123456, "sad": None}
+    assert rounded(row) == {name: value(name, cell(name, each)) for name, each in row.items()}
+
+
+def test_a_name_that_is_not_utf8_can_be_written_all_the_same():
+    assert in_utf8({"url": "\udcff\u00e9", "calm": 0.5, "error": ""}) == {
+        "url": "\\xff\u00e9",
+        "calm": 0.5,
+        "error": "",
+    }
 
 
 @hypothesis.given(strategies.text("=+-@;\t\r\n'\" ,a\uff1d"))

@@ -198,12 +198,15 @@ def test_the_channels_of_a_recording_are_not_taken_apart(tmp_path):
             Table(tmp_path / "out.csv", columns, resume) as table,
             Table(tmp_path / "t.csv", of_windows, resume, of=table) as timeline,
         ):
+            passed = list(table.kept())
             for url, rows in recordings.items():
                 if url not in table:
                     assert url not in timeline
                     timeline.write({**row, "start": start} for row in rows for start in (0, 3))
                     table.write(rows)
+                    passed.append(rows)
             table.finish(timeline)
+        assert passed == list(recordings.values()), "each once, from before or now, with all its rows"
         return [(tmp_path / name).read_bytes() for name in ("out.csv", "t.csv")]
 
     whole = out, t = run(resume=False)

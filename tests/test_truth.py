@@ -102,7 +102,7 @@ def test_labels_are_joined_with_their_probabilities_and_a_file_is_found_under_an
     soundfile.write(tmp_path / "1.wav", np.zeros(10), 16_000)
     (tmp_path / "t.csv").write_text("path,emotion\n1.wav,fine\ns3://calls/a.wav,fine\n")
     judged = Judged(LabelTable(tmp_path / "t.csv"), ["calm", "sad", "neutral"], ["calm=fine", "neutral=fine"])
-    row = {"emotion": "calm", "confidence": "0.4", "calm": "0.4", "sad": "0.3", "neutral": "0.3", "error": ""}
+    row = {"emotion": "calm", "confidence": 0.4, "calm": 0.4, "sad": 0.3, "neutral": 0.3, "error": ""}
     for url in ("s3://calls/a.wav", f"{tmp_path}/./1.wav", "elsewhere.wav"):
         judged.add({"url": url, **row})
     assert judged.labels == ["fine", "sad"] and judged.n_unlabelled == 1

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from functools import lru_cache
 from typing import BinaryIO
 
+from speech_emotion.optional import needed_by
+
 
 def is_url(path: object) -> bool:
     return "://" in str(path)
@@ -57,8 +59,6 @@ def _locate(url: str):
 @lru_cache
 def _file_system(root: str):
     """Cached by bucket, because finding its region and the credentials takes requests."""
-    try:
+    with needed_by(root, "pyarrow"):
         from pyarrow.fs import FileSystem
-    except ImportError as error:
-        raise ImportError(f"{root} needs pyarrow: pip install -r requirements-ray.txt") from error
     return FileSystem.from_uri(root)

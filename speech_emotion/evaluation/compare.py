@@ -23,9 +23,10 @@ def judged_table(path: str | Path, truth: RavdessNames | LabelTable, joins: list
 
     Raises ValueError when it is no table of eval.py, or knows none of the recordings.
     """
+    table = read_table(path)
     try:
-        rows = list(read_table(path))
-    except csv.Error:
+        rows = list(table)
+    except (csv.Error, ValueError):
         rows = []
     if not rows or not {"url", "emotion", "confidence", "error"} <= {*rows[0]}:
         raise ValueError(f"{path} is not a table that eval.py wrote, with rows")

@@ -16,6 +16,7 @@ from unicodedata import normalize
 from speech_emotion.audio.buckets import is_url
 from speech_emotion.corpora.ravdess import EMOTIONS, parse_name
 from speech_emotion.corpora.spelling import SHOWN, some, spelling
+from speech_emotion.tables.rows import Row
 from speech_emotion.terminal import count
 
 if TYPE_CHECKING:
@@ -112,8 +113,8 @@ class Judged:
         which = f", where LABEL is one of {', '.join(self.labels)}" if any("LABEL" in join for join in joins) else ""
         return f"to count them, add --map {' '.join(joins)}{which}"
 
-    def add(self, row: dict) -> None:
-        """A row of out.csv."""
+    def add(self, row: Row) -> None:
+        """A row of a recording."""
         if (known := self._truth.of(row["url"])) is None:
             self.n_unlabelled += 1
         elif row["error"]:
@@ -122,7 +123,7 @@ class Judged:
             self.unknown[emotion] += 1
         else:
             prediction = self._join(row["emotion"])
-            confidence = sum(float(row[label]) for label, joint in self._of_model.items() if joint == prediction)
+            confidence = sum(row[label] for label, joint in self._of_model.items() if joint == prediction)
             self._rows.append((known[0], known[2], emotion, prediction, confidence))
 
     def __len__(self) -> int:

@@ -16,14 +16,13 @@ from speech_emotion.audio.buckets import is_url
 from speech_emotion.inference.predictor import Predictor, Statistics
 from speech_emotion.inference.recording import Answer
 from speech_emotion.models.checkpoint import load_checkpoint
+from speech_emotion.optional import needed_by
 
-try:
+with needed_by("--ray", "ray"):
     import pyarrow as pa
     import ray
     import ray.data
     from ray._private import ray_constants
-except ImportError as error:
-    raise ImportError("--ray needs Ray: pip install -r requirements-ray.txt") from error
 
 _LARGEST_BLOCK = 512  # recordings in one task: some seconds of work, which is what a lost machine costs
 _BLOCKS_PER_ACTOR = 4  # at least, so that all are done at about the same time

@@ -1,7 +1,6 @@
 """What a table becomes when it is whole, by the ending of its name: a new format is a function and a line here.
 
-Rows come as CSV has them, strings that rows.value understands. The formats of annotation programs hold the emotions of
-one recording over time, and no probabilities.
+The formats of annotation programs hold the emotions of one recording over time, and no probabilities.
 """
 
 import csv
@@ -13,9 +12,9 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from speech_emotion.tables.rows import value
+from speech_emotion.optional import needed_by
+from speech_emotion.tables.rows import Row, in_utf8
 
-Rows = Iterable[dict[str, str]]
 Segment = tuple[float, float, str]  # start and end in seconds, emotion
 
 
@@ -23,8 +22,8 @@ Segment = tuple[float, float, str]  # start and end in seconds, emotion
 class Format:
     """How a file is written, and how its rows are read again where it holds them all."""
 
-    write: Callable[[Path, list[str], Rows], None]
-    read: Callable[[str | Path], Iterator[dict]] | None = None
+    write: Callable[[Path, list[str], Iterable[Row]], None]
+    read: Callable[[str | Path], Iterator[Row]] | None = None
 
     @property
     def is_track(self) -> bool:
@@ -46,12 +45,17 @@ def format_of(path: str | Path, columns: list[str] | None = None) -> Format | No
             f"{path} is not in a known format: a table ends in {', '.join(TABLES)}, a timeline also in "
             f"{', '.join(TRACKS)}"
         )
-    found = FORMATS[ending]()
-    if found and found.is_track and columns is not None and "start" not in columns:
+    found = _load(ending)
+    if found.is_track and columns is not None and "start" not in columns:
         raise ValueError(
             f"{path} would hold emotions over time, which --timeline writes; a table of recordings ends in .csv"
         )
     return found
+
+
+def package_of(path: str | Path) -> str | None:
+    """The optional package without which a file of that name cannot be written."""
+    return FORMATS.get(Path(path).suffix.lower(), (None, None))[0]
 
 
 def is_track(path: str | Path) -> bool:
@@ -60,23 +64,23 @@ def is_track(path: str | Path) -> bool:
     return found is not None and found.is_track
 
 
-def tracks(rows: list[dict]) -> dict[str, str]:
+def tracks(rows: list[Row]) -> dict[str, str]:
     """The stretches of one recording as the text of every track that can be written, by the ending of its name."""
     found = {}
     with TemporaryDirectory() as folder:
         path = Path(folder) / "track"
         for ending in TRACKS:
             with suppress(ImportError):
-                FORMATS[ending.lower()]().write(path, [], rows)
+                _load(ending.lower()).write(path, [], rows)
                 found[ending] = path.read_text(encoding="utf-8")
     return found
 
 
-def segments(rows: Iterable[dict]) -> dict[str, list[Segment]]:
+def segments(rows: Iterable[Row]) -> dict[str, list[Segment]]:
     """The stretches of a recording by channel, "" where there is none; those of one emotion that meet are joined."""
     found: dict[str, list[Segment]] = {}
     for row in rows:
-        start, end, emotion = float(row["start"]), float(row["end"]), row["emotion"]
+        start, end, emotion = row["start"], row["end"], row["emotion"]
         own = found.setdefault(str(row.get("channel") or ""), [])
         if own and own[-1][1:] == (start, emotion):
             start = own.pop()[0]
@@ -84,7 +88,7 @@ def segments(rows: Iterable[dict]) -> dict[str, list[Segment]]:
     return found
 
 
-def captions(rows: Iterable[dict]) -> list[Segment]:
+def captions(rows: Iterable[Row]) -> list[Segment]:
     """The segments of all channels in order of time, each with its channel before the emotion."""
     by_channel = segments(rows).items()
     return sorted(
@@ -94,6 +98,12 @@ def captions(rows: Iterable[dict]) -> list[Segment]:
     )
 
 
+def _load(ending: str) -> Format:
+    package, load = FORMATS[ending]
+    with needed_by(f"a {ending} file", package):
+        return load()
+
+
 def _parquet() -> Format:
     from speech_emotion.tables.parquet import read_parquet, write_parquet
 
@@ -101,12 +111,12 @@ def _parquet() -> Format:
 
 
 def _json_lines() -> Format:
-    def write(path: Path, columns: list[str], rows: Rows) -> None:
+    def write(path: Path, columns: list[str], rows: Iterable[Row]) -> None:
         with path.open("w", encoding="utf-8") as file:
-            for row in rows:
-                file.write(json.dumps({name: value(name, row[name]) for name in columns}, ensure_ascii=False) + "\n")
+            for row in map(in_utf8, rows):
+                file.write(json.dumps({name: row[name] for name in columns}, ensure_ascii=False) + "\n")
 
-    def read(path: str | Path) -> Iterator[dict]:
+    def read(path: str | Path) -> Iterator[Row]:
         with open(path, encoding="utf-8") as file:
             yield from map(json.loads, file)
 
@@ -114,12 +124,9 @@ def _json_lines() -> Format:
 
 
 def _text_grid() -> Format:
-    try:
-        from praatio.textgrid import IntervalTier, Textgrid
-    except ImportError as error:
-        raise ImportError("a .TextGrid needs praatio: pip install -r requirements-timeline.txt") from error
+    from praatio.textgrid import IntervalTier, Textgrid
 
-    def write(path: Path, columns: list[str], rows: Rows) -> None:
+    def write(path: Path, columns: list[str], rows: Iterable[Row]) -> None:
         found = segments(rows) or {"": []}
         end = max((each[-1][1] for each in found.values() if each), default=1)
         grid = Textgrid()
@@ -131,12 +138,9 @@ def _text_grid() -> Format:
 
 
 def _subtitles(kind: str) -> Format:
-    try:
-        from pysubs2 import SSAEvent, SSAFile
-    except ImportError as error:
-        raise ImportError("subtitles need pysubs2: pip install -r requirements-timeline.txt") from error
+    from pysubs2 import SSAEvent, SSAFile
 
-    def write(path: Path, columns: list[str], rows: Rows) -> None:
+    def write(path: Path, columns: list[str], rows: Iterable[Row]) -> None:
         file = SSAFile()
         for start, end, text in captions(rows):
             file.append(SSAEvent(round(1000 * start), round(1000 * end), text))
@@ -146,7 +150,7 @@ def _subtitles(kind: str) -> Format:
 
 
 def _audacity_labels() -> Format:
-    def write(path: Path, columns: list[str], rows: Rows) -> None:
+    def write(path: Path, columns: list[str], rows: Iterable[Row]) -> None:
         with path.open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, "excel-tab", lineterminator="\n").writerows(
                 (f"{start:.6f}", f"{end:.6f}", text) for start, end, text in captions(rows)
@@ -158,11 +162,11 @@ def _audacity_labels() -> Format:
 TABLES = (".csv", ".jsonl", ".parquet")
 TRACKS = (".TextGrid", ".srt", ".vtt", ".txt")  # as their programs spell them
 
-FORMATS: dict[str, Callable[[], Format]] = {
-    ".parquet": _parquet,
-    ".jsonl": _json_lines,
-    ".textgrid": _text_grid,
-    ".srt": partial(_subtitles, "srt"),
-    ".vtt": partial(_subtitles, "vtt"),
-    ".txt": _audacity_labels,
+FORMATS: dict[str, tuple[str | None, Callable[[], Format]]] = {  # with the optional package that each needs
+    ".parquet": ("pyarrow", _parquet),
+    ".jsonl": (None, _json_lines),
+    ".textgrid": ("praatio", _text_grid),
+    ".srt": ("pysubs2", partial(_subtitles, "srt")),
+    ".vtt": ("pysubs2", partial(_subtitles, "vtt")),
+    ".txt": (None, _audacity_labels),
 }

@@ -4,29 +4,25 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 
-from speech_emotion.tables.rows import TEXT, value
+import pyarrow as pa
+from pyarrow.parquet import ParquetFile, ParquetWriter
 
-try:
-    import pyarrow as pa
-    from pyarrow.parquet import ParquetFile, ParquetWriter
-except ImportError as error:
-    raise ImportError("a .parquet table needs pyarrow: pip install -r requirements-ray.txt") from error
+from speech_emotion.tables.rows import TEXT, Row, in_utf8
 
 _ROWS_AT_ONCE = 2**16
 
 
-def write_parquet(path: Path, columns: list[str], rows: Iterable[dict[str, str]]) -> None:
+def write_parquet(path: Path, columns: list[str], rows: Iterable[Row]) -> None:
     """Numbers become float32, a channel int32, null where there is none."""
     kinds = {**dict.fromkeys(TEXT, pa.string()), "channel": pa.int32()}
     schema = pa.schema([(name, kinds.get(name, pa.float32())) for name in columns])
-    rows = iter(rows)
+    rows = map(in_utf8, rows)
     with ParquetWriter(path, schema) as writer:
         while some := list(islice(rows, _ROWS_AT_ONCE)):
-            values = [{name: value(name, row[name]) for name in columns} for row in some]
-            writer.write_table(pa.Table.from_pylist(values, schema))
+            writer.write_table(pa.Table.from_pylist(some, schema))
 
 
-def read_parquet(path: str | Path) -> Iterator[dict]:
+def read_parquet(path: str | Path) -> Iterator[Row]:
     with ParquetFile(path) as file:
         for batch in file.iter_batches():
             yield from batch.to_pylist()

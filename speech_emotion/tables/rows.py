@@ -1,4 +1,7 @@
-"""What a row says: the columns of every table, which are text and which numbers, and how a row comes about."""
+"""What a row says: the columns of every table, which are text and which numbers, and how a row comes about.
+
+A row has this one form from the network to the file and back: text, numbers, None where there is no number.
+"""
 
 import re
 from collections.abc import Sequence
@@ -7,8 +10,9 @@ import numpy as np
 
 from speech_emotion.terminal import printable
 
-Row = dict[str, str | float | None]
+Row = dict[str, str | int | float | None]
 
+DECIMALS = 4  # of the numbers in a table
 TEXT = ("url", "emotion", "error")
 FIXED = (*TEXT, "channel", "confidence", "start", "end")  # every other column is a label with its probability
 _LEAST_CONFIDENCE = 0.4  # below it, or with less than _LEAST_LEAD over the second, an answer is uncertain
@@ -63,13 +67,26 @@ def error_sentence(row: Row) -> str:
     return f"{printable(row['url'])}: {printable(row['error'])}"
 
 
+def rounded(row: Row) -> Row:
+    """As a table holds it."""
+    return {column: round(value, DECIMALS) if isinstance(value, float) else value for column, value in row.items()}
+
+
 def cell(column: str, value: str | float | None) -> str:
-    """What CSV holds: numbers with four decimals, text with an apostrophe before what a spreadsheet would execute."""
+    """What CSV holds: rounded numbers, and text with an apostrophe before what a spreadsheet would execute."""
     if column in TEXT:
         return _BARE.sub("'", value)
-    if column == "channel":
-        return "" if value is None else str(value)
-    return "" if value is None else f"{value:.4f}"
+    if value is None:
+        return ""
+    return str(value) if column == "channel" else f"{value:.{DECIMALS}f}"
+
+
+def value(column: str, cell: str) -> str | float | None:
+    """What a cell of CSV says. Raises ValueError where that is no number and should be one."""
+    if column in TEXT:
+        return text(cell)
+    number = int if column == "channel" else float
+    return number(cell) if cell else None
 
 
 def text(cell: str) -> str:
@@ -77,12 +94,13 @@ def text(cell: str) -> str:
     return _QUOTED.sub("", cell)
 
 
-def value(column: str, cell: str) -> str | float | None:
-    """What a cell says, for tables in which numbers are numbers; a byte that is not UTF-8 becomes \\xff."""
-    if column in TEXT:
-        return text(cell).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    number = int if column == "channel" else float
-    return number(cell) if cell else None
+def in_utf8(row: Row) -> Row:
+    """For formats that hold nothing else: a byte of a name that is not UTF-8 becomes \\xff."""
+    return {column: _in_utf8(value) if isinstance(value, str) else value for column, value in row.items()}
+
+
+def _in_utf8(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _answer(labels: Sequence[str], probabilities: Sequence[float]) -> Row:

@@ -8,14 +8,16 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from itertools import takewhile
+from contextlib import suppress
+from itertools import groupby, islice, takewhile
+from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO
 
 from speech_emotion.locks import Lock
 from speech_emotion.tables.formats import format_of
 from speech_emotion.tables.output_paths import output_path
-from speech_emotion.tables.rows import TEXT, cell, text
+from speech_emotion.tables.rows import Row, cell, text, value
 
 _ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}  # a name that is not UTF-8 comes back byte for byte
 _BYTES_PER_ROW = 200
@@ -83,7 +85,15 @@ class Table:
             self._run.unlink(missing_ok=True)
         self._lock.release()
 
-    def write(self, rows: Iterable[dict]) -> None:
+    def kept(self) -> Iterator[list[Row]]:
+        """The rows that are there from before, those of a recording together."""
+        with self.part.open("rb") as file:
+            kept = takewhile(lambda row: row[1] <= self._end, _whole_rows(file))
+            rows = (_row(self.columns, cells) for cells, _ in islice(kept, 1, None))
+            for _, own in groupby(rows, itemgetter(self.columns[0])):
+                yield list(own)
+
+    def write(self, rows: Iterable[Row]) -> None:
         """Add all rows of a recording, or of several. Raises OSError on a full disk."""
         if self._file is None:
             self._open()
@@ -111,18 +121,22 @@ class Table:
         if self._format is None:
             shutil.copyfile(self.part, whole)
         else:
-            self._format.write(whole, self.columns, _cells(self.part))
+            self._format.write(whole, self.columns, _read_csv(self.part))
         whole.replace(self._target)
+
+    @property
+    def _end(self) -> int:
+        """Where the rows that stay end in the part file."""
+        return next(reversed(self._ends.values()), 0)
 
     def _open(self) -> None:
         """Write on behind the rows that stay."""
         self._has_rows = bool(self._ends)
-        end = next(reversed(self._ends.values()), 0)
-        self._file = self.part.open("r+" if end else "w", newline="", **_ENCODING)
-        self._file.truncate(end)
+        self._file = self.part.open("r+" if self._has_rows else "w", newline="", **_ENCODING)
+        self._file.truncate(self._end)
         self._file.seek(0, os.SEEK_END)
         self._writer = csv.writer(self._file)
-        if end == 0:
+        if not self._has_rows:
             self._run.write_text(self._belongs_to)  # while there are no rows that it could be wrong about
             self._writer.writerow(self._header)
             self._file.flush()
@@ -146,27 +160,15 @@ class Table:
             self._heard.discard(self._ends.popitem()[0])
 
 
-def read_table(path: str | Path) -> Iterator[dict]:
-    """The rows of a finished table, one at a time; of CSV the numbers are strings, else floats or None.
+def read_table(path: str | Path) -> Iterator[Row]:
+    """The rows of a finished table, one at a time.
 
-    Raises ValueError for a track, which does not hold them all.
+    Raises ValueError for a track, which does not hold them all; ValueError or csv.Error for what no Table wrote.
     """
     found = format_of(path)
-    if found is None:
-        return (
-            {name: text(field) if name in TEXT and field else field for name, field in row.items()}
-            for row in _cells(path)
-        )
-    if found.is_track:
+    if found and found.is_track:
         raise ValueError(f"{path} holds no probabilities to read")
-    return found.read(path)
-
-
-def _cells(path: str | Path) -> Iterator[dict[str, str]]:
-    with open(path, newline="", **_ENCODING) as file:
-        reader = csv.DictReader(file)
-        reader.fieldnames = [text(column) for column in reader.fieldnames or []]
-        yield from reader
+    return found.read(path) if found else _read_csv(path)
 
 
 def fingerprint(settings: list, recordings: Iterable[str]) -> str:
@@ -185,10 +187,23 @@ def check_space(path: str | Path, n_rows: int) -> None:
 
 
 def _whole_rows(file: BinaryIO) -> Iterator[tuple[list[str], int]]:
-    """Each row and where it ends in the file, up to one that was torn."""
-    lines = takewhile(lambda line: line.endswith(b"\n"), file)
-    try:
-        for row in csv.reader((line.decode(**_ENCODING) for line in lines), strict=True):
-            yield row, file.tell()
-    except csv.Error:
-        return
+    """The cells of each row, the header included, and where it ends in the file, up to one that was torn."""
+    with suppress(csv.Error):
+        for cells in _rows_of(takewhile(lambda line: line.endswith(b"\n"), file)):
+            yield cells, file.tell()
+
+
+def _read_csv(path: str | Path) -> Iterator[Row]:
+    with open(path, "rb") as file:
+        rows = _rows_of(file)
+        columns = list(map(text, next(rows, [])))
+        for cells in rows:
+            yield _row(columns, cells)
+
+
+def _rows_of(lines: Iterable[bytes]) -> Iterator[list[str]]:
+    return filter(None, csv.reader((line.decode(**_ENCODING) for line in lines), strict=True))
+
+
+def _row(columns: list[str], cells: list[str]) -> Row:
+    return dict(zip(columns, map(value, columns, cells), strict=True))
