@@ -134,8 +134,8 @@ def _run(copy: Path, tests: list[str]) -> None:
 def survivors(module: str, copy: Path) -> list[str]:
     """The faults of a module that its tests do not notice, said in two lines each, as they are found."""
     path = copy / "speech_emotion" / f"{module}.py"
-    source, tests, found, n_faults, n_equivalent = path.read_text(), TESTS[module], [], 0, 0
-    known = {tuple(entry.splitlines()[:3]) for entry in EQUIVALENT.read_text().split("\n\n")}
+    source, tests, found, n_faults, n_equivalent = path.read_text(encoding="utf-8"), TESTS[module], [], 0, 0
+    known = {tuple(entry.splitlines()[:3]) for entry in EQUIVALENT.read_text(encoding="utf-8").split("\n\n")}
     start = time.monotonic()
     if not passes(copy, tests, 600):
         raise SystemExit(f"{module}: its tests fail without a fault: pytest {' '.join(tests)}")
@@ -145,11 +145,11 @@ def survivors(module: str, copy: Path) -> list[str]:
         if (module, before, after) in known:
             n_equivalent += 1
             continue
-        path.write_text(broken)
+        path.write_text(broken, encoding="utf-8")
         if passes(copy, tests, limit_s):
             found.append(f"{module}\n{before}\n{after}\n")
             print(found[-1], flush=True)
-    path.write_text(source)
+    path.write_text(source, encoding="utf-8")
     print(f"{module}: {n_faults} faults, {n_equivalent} of them equivalent, {len(found)} not noticed\n", flush=True)
     return found
 

@@ -35,7 +35,7 @@ def stratified_split(clips: pd.DataFrame, seed: int, test_size: float = 0.2) -> 
 
     `clips` is sorted by file stem first, so that a seed gives the same split everywhere.
     """
-    clips = clips.sort_values("clip", ignore_index=True)
+    clips = clips.sort_values("clip")
     rest, test = train_test_split(clips, test_size=test_size, stratify=clips["emotion"], random_state=seed)
     return _without_copies(rest, test), test
 
