@@ -17,7 +17,6 @@ from speech_emotion.models.network import NETWORKS, Network
 from speech_emotion.terminal import printable
 
 FORMAT_VERSION = 2
-_KINDS = {network.kind: network for network in NETWORKS.values()}
 
 # Of tables with the labels.
 _COLUMNS = {"url", "channel", "clip", "speaker", "start", "end", "emotion", "prediction", "confidence", "error"}
@@ -94,7 +93,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises anything from EOFError to UnpicklingError on a foreign file
         raise CheckpointError(f"{name} is not a readable model file: damaged, foreign, or with code in it") from error
-    if type(content) is not dict or type(content.get("format")) is not str or content["format"] not in _KINDS:
+    if type(content) is not dict or _network_of(content.get("format")) is None:
         raise CheckpointError(f"{name} is a PyTorch file, but not a model of this project")
     number = content.get("format_version")
     if type(number) is not int or number != FORMAT_VERSION:
@@ -107,6 +106,10 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         return replace(_checkpoint(content, path.stat().st_size), digest=_digest(path))
     except Exception as error:  # settings of the wrong kind make torch raise anything
         raise CheckpointError(f"{name} is incomplete or altered: its parts do not fit together") from error
+
+
+def _network_of(kind: object) -> type[Network] | None:
+    return next((network for network in NETWORKS.values() if network.kind == kind), None)
 
 
 def _digest(path: Path) -> str:
@@ -149,7 +152,7 @@ def _checkpoint(content: dict, n_bytes: int) -> Checkpoint:
     about = {name: content[name] for name in ("training", "split", "metrics", "versions")}
     for each in about.values():
         check_plain(each)
-    build, settings = _KINDS[content["format"]].from_settings, (content["model"], content["features"])
+    build, settings = _network_of(content["format"]).from_settings, (content["model"], content["features"])
     with torch.device("meta"):  # no memory for sizes that the weights may not have
         blank = build(*settings).state_dict()
     expected = {name: (tensor.shape, tensor.dtype) for name, tensor in blank.items()}

@@ -79,8 +79,8 @@ class EmotionCNNRecipe:
     def fit(
         self, parts: Parts, clips: pd.DataFrame, labels: list[str], device: torch.device, cache_dir: str | Path
     ) -> tuple[Checkpoint, pd.DataFrame]:
-        features = FeatureSettings()
-        return train(parts["training"], parts["validation"], labels, self.settings, features, device, cache_dir)
+        training, validation = parts["training"], parts["validation"]
+        return train(training, validation, labels, self.settings, FeatureSettings(), device, cache_dir, self.network)
 
 
 def train(

@@ -1,0 +1,108 @@
+"""What every network offers, and that another one needs no change elsewhere."""
+
+import sys
+from dataclasses import asdict, dataclass
+from types import ModuleType
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import nn
+
+from speech_emotion.corpora.ravdess import clip_table
+from speech_emotion.evaluation.metrics import prediction_table, uar
+from speech_emotion.inference.predictor import Predictor
+from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
+from speech_emotion.models.cnn import EmotionCNN
+from speech_emotion.models.mfcc import MFCC, FeatureSettings
+from speech_emotion.models.network import NETWORKS, Network, NetworkFromScratch
+from speech_emotion.models.onnx_export import WindowClassifier
+from speech_emotion.models.whisper import WhisperFeatures
+from speech_emotion.training.cnn import EmotionCNNRecipe, TrainingSettings
+from speech_emotion.training.recipe import recipe_of
+from speech_emotion.training.runs import Run, carry_out
+
+
+def test_the_networks_offer_what_is_asked_of_them():
+    features = FeatureSettings()
+    assert isinstance(EmotionCNN.for_features(features, 3), NetworkFromScratch)
+    assert isinstance(AnyVoice(AnyVoiceSettings(3, n_blocks=1, width=64), WhisperFeatures()), Network)
+    assert not isinstance(nn.Linear(2, 2), Network)
+    for name, network in NETWORKS.items():
+        assert recipe_of(name).network is network
+
+
+def test_an_unknown_network_is_named_with_those_there_are():
+    with pytest.raises(ValueError, match="there is no network 'rnn', only cnn, any-voice"):
+        recipe_of("rnn")
+
+
+@dataclass(frozen=True)
+class LinearSettings:
+    n_classes: int
+    n_mfcc: int
+
+
+class LinearNetwork(nn.Module):
+    """One layer on the mean MFCC."""
+
+    kind, n_views, takes_statistics, speech_only = "linear", 1, False, False
+
+    def __init__(self, settings: LinearSettings, features: FeatureSettings):
+        super().__init__()
+        self.settings, self.features, self.front_end = settings, features, MFCC(features)
+        self.layer = nn.Linear(settings.n_mfcc, settings.n_classes)
+
+    @classmethod
+    def for_features(cls, features, n_classes):
+        return cls(LinearSettings(n_classes, features.n_mfcc), features)
+
+    @classmethod
+    def from_settings(cls, settings, features):
+        return cls(LinearSettings(**settings), FeatureSettings(**features))
+
+    def forward(self, inputs):
+        return self.classify(self.embed(inputs))
+
+    def embed(self, inputs):
+        return inputs.mean(dim=2) / 100
+
+    def classify(self, embedding, statistics=None):
+        return self.layer(embedding)
+
+    def logits_of_views(self, views):
+        return self(views[0])[None]
+
+    @torch.no_grad()
+    def shift_logits(self, by):
+        self.layer.bias += by
+
+    def for_inference(self):
+        return self
+
+
+@dataclass(frozen=True)
+class LinearNetworkRecipe(EmotionCNNRecipe):
+    network: ClassVar = LinearNetwork
+    of_split: ClassVar = "linear"
+    of_fold: ClassVar = "linear"
+
+
+def test_another_network_is_two_files_and_an_entry(tone_data, tmp_path, monkeypatch):
+    module = ModuleType("speech_emotion.training.linear")
+    module.LinearNetworkRecipe = LinearNetworkRecipe
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(NETWORKS, "linear", LinearNetwork)
+    clips = clip_table(tone_data)
+    recipe = recipe_of("linear")(TrainingSettings(epochs=30, learning_rate=0.03))
+    outcome = carry_out(Run(recipe), clips, "cpu", tmp_path / ".cache")
+    assert outcome.run.name == "linear8-split0-epochs30-learning_rate0.03" and outcome.run.file is None
+    assert uar(outcome.predictions) > 0.5  # the pitch of these tones is the emotion
+    outcome.write(tmp_path / "results", tmp_path / "linear.pt")
+    assert len(list((tmp_path / "results").rglob("linear8-split0-*"))) == 4
+    predictor = Predictor(tmp_path / "linear.pt", "cpu")
+    assert isinstance(predictor.network, LinearNetwork) and asdict(predictor.network.settings)["n_mfcc"] == 64
+    test = outcome.parts["test"]
+    again = prediction_table(test, predictor.predict(test["path"]))
+    assert again.round(5).equals(outcome.predictions.round(5))
+    assert WindowClassifier(outcome.checkpoint)(torch.zeros(2, 144_000)).shape == (2, 8)
