@@ -19,7 +19,7 @@ lint: $(VENV)/installed-dev  ## ruff: rules and format
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
-mutate: $(VENV)/installed-dev  ## faults that no test notices, in one MODULE=training/distortions or all, in hours
+mutate: $(VENV)/installed-dev  ## the faults that no test notices, of all functions behind the numbers or of MODULE=corpora/splits
 	$(RUN) tests/mutate.py $(MODULE)
 
 help:  ## this list

@@ -10,6 +10,7 @@ from speech_emotion.training.any_voice_head import (
     Corpus,
     HeadSettings,
     Rows,
+    _fit_perceptron,
     _mixup_loss,
     fit,
     rows_of,
@@ -165,3 +166,32 @@ def test_fit_finds_the_least_loss_of_these_rows(network):
     gradients = torch.autograd.grad(rows.loss(network.linear(rows.x)).sum() + penalty, network.linear.parameters())
     assert max(gradient.abs().max() for gradient in gradients) < 1e-4
     assert not network.perceptron.training
+
+
+@pytest.mark.parametrize(("epochs", "n_rows", "batch_size", "n_batches", "steps"), [
+    (3, 25, 10, 2, 20), (15, 25, 10, 2, 31), (2, 5, 10, 1, 20),
+])  # fmt: skip
+def test_the_perceptron_has_one_cycle_of_adamw_over_shuffled_pairs(epochs, n_rows, batch_size, n_batches, steps):
+    settings = HeadSettings(
+        epochs=epochs, batch_size=batch_size, learning_rate=0.02, perceptron_decay=0.3, mixup=0.7, seed=5
+    )
+    rows, perceptron = random_rows(n_rows, 0), torch.nn.Sequential(torch.nn.Dropout(0.2), torch.nn.Linear(5, 4))
+    _fit_perceptron(perceptron.eval(), rows, settings)
+    assert not perceptron.training
+
+    torch.manual_seed(5)
+    expected = torch.nn.Sequential(torch.nn.Dropout(0.2), torch.nn.Linear(5, 4))
+    optimizer = torch.optim.AdamW(expected.parameters(), lr=0.02, weight_decay=0.3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.02, total_steps=steps, pct_start=0.1)
+    for _ in range(epochs):
+        order = torch.randperm(n_rows)
+        assert n_batches in (1, 2)
+        for batch in (order,) if n_batches == 1 else (order[: (n_rows + 1) // 2], order[(n_rows + 1) // 2 :]):
+            partner = batch[torch.randperm(len(batch))]
+            share = torch.distributions.Beta(0.7, 0.7).sample().item()
+            loss = _mixup_loss(expected, rows.of(batch), rows.of(partner), share, 0.1) * n_batches
+            expected.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    torch.testing.assert_close(perceptron.state_dict(), expected.state_dict())
