@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from speech_emotion.audio.windows import WindowSettings
+from speech_emotion.inference import predictor
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint
 
@@ -54,6 +55,40 @@ def test_any_network_with_the_methods_is_classified_with_its_statistics(paths, b
     assert plain[:2] == pytest.approx([1 / (1 + np.exp(-0.5)), 1 / (1 + np.exp(-0.25))], abs=1e-3)
     assert adapted[:2] == pytest.approx([0.5, 1 / (1 + np.exp(-1))], abs=1e-3)
     assert plain[2] is adapted[2] is None
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 16])
+def test_a_recording_may_end_with_what_is_read_at_once_or_have_no_window_at_all(paths, batch_size, monkeypatch):
+    """Also the same one twice in a row, and what has no window before, between and after others."""
+    a, b, broken = paths
+    asked = [broken, b, broken, broken, a, b, b, broken]
+    model = Predictor(Checkpoint(Loudness(), ["loud", "soft"]), "cpu")
+    alone = {path: next(model.answers([path])) for path in paths}
+    n_windows = len(alone[b].stretches)
+    for at_once in (1, n_windows - 1, n_windows, n_windows + 1):
+        monkeypatch.setattr(predictor, "_READ_AT_ONCE", at_once)
+        found = list(model.answers(asked, batch_size, workers=2))
+        assert [answer.rows for answer in found] == [alone[path].rows for path in asked]
+        assert [answer.stretches for answer in found] == [alone[path].stretches for path in asked]
+
+
+def test_paths_without_end_are_read_a_little_ahead_and_an_error_in_them_comes_through(paths):
+    taken = []
+
+    def endless(last=None):
+        while len(taken) != last:
+            taken.append(paths[0])
+            yield paths[0]
+        raise LookupError("no more")
+
+    model = Predictor(Checkpoint(Loudness(), ["loud", "soft"]), "cpu")
+    rows = model.predict(endless(), batch_size=2, workers=1)
+    assert [next(rows)["emotion"] for _ in range(5)] == ["loud"] * 5
+    rows.close()
+    assert 5 < len(taken) < 25
+    taken.clear()
+    with pytest.raises(LookupError):
+        list(model.predict(endless(9), batch_size=2, workers=1))
 
 
 def test_embeddings_come_in_order_a_row_for_each_stretch(paths):

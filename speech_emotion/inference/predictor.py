@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +27,11 @@ Statistics = Callable[[str, int], torch.Tensor]  # a path and a channel, from 0 
 
 @dataclass(frozen=True)
 class _Item:
-    """What a batch is made of: a window of a recording, or none where the recording ends without one."""
+    """What a batch is made of: a window of a recording, or nothing of one that has none."""
 
     recording: Recording
     window: Window | None = None
     inputs: torch.Tensor | None = None  # one of the network's
-    is_last: bool = False
 
 
 class Predictor:
@@ -159,15 +158,12 @@ class Predictor:
         workers = workers or torch.get_num_threads()
         # One torch thread in each: recordings and batches run side by side, and more would only wait for each other.
         pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
-        running: deque[tuple[list[_Item], Future]] = deque()
-        items = self._read_ahead(paths, pool, 2 * (batch_size + workers), reading)
         try:
-            while batch := list(islice(items, batch_size)):
-                running.append((batch, pool.submit(work, batch)))
-                while running and (len(running) > workers or running[0][1].done()):
-                    yield from self._finished(*running.popleft())
-            while running:
-                yield from self._finished(*running.popleft())
+            items = self._read_ahead(paths, pool, 2 * (batch_size + workers), reading)
+            results = _in_batches(items, batch_size, pool, workers, work)
+            for recording, seen in groupby(results, key=lambda result: result[0].recording):
+                recording.seen = [(item.window, result) for item, result in seen if item.window]
+                yield recording
         finally:
             pool.shutdown(cancel_futures=True)
 
@@ -187,9 +183,7 @@ class Predictor:
             while len(items := future.result()) == _READ_AT_ONCE:
                 future = pool.submit(self._read, recording)
                 yield from items
-            *others, last = items or [_Item(recording)]
-            yield from others
-            yield replace(last, is_last=True)
+            yield from items or [_Item(recording)]
 
     @torch.inference_mode()
     def _read(self, recording: Recording) -> list[_Item]:
@@ -207,24 +201,34 @@ class Predictor:
 
     @torch.inference_mode()
     def _embed(self, items: list[_Item]) -> list[torch.Tensor]:
-        """The embedding of each item that has a window: (D,)."""
-        inputs = [item.inputs for item in items if item.window]
-        return list(self.network.embed(torch.stack(inputs).to(self.device))) if inputs else []
+        """The embedding of each window: (D,)."""
+        return list(self.network.embed(torch.stack([item.inputs for item in items]).to(self.device)))
 
     @torch.inference_mode()
     def _classify(self, statistics: Statistics | None, items: list[_Item]) -> list[list[float]]:
-        """The probabilities of each item that has a window."""
-        if not (embeddings := self._embed(items)):
-            return []
-        windows = [(item.recording.path, item.window.channel) for item in items if item.window]
-        given = [statistics(*window) for window in windows] if statistics else None
-        return self._probabilities(torch.stack(embeddings), given and torch.stack(given).to(self.device)).tolist()
+        """The probabilities of each window."""
+        embeddings = torch.stack(self._embed(items))
+        given = None
+        if statistics:
+            of_windows = [statistics(item.recording.path, item.window.channel) for item in items]
+            given = torch.stack(of_windows).to(self.device)
+        return self._probabilities(embeddings, given).tolist()
 
-    def _finished(self, items: list[_Item], done: Future) -> Iterator[Recording]:
-        """The recordings that end in this batch."""
-        results = iter(done.result())
-        for item in items:
-            if item.window:
-                item.recording.seen.append((item.window, next(results)))
-            if item.is_last:
-                yield item.recording
+
+def _in_batches(
+    items: Iterator[_Item], batch_size: int, pool: ThreadPoolExecutor, workers: int, work: Callable[[list[_Item]], list]
+) -> Iterator[tuple[_Item, list[float] | torch.Tensor | None]]:
+    """Each item, in order, with what `work` makes of its window; the pool does one batch more than it has threads."""
+    running: deque[Future] = deque()
+    while batch := list(islice(items, batch_size)):
+        running.append(pool.submit(_with_results, batch, work))
+        while running and (len(running) > workers or running[0].done()):
+            yield from running.popleft().result()
+    for future in running:
+        yield from future.result()
+
+
+def _with_results(batch: list[_Item], work: Callable[[list[_Item]], list]) -> list[tuple]:
+    windows = [item for item in batch if item.window]
+    results = iter(work(windows) if windows else [])
+    return [(item, next(results) if item.window else None) for item in batch]

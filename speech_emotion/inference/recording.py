@@ -30,7 +30,7 @@ class Answer:
     info: RecordingInfo
 
 
-@dataclass
+@dataclass(eq=False)
 class Recording:
     """Its windows while they are read, and what the network said of those that were."""
 
