@@ -93,7 +93,11 @@ def test_the_fitted_temperature_is_that_of_least_loss():
 
     best = 10 ** minimize_scalar(loss, bounds=(-1.5, 1.5), method="bounded").x
     assert best > 2
-    assert fit_temperature(logits, targets) == pytest.approx(best, rel=0.03)
+    assert fit_temperature(logits, targets) == pytest.approx(best, rel=0.012)
+    assert np.log10(fit_temperature(logits, targets)) * 100 == pytest.approx(round(np.log10(best) * 100), abs=1e-3)
+    # What is always right cannot be too sure, what is right by chance not unsure enough.
+    assert fit_temperature(torch.eye(4), torch.arange(4)) == pytest.approx(10**-1.5)
+    assert fit_temperature(100 * torch.eye(4), torch.tensor([1, 2, 3, 0])) == pytest.approx(10**1.5)
 
 
 def test_a_clip_that_cannot_be_classified_is_named_and_not_counted_as_wrong():
@@ -147,7 +151,7 @@ def test_the_bins_of_calibration_are_equal_and_the_last_has_certainty():
     assert bins.index.tolist() == [2, 3] and bins["clips"].tolist() == [2, 2]
     assert bins["confidence"].tolist() == pytest.approx([0.6, 0.875]) and bins["accuracy"].tolist() == [0.5, 1.0]
     assert calibration_bins(rows.assign(confidence=[0.1, 0.1, 0.9, 0.9]), 2)["accuracy"].tolist() == [1.0, 0.5]
-    fine = table(*[("happy", "happy", 0.5 + i / 60) for i in range(30)])
+    fine = table(*[("happy" if i % 3 else "sad", "happy", 0.5 + i / 60) for i in range(30)])
     assert len(calibration_bins(fine)) == 8  # of 15, those from 7 to 14
     assert expected_calibration_error(fine) == expected_calibration_error(fine, n_bins=15)
 

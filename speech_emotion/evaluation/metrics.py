@@ -73,7 +73,7 @@ def mean_recall(emotions: pd.Series, right: np.ndarray, clips: np.ndarray, weigh
     of_emotion = (numbers[:, None] == np.arange(len(found))).astype(float)  # (N, emotions)
     weights = np.ones(len(right)) if weights is None else weights
     hits, clips = (weights * right) @ of_emotion, (weights * clips) @ of_emotion
-    return _number((hits / clips.clip(min=1e-9)).sum(axis=-1) / (clips > 0).sum(axis=-1))
+    return _number((hits / clips.clip(min=1)).sum(axis=-1) / (clips > 0).sum(axis=-1))
 
 
 def overconfidence(predictions: pd.DataFrame, weights: np.ndarray | None = None) -> float | np.ndarray:
