@@ -136,14 +136,16 @@ def test_wrong_usage_is_one_sentence_and_exit_2(tmp_path, model, arguments, mess
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.wav", "empty", "folder.png"], "nothing was begun"
 
 
-def test_classifying_does_not_import_what_it_does_not_use(tmp_path, model):
-    soundfile.write(tmp_path / "a.wav", voice(1), 16_000)
+@pytest.mark.parametrize("name", ["a.wav", "03-01-06-01-02-01-12.wav"])
+def test_neither_classifying_nor_the_report_imports_what_takes_long(tmp_path, model, name):
+    soundfile.write(tmp_path / name, voice(1), 16_000)
     code = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); import eval\n"
-    code += f"eval.main(['a.wav', '--model', {str(model)!r}])\n"
+    code += f"eval.main([{name!r}, '--model', {str(model)!r}])\n"
     slow = {"librosa", "matplotlib", "seaborn", "sklearn", "scipy", "pandas", "av", "sympy", "torch._dynamo"}
     code += f"print(sorted({slow} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert result.stdout.endswith("[]\n")
+    assert ("confusion matrix" in result.stdout) == (name != "a.wav")
 
 
 def voice(seconds: float, rate: int = 16_000) -> np.ndarray:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
+from speech_emotion.corpora.clips import has_speakers
 from speech_emotion.corpora.ravdess import copies_of
 
 # Test actors of the five folds in Luna-Jiménez et al. (2021), Sensors 21(22): 7665.
@@ -55,11 +56,6 @@ def fold_split(clips: pd.DataFrame, folds: str, number: int) -> tuple[pd.DataFra
 def hold_out_validation(rest: pd.DataFrame, seed: int, size: float = 0.1) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(training, validation) of the part that is not tested; validation serves curves, choices and the temperature."""
     return stratified_split(rest, seed, size)
-
-
-def has_speakers(clips: pd.DataFrame) -> bool:
-    """Whether `folds` can hold out speakers."""
-    return "speaker" in clips and clips["speaker"].nunique() > 1
 
 
 def folds(clips: pd.DataFrame, seed: int, n_folds: int = 5) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:

@@ -1,18 +1,26 @@
 """How good a model is, from its predictions alone: accuracy, UAR, intervals, calibration.
 
 Predictions are tables with the columns clip, emotion (the truth), prediction, and one probability per label; where
-those are not at hand, their largest may stand in the column confidence.
+those are not at hand, their largest may stand in the column confidence. What eval.py reports takes a dict of columns,
+too, and does without pandas, whose import takes as long as many recordings.
 """
 
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import torch
 
 from speech_emotion.corpora import emodb
 from speech_emotion.corpora.ravdess import parse_name
 from speech_emotion.tables.rows import error_sentence, prediction_row
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _WEIGHTS_AT_ONCE = 10_000_000  # of the bootstrap: 80 MB
 
@@ -22,6 +30,8 @@ def prediction_table(clips: pd.DataFrame, predictions) -> pd.DataFrame:
 
     Raises ValueError when it has an error for one.
     """
+    import pandas as pd
+
     rows = list(predictions)
     if failed := [row for row in rows if row["error"]]:
         raise ValueError(f"{len(failed)} of {len(rows)} clips cannot be classified: {error_sentence(failed[0])}")
@@ -34,6 +44,8 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
 
     Of RAVDESS that is channel, actor, sex and intensity, of EmoDB speaker and sex.
     """
+    import pandas as pd
+
     table = pd.read_csv(path)
     if emodb.describe(table["clip"].iloc[0]):
         names, parts = [emodb.describe(clip) for clip in table["clip"]], ("speaker", "sex")
@@ -56,21 +68,21 @@ def calm_as_neutral(predictions: pd.DataFrame) -> pd.DataFrame:
 
 def accuracy(predictions: pd.DataFrame, weights: np.ndarray | None = None) -> float | np.ndarray:
     """The share that is right; `weights` (N,), or (draws, N) for one of each draw, count rows several times or not."""
-    right = (predictions["emotion"] == predictions["prediction"]).to_numpy(float)
+    right = _right(predictions)
     weights = np.ones(len(right)) if weights is None else weights
     return _number(weights @ right / weights.sum(axis=-1))
 
 
 def uar(predictions: pd.DataFrame, weights: np.ndarray | None = None) -> float | np.ndarray:
     """Unweighted average recall: every emotion counts alike, however many clips it has; `weights` as in accuracy."""
-    right = (predictions["emotion"] == predictions["prediction"]).to_numpy(float)
+    right = _right(predictions)
     return mean_recall(predictions["emotion"], right, np.ones(len(right)), weights)
 
 
-def mean_recall(emotions: pd.Series, right: np.ndarray, clips: np.ndarray, weights: np.ndarray | None = None):
+def mean_recall(emotions: Iterable[str], right: np.ndarray, clips: np.ndarray, weights: np.ndarray | None = None):
     """UAR of rows that stand for several clips each, of which some are right (N,); `weights` as in accuracy."""
-    numbers, found = pd.factorize(emotions)
-    of_emotion = (numbers[:, None] == np.arange(len(found))).astype(float)  # (N, emotions)
+    found = list(dict.fromkeys(emotions))
+    of_emotion = (_places(emotions, found)[:, None] == np.arange(len(found))).astype(float)  # (N, emotions)
     weights = np.ones(len(right)) if weights is None else weights
     hits, clips = (weights * right) @ of_emotion, (weights * clips) @ of_emotion
     return _number((hits / clips.clip(min=1)).sum(axis=-1) / (clips > 0).sum(axis=-1))
@@ -78,7 +90,7 @@ def mean_recall(emotions: pd.Series, right: np.ndarray, clips: np.ndarray, weigh
 
 def overconfidence(predictions: pd.DataFrame, weights: np.ndarray | None = None) -> float | np.ndarray:
     """Mean confidence less accuracy: above 0 the model promises more than it keeps; `weights` as in accuracy."""
-    confidence = _confidence(predictions).to_numpy()
+    confidence = _confidence(predictions)
     weights = np.ones(len(confidence)) if weights is None else weights
     return _number(weights @ confidence / weights.sum(axis=-1) - accuracy(predictions, weights))
 
@@ -87,9 +99,20 @@ def _number(values: np.ndarray) -> float | np.ndarray:
     return float(values) if values.ndim == 0 else values
 
 
-def _confidence(predictions: pd.DataFrame) -> pd.Series:
-    columns = ["confidence"] if "confidence" in predictions else label_columns(predictions)
-    return predictions[columns].max(axis=1)
+def _right(predictions: pd.DataFrame) -> np.ndarray:
+    return (np.asarray(predictions["emotion"]) == np.asarray(predictions["prediction"])).astype(float)
+
+
+def _places(values: Iterable, names: Iterable) -> np.ndarray:
+    """Where each of the values is among the names."""
+    place_of = {name: place for place, name in enumerate(names)}
+    return np.array([place_of[value] for value in values])
+
+
+def _confidence(predictions: pd.DataFrame) -> np.ndarray:
+    if "confidence" in predictions:
+        return np.asarray(predictions["confidence"])
+    return predictions[label_columns(predictions)].to_numpy().max(axis=1)
 
 
 def recalls(predictions: pd.DataFrame, by: str = "emotion") -> pd.Series:
@@ -99,8 +122,8 @@ def recalls(predictions: pd.DataFrame, by: str = "emotion") -> pd.Series:
 
 def confusion(predictions: pd.DataFrame, labels: list[str]) -> np.ndarray:
     """How often each true emotion, a row, was given each emotion, a column: (labels, labels) counts."""
-    counts = pd.crosstab(predictions["emotion"], predictions["prediction"])
-    return counts.reindex(index=labels, columns=labels, fill_value=0).to_numpy()
+    counts = Counter(zip(predictions["emotion"], predictions["prediction"], strict=True))
+    return np.array([[counts[true, given] for given in labels] for true in labels])
 
 
 def bootstrap_interval(predictions: pd.DataFrame, metric, by: str = "clip", n: int = 1000, seed: int = 0):
@@ -109,7 +132,8 @@ def bootstrap_interval(predictions: pd.DataFrame, metric, by: str = "clip", n: i
     `metric` takes the table and how often each row was drawn, (draws, N), as accuracy and uar do.
     """
     rng = np.random.default_rng(seed)
-    group, groups = pd.factorize(predictions[by], sort=True)
+    groups = sorted(set(predictions[by]))
+    group = _places(predictions[by], groups)
 
     def draw() -> np.ndarray:
         return np.bincount(rng.integers(len(groups), size=len(groups)), minlength=len(groups))[group]
@@ -122,17 +146,23 @@ def bootstrap_interval(predictions: pd.DataFrame, metric, by: str = "clip", n: i
 
 def calibration_bins(predictions: pd.DataFrame, n_bins: int = 15) -> pd.DataFrame:
     """Confidence against accuracy in `n_bins` equal bins of confidence: columns confidence, accuracy, clips."""
+    import pandas as pd
+
     confidence = _confidence(predictions)
-    correct = predictions["emotion"] == predictions["prediction"]
-    bins = np.minimum((confidence * n_bins).astype(int), n_bins - 1)
-    grouped = pd.DataFrame({"confidence": confidence, "accuracy": correct}).groupby(bins)
+    columns = {"confidence": confidence, "accuracy": _right(predictions)}
+    grouped = pd.DataFrame(columns).groupby(_bins(confidence, n_bins))
     return grouped.mean().assign(clips=grouped.size())
 
 
 def expected_calibration_error(predictions: pd.DataFrame, n_bins: int = 15) -> float:
-    """Mean distance between confidence and accuracy over the bins (Guo et al., 2017)."""
-    bins = calibration_bins(predictions, n_bins)
-    return float((bins["clips"] * (bins["confidence"] - bins["accuracy"]).abs()).sum() / len(predictions))
+    """Mean distance between confidence and accuracy over the bins, by their clips (Guo et al., 2017)."""
+    confidence = _confidence(predictions)
+    beyond = np.bincount(_bins(confidence, n_bins), confidence - _right(predictions))  # of each bin, times its clips
+    return float(np.abs(beyond).sum() / len(confidence))
+
+
+def _bins(confidence: np.ndarray, n_bins: int) -> np.ndarray:
+    return np.minimum((confidence * n_bins).astype(int), n_bins - 1)
 
 
 def wilson_interval(share, n):

@@ -1,6 +1,6 @@
 """What was predicted beside what is true, as the names of RAVDESS or the user's table of labels have it.
 
-pandas and scikit-learn are imported where something is true: eval.py rarely needs them.
+pandas is imported where it is needed: eval.py reports without it on recordings with RAVDESS's names.
 """
 
 import os
@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 from unicodedata import normalize
 
 from speech_emotion.audio.buckets import is_url
+from speech_emotion.corpora.clips import has_speakers
 from speech_emotion.corpora.ravdess import EMOTIONS, parse_name
 from speech_emotion.corpora.spelling import SHOWN, some, spelling
+from speech_emotion.evaluation.metrics import accuracy, bootstrap_interval, confusion, expected_calibration_error, uar
 from speech_emotion.tables.rows import Row
 from speech_emotion.terminal import count
 
@@ -129,18 +131,22 @@ class Judged:
     def __len__(self) -> int:
         return len(self._rows)
 
+    def columns(self) -> dict[str, tuple]:
+        """Of a prediction table: clip, speaker, emotion, prediction, confidence."""
+        names = ("clip", "speaker", "emotion", "prediction", "confidence")
+        return dict(zip(names, zip(*self._rows, strict=True) if self._rows else [()] * len(names), strict=True))
+
     def table(self) -> "pd.DataFrame":
-        """A prediction table: clip, speaker, emotion, prediction, confidence."""
         import pandas as pd
 
-        return pd.DataFrame(self._rows, columns=["clip", "speaker", "emotion", "prediction", "confidence"])
+        return pd.DataFrame(self.columns())
 
     def lines(self) -> list[str]:
         """For a terminal; none where nothing is known."""
         lines = []
         if self._rows:
             have = f"{count(len(self), 'recording')} {'has' if len(self) == 1 else 'have'}"
-            lines = ["", f"{have} {self.source}: {findings(self.table(), self.labels)}"]
+            lines = ["", f"{have} {self.source}: {findings(self.columns(), self.labels)}"]
         if self.unknown:
             counts = some(f"{label} {n}" for label, n in self.unknown.most_common())
             lines.append(f"left out: {self.unknown.total()} with a label that the model does not know ({counts})")
@@ -159,23 +165,13 @@ class Judged:
         return self._joined.get(label, label)
 
 
-def group_column(predictions: "pd.DataFrame") -> str:
+def group_column(predictions: "pd.DataFrame | dict") -> str:
     """What belongs together when an interval is drawn: speaker where there are several, else clip."""
-    from speech_emotion.corpora.splits import has_speakers
-
     return "speaker" if has_speakers(predictions) else "clip"
 
 
-def findings(predictions: "pd.DataFrame", labels: list[str]) -> str:
+def findings(predictions: "pd.DataFrame | dict", labels: list[str]) -> str:
     """Accuracy, UAR, their intervals, calibration error, numbers of each emotion and the confusion matrix."""
-    from speech_emotion.evaluation.metrics import (
-        accuracy,
-        bootstrap_interval,
-        confusion,
-        expected_calibration_error,
-        uar,
-    )
-
     by = group_column(predictions)
     numbers = []
     for name, metric in (("accuracy", accuracy), ("UAR", uar)):
