@@ -9,17 +9,17 @@ override QUICK := $(filter 1,$(QUICK))
 eval: $(VENV)/installed  ## classify eval_data/ and write out.csv
 	$(RUN) eval.py
 
-app: $(VENV)/installed-app  ## a web page that listens, on http://127.0.0.1:7860
+app: $(VENV)/installed-app  ## the web page, on http://127.0.0.1:7860
 	$(RUN) app.py
 
-test: $(VENV)/installed-dev lint  ## everything that must hold
+test: $(VENV)/installed-dev lint  ## lint and all tests
 	$(RUN) -m pytest
 
-lint: $(VENV)/installed-dev  ## ruff: rules and format
+lint: $(VENV)/installed-dev  ## check rules and format with ruff
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 
-mutate: $(VENV)/installed-dev  ## the faults that no test notices, of all functions behind the numbers or of MODULE=corpora/splits
+mutate: $(VENV)/installed-dev  ## break the functions behind the numbers (or MODULE=corpora/splits) and list faults that no test notices
 	$(RUN) tests/mutate.py $(MODULE)
 
 help:  ## this list
@@ -28,12 +28,12 @@ help:  ## this list
 data: $(VENV)/installed  ## download RAVDESS into data/
 	$(RUN) -m speech_emotion.corpora.download
 
-train: $(VENV)/installed  ## the three checkpoints, from data/, with the predictions of split 0
+train: $(VENV)/installed  ## train the three checkpoints on data/, and predict split 0
 	$(RUN) train.py
 	$(RUN) train.py --drop sad
 	$(RUN) train.py --network any-voice
 
-crossval: train  ## all else under results/ from which the report is made, in eight hours of a core
+crossval: train  ## train and compute everything else under results/ that the report needs, in eight hours of one core
 	for n in 1 2 3 4; do $(RUN) train.py --split $$n && $(RUN) train.py --split $$n --drop sad || exit; done
 	for n in 0 1 2 3 4; do $(RUN) train.py --fold $$n || exit; done
 	$(RUN) train.py --shuffle-labels
@@ -49,10 +49,10 @@ crossval: train  ## all else under results/ from which the report is made, in ei
 	$(RUN) benchmarks/own_labels_emodb.py
 	$(RUN) benchmarks/development_fold.py
 
-report: $(VENV)/installed  ## the tables and pictures, from results/, without audio
+report: $(VENV)/installed  ## compute the tables and pictures from results/, without audio
 	$(RUN) train.py report
 
-notebook: $(VENV)/installed  ## run the notebooks in place; with QUICK=1 two epochs only, into .cache/quick
+notebook: $(VENV)/installed  ## run the notebooks in place; with QUICK=1 a shortened run, into .cache/quick
 	for name in audioClassification unseenVoices; do \
 	    QUICK=$(QUICK) $(NBCONVERT) --execute $(if $(QUICK),--output-dir .cache/quick,--inplace) $$name.ipynb && \
 	    $(NBCONVERT) --inplace --coalesce-streams $(if $(QUICK),.cache/quick/)$$name.ipynb || exit; done
@@ -73,5 +73,5 @@ $(VENV)/installed-dev: $(wildcard requirements-*.txt) $(VENV)/installed
 	$(RUN) -m pip install --disable-pip-version-check -r requirements-dev.txt
 	touch $@
 
-clean:  ## remove what the other targets made here
+clean:  ## remove what the other targets created
 	rm -rf $(VENV) .cache out.csv out.csv.*part

@@ -2,7 +2,7 @@
 
 
 def __getattr__(name: str):
-    """`from speech_emotion import Predictor`, without torch for those who want less."""
+    """Lazy import for `from speech_emotion import Predictor`, so that other imports do not load torch."""
     if name == "Predictor":
         from speech_emotion.inference.predictor import Predictor
 

@@ -1,4 +1,4 @@
-"""What the command lines share."""
+"""Shared by the command lines."""
 
 import argparse
 from importlib.metadata import PackageNotFoundError, files
@@ -9,7 +9,7 @@ from speech_emotion.terminal import printable
 
 
 class Parser(argparse.ArgumentParser):
-    """One whose errors show what was given, and execute none of it."""
+    """An ArgumentParser whose error messages escape control characters."""
 
     def error(self, message: str) -> NoReturn:
         super().error(printable(message))
@@ -22,9 +22,9 @@ def positive(text: str) -> int:
 
 
 def checkpoint(name: str) -> Path:
-    """The file of that name, else the one that came with this program; any-voice is short for model_any_voice.pt.
+    """The file with this name, else the model of the project; any-voice is short for model_any_voice.pt.
 
-    They lie beside eval.py, or where pip puts such files.
+    The project's models are beside eval.py, or where pip installed them.
     """
     path = Path(name)
     if path.exists() or path.name != name:

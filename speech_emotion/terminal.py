@@ -1,4 +1,4 @@
-"""How every command line prints, and how it ends."""
+"""Output and signals of all command lines."""
 
 import logging
 import os
@@ -9,17 +9,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-_SIGNALS = ("SIGTERM", "SIGHUP")  # as from kill, and from a terminal that is closed
+_SIGNALS = ("SIGTERM", "SIGHUP")  # from kill, and when the terminal is closed
 _log = logging.getLogger(__name__)
 
 
 def printable(text: object) -> str:
-    """`text` in one line that every terminal can show: control and undecodable characters are escaped."""
+    """`text` in one line, with control and undecodable characters escaped."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
 
 
 def say(text: object, is_error: bool = False) -> None:
-    """Print lines that may hold anything from files: a terminal executes none of it."""
+    """Print lines that may contain text from files, with control characters escaped."""
     print("\n".join(map(printable, str(text).split("\n"))), file=sys.stderr if is_error else sys.stdout)
 
 
@@ -30,22 +30,23 @@ def count(n: int, noun: str) -> str:
 
 @contextmanager
 def command_line() -> Iterator[None]:
-    """Within it, a program can print, whatever its surroundings, and ends cleanly.
+    """Context in which a program can always print, and ends cleanly.
 
-    Standard streams that are closed lead nowhere; SIGTERM and SIGHUP raise KeyboardInterrupt as Ctrl-C does, unless
-    they are ignored, so that temporary files are removed. They do so once: what happens then is not interrupted.
+    Closed standard streams are connected to the null device. SIGTERM and SIGHUP raise KeyboardInterrupt as Ctrl-C does,
+    unless they are ignored, so that temporary files are removed; only the first signal does, so that the clean-up is
+    not interrupted.
     """
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(descriptor)
-        except OSError:  # the next file to be opened would take its place, and get what libraries print
+        except OSError:  # else the next opened file takes its place, and receives what libraries print
             os.open(os.devnull, os.O_RDWR)
             setattr(sys, name, open(descriptor, "r" if name == "stdin" else "w", closefd=False))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # not in a notebook
             stream.reconfigure(errors="backslashreplace")
     numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
-    if threading.current_thread() is not threading.main_thread():  # which alone has signals
+    if threading.current_thread() is not threading.main_thread():  # only the main thread handles signals
         numbers = []
     before = {number: signal.getsignal(number) for number in numbers}
     heeded = [number for number in numbers if before[number] is not signal.SIG_IGN]
@@ -66,17 +67,17 @@ def command_line() -> Iterator[None]:
 
 @dataclass
 class Ending:
-    """How a program ends."""
+    """The exit status of a program."""
 
     status: int = 0  # for the shell
-    when_stopped: Callable[[], str] = str  # what to add when that is by a signal
+    when_stopped: Callable[[], str] = str  # added to the sentence if a signal stopped the program
 
 
 @contextmanager
 def program(name: str, errors: type[Exception] | tuple[type[Exception], ...] = Exception) -> Iterator[Ending]:
-    """command_line, within which one sentence says why the program ends early.
+    """command_line that turns `errors` and signals into one sentence and a status.
 
-    The status is 2 after one of these `errors`; as shells have it, 130 after Ctrl-C and 143 after SIGTERM.
+    The status is 2 after one of these `errors` and, as in shells, 130 after Ctrl-C and 143 after SIGTERM.
     """
     ending = Ending()
     with command_line():

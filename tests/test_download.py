@@ -190,7 +190,7 @@ def test_a_second_download_is_told_who_is_at_it(server, tmp_path):
     result = subprocess.run(emodb_command(server, tmp_path), capture_output=True, text=True, check=False, timeout=60)
     assert (result.returncode, server.requests) == (2, [])
     assert result.stderr == (
-        f"download: {tmp_path} is being filled by process {os.getpid()}; wait for it, or name another place\n"
+        f"download: {tmp_path} is being filled by process {os.getpid()}; wait for it, or choose another path\n"
     )
     lock.release()
     assert list(tmp_path.iterdir()) == []

@@ -42,8 +42,8 @@ def test_without_speakers_there_is_no_such_column_and_forms_of_one_word_are_one(
     [
         ("", "mine.csv is empty"),
         ("path,emotion\n", "mine.csv has no recordings below its first line"),
-        ("name,emotion\na.wav,sad\n", "mine.csv has the columns name, emotion: it needs path and emotion"),
-        ("path:emotion\na.wav:sad\n", "mine.csv has the columns path:emotion: it needs path and emotion"),
+        ("name,emotion\na.wav,sad\n", "mine.csv has the columns name, emotion: path and emotion are required"),
+        ("path:emotion\na.wav:sad\n", "mine.csv has the columns path:emotion: path and emotion are required"),
         ("path,emotion\na.wav,sad\nx.wav,sad\ny.wav,sad\n", "2 of 3 recordings in .* do not exist: x.wav, y.wav$"),
         ("path,emotion\na.wav,sad\n./a.wav,glad\n", "gives a.wav several emotions: sad and glad"),
         ("path,emotion,speaker\na.wav,sad,1\na.wav,sad,2\n", "gives a.wav several speakers: 1 and 2"),
@@ -118,7 +118,7 @@ def test_recordings_need_not_be_here_when_only_their_labels_are_asked(table):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("a.wav,sad\nb.wav,sad\n", "every recording is labelled sad: training needs two emotions"),
+        ("a.wav,sad\nb.wav,sad\n", "every recording is labelled sad: training needs at least two emotions"),
         ("a.wav,sad\nb.wav,sad\ndir/c.wav,bored\n", "two recordings of each emotion; there is only one of bored"),
     ],
 )

@@ -121,7 +121,7 @@ def test_without_speakers_files_are_held_out_and_ravdess_helps_where_labels_agre
     ("text", "arguments", "sentence"),
     [
         ("", (), "bad.csv is empty"),
-        ("name,emotion\nclips/00.wav,sad\n", (), "has the columns name, emotion: it needs path and emotion"),
+        ("name,emotion\nclips/00.wav,sad\n", (), "has the columns name, emotion: path and emotion are required"),
         ("path,emotion\nno.wav,sad\nnone.wav,glad\n", (), "2 of 2 recordings in own/bad.csv do not exist: no.wav, "),
         ("path,emotion\nclips/00.wav,sad\nclips/00.wav,glad\n", (), "gives clips/00.wav several emotions: sad and "),
         ("path,emotion\nclips/00.wav,sad\nclips/01.wav,sad\n", (), "every recording is labelled sad"),
@@ -175,7 +175,7 @@ def test_two_trainings_do_not_write_one_model(home):
         result = run_train(home, "--labels", "own/mine.csv", "--out", "both.pt")
         lock.release()
         assert result.returncode == 2
-        sentence = f"{name} is being written by process {os.getpid()}; wait for it, or name another place\n"
+        sentence = f"{name} is being written by process {os.getpid()}; wait for it, or choose another path\n"
         assert result.stderr == f"train.py: {sentence}"
         assert (home / "both.pt.part").exists()
 

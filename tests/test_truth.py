@@ -203,11 +203,11 @@ def test_compare_tells_the_better_model_with_its_interval_and_the_exact_test(tmp
     # Each recording's difference is 1, 0 or -1 with the shares 0.3, 0.6, 0.1: variance 0.36.
     assert difference == 0.2 and (low, high) == pytest.approx((0.2 - 1.96 * 0.06, 0.2 + 1.96 * 0.06), abs=0.015)
     p = 2 * binom.cdf(10, 40, 0.5)
-    assert f"right in the second alone 30, in the first alone 10: p = {p:.3g}, exact McNemar test" in lines[3]
+    assert f"correct only in the second: 30, only in the first: 10; p = {p:.3g} (exact McNemar test)" in lines[3]
     write_answers(tmp_path / "b" / "out.csv", a[::-1])
     monkeypatch.chdir(tmp_path)
     assert compare.main([*tables]) == 0
-    assert capsys.readouterr().out.endswith("\nwhich is better cannot be told from these recordings\n")
+    assert capsys.readouterr().out.endswith("\nthese recordings do not show which model is better\n")
 
 
 def test_compare_refuses_what_it_cannot_compare_with_one_sentence(tmp_path, monkeypatch, capsys):
@@ -217,7 +217,7 @@ def test_compare_refuses_what_it_cannot_compare_with_one_sentence(tmp_path, monk
     (tmp_path / "elsewhere.csv").write_text("path,emotion\nx/0.wav,happy\n")
     for arguments, sentence in (
         (("a.csv", "none.csv", "--labels", "truth.csv"), "none.csv"),
-        (("a.csv", "truth.csv", "--labels", "truth.csv"), "truth.csv is not a table that eval.py wrote"),
+        (("a.csv", "truth.csv", "--labels", "truth.csv"), "truth.csv is not a table with rows that eval.py wrote"),
         (
             ("a.csv", "a.csv", "--labels", "elsewhere.csv"),
             "a.csv has no emotion for any of the labels in elsewhere.csv",

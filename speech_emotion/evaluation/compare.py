@@ -1,4 +1,4 @@
-"""Is one model better than another? Compares what two of them said of the same recordings.
+"""Compare two models by their predictions for the same recordings.
 
 python3 -m speech_emotion.evaluation.compare a/out.csv b/out.csv --labels truth.csv
 """
@@ -19,9 +19,9 @@ from speech_emotion.terminal import program, say
 
 
 def judged_table(path: str | Path, truth: RavdessNames | LabelTable, joins: list[str]) -> pd.DataFrame:
-    """What the table at `path` says of the recordings whose true emotion is known, a row each, indexed by clip.
+    """The predictions in the table at `path` whose true emotion is known, indexed by clip.
 
-    Raises ValueError when it is no table of eval.py, or knows none of the recordings.
+    Raises ValueError if it is not a table of eval.py, or has none of the recordings.
     """
     table = read_table(path)
     try:
@@ -29,24 +29,24 @@ def judged_table(path: str | Path, truth: RavdessNames | LabelTable, joins: list
     except (csv.Error, ValueError):
         rows = []
     if not rows or not {"url", "emotion", "confidence", "error"} <= {*rows[0]}:
-        raise ValueError(f"{path} is not a table that eval.py wrote, with rows")
+        raise ValueError(f"{path} is not a table with rows that eval.py wrote")
     judged = Judged(truth, [column for column in rows[0] if column not in FIXED], joins)
     for row in rows:
         judged.add(row)
     if not judged:
-        raise ValueError(f"{path} has no emotion for any of the {truth.source}; are its paths seen from this folder?")
+        raise ValueError(f"{path} has no emotion for any of the {truth.source}; are its paths relative to this folder?")
     return judged.table().drop_duplicates("clip").set_index("clip")
 
 
 def compare(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str]) -> str:
-    """What to print of two prediction tables, indexed by clip; only what is in both counts.
+    """The printed comparison of two prediction tables, indexed by clip; only recordings in both count.
 
-    The interval is of the paired bootstrap: both models are asked of the same draws. The test is McNemar's (1947),
-    exact: of the recordings that one model alone has right, are as many the one's as the other's?
+    The interval is a paired bootstrap: both models are evaluated on the same draws. The test is McNemar's exact test
+    (1947) on the recordings that only one of the models classifies correctly.
     """
     common = a.index.intersection(b.index)
     if not len(common):
-        raise ValueError(f"{names[0]} and {names[1]} have no recording in common whose true emotion is known")
+        raise ValueError(f"{names[0]} and {names[1]} have no recordings in common whose true emotion is known")
     a, b = (table.loc[common].reset_index() for table in (a, b))
     lines = [
         f"{name}: accuracy {accuracy(table):.4f}, UAR {uar(table):.4f}"
@@ -57,25 +57,25 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str]) -> str:
     right_a, right_b = (table["emotion"] == table["prediction"] for table in (a, b))
     n_a, n_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
     p = binomtest(n_a, n_a + n_b).pvalue if n_a + n_b else 1.0
-    verdict = "which is better cannot be told from these recordings"
+    verdict = "these recordings do not show which model is better"
     if low > 0 or high < 0:
         verdict = f"{names[int(low > 0)]} has the better UAR"
     return "\n".join(
         [
             f"{len(common)} recordings are in both",
             *lines,
-            f"UAR of the second less that of the first: {uar(b) - uar(a):+.4f} ({low:+.4f} to {high:+.4f}; "
-            f"95 % interval of the paired bootstrap, by {by})",
-            f"right in the second alone {n_b}, in the first alone {n_a}: p = {p:.3g}, exact McNemar test",
+            f"UAR of the second minus that of the first: {uar(b) - uar(a):+.4f} ({low:+.4f} to {high:+.4f}; "
+            f"95 % interval, paired bootstrap by {by})",
+            f"correct only in the second: {n_b}, only in the first: {n_a}; p = {p:.3g} (exact McNemar test)",
             verdict,
         ]
     )
 
 
 def main(arguments: list[str] | None = None) -> int:
-    parser = Parser(description="Say whether one model is better than another on the same recordings.")
-    parser.add_argument("tables", nargs=2, metavar="OUT.csv", help="what eval.py wrote with each")
-    parser.add_argument("--labels", metavar="FILE", help="CSV table with path, emotion, perhaps speaker")
+    parser = Parser(description="Compare two models by their predictions for the same recordings.")
+    parser.add_argument("tables", nargs=2, metavar="OUT.csv", help="tables that eval.py wrote, one per model")
+    parser.add_argument("--labels", metavar="FILE", help="CSV table of path, emotion and, optionally, speaker")
     parser.add_argument("--map", action="extend", nargs="+", default=[], metavar="LABEL=LABEL")
     with program("compare", (OSError, ValueError, ImportError)) as ending:
         options = parser.parse_args(arguments)

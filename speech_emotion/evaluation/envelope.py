@@ -1,4 +1,4 @@
-"""The outline of a recording, for the page."""
+"""The waveform envelope of a recording, for the web page."""
 
 from collections.abc import Generator
 from pathlib import Path
@@ -9,16 +9,16 @@ from matplotlib.axes import Axes
 from speech_emotion.audio.reading import read_pieces
 from speech_emotion.evaluation.plots import BLUE
 
-_PARTS_HZ = 100  # parts of a second, before they are merged
+_PARTS_HZ = 100  # parts per second, before they are merged
 
 
 def load_envelope(
     path: str | Path, channels: str = "mix", n_points: int = 1000
 ) -> Generator[None, None, tuple[np.ndarray, float]]:
-    """The outline of a recording of any length, with a pause after each piece; its memory is a kilobyte a second.
+    """The envelope of a recording of any length; yields after each piece, and needs a kilobyte per second.
 
-    Returns the lowest and the highest sample of equal parts of each channel, (channels, 2, at most `n_points`), and
-    the duration in seconds; `channels` are "mix", which are one, or "each". Raises AudioError as load_audio does.
+    Returns the minimum and maximum of equal parts of each channel, (channels, 2, at most `n_points`), and the duration
+    in seconds; `channels` is "mix" (one channel) or "each". Raises AudioError as load_audio does.
     """
     extremes, duration_s = [], 0.0
     for samples, rate in read_pieces(path, channels=channels):
@@ -34,7 +34,7 @@ def load_envelope(
 
 
 def plot_envelope(envelope: np.ndarray, duration_s: float, ax: Axes) -> None:
-    """(2, points), the lowest and highest samples of equal parts of a recording, over its seconds."""
+    """Draw an envelope (2, points), the minimum and maximum of equal parts, over time."""
     edges = np.linspace(0, duration_s, envelope.shape[1] + 1)
     ax.stairs(envelope[1], edges, baseline=envelope[0], fill=True, color=BLUE)
     ax.set(xlabel="time (s)", xlim=(0, duration_s), yticks=[])

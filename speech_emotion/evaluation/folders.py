@@ -1,4 +1,4 @@
-"""What --adapt changes in folders as people have them: few recordings of one voice, or mostly one emotion.
+"""How --adapt changes the predictions for realistic folders: few recordings of one voice, or mostly one emotion.
 
 D: size of the embedding.
 """
@@ -16,12 +16,12 @@ from speech_emotion.inference.adaptation import Voices
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.inference.recording import NOBODY, Recording
 
-SIZES = (5, 10, 20, 40)  # recordings, drawn from all that a speaker has
+SIZES = (5, 10, 20, 40)  # recordings, drawn from all of a speaker
 ALL = "all recordings"
-SHARES = (0.5, 0.8, 1.0)  # of a folder that are one emotion
-_LOPSIDED = 10  # recordings in such a folder; fewer where the speaker has fewer of the emotion
-_ANSWERS = 200  # of each speaker for each size, from as many folders as that takes
-_DRAWS = 5  # of such a folder for each emotion
+SHARES = (0.5, 0.8, 1.0)  # of one emotion in a folder
+_LOPSIDED = 10  # recordings in such a folder; fewer if the speaker has fewer of the emotion
+_ANSWERS = 200  # predictions per speaker and size; determines the number of folders
+_DRAWS = 5  # folders per emotion and share
 
 Listen = Callable[[Predictor, torch.Tensor], torch.Tensor | None]  # embeddings of a folder, (windows, D) → (2, D)
 
@@ -35,14 +35,14 @@ def shares(share: float) -> str:
 
 
 def by_voices(predictor: Predictor, embeddings: torch.Tensor) -> torch.Tensor:
-    """What --adapt takes from a folder."""
+    """The statistics (2, D) that --adapt computes for a folder."""
     voices = Voices(predictor)
     voices.hear({0: embeddings})
     return voices.statistics_of(0).to(predictor.device)
 
 
 def folders(emotions: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
-    """Folders of one speaker, by the emotion of each recording: what kind it is, and which recordings are in it."""
+    """Draw folders from one speaker's recordings, given their emotions: (kind of folder, indices of recordings)."""
     n = len(emotions)
     for size in SIZES:
         for _ in range(_ANSWERS // size):
@@ -61,7 +61,7 @@ def _apart(chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def embed(predictor: Predictor, clips: pd.DataFrame) -> list[Recording]:
-    """The clips with embeddings as what was `seen`. Raises ValueError for one that cannot be classified."""
+    """The clips with their embeddings in `seen`. Raises ValueError for a clip that cannot be classified."""
     recordings = list(predictor.embedded(clips["path"]))
     if failed := [recording for recording in recordings if not recording.embeddings()]:
         raise ValueError(f"{failed[0].path}: {failed[0].error or NOBODY}")
@@ -69,13 +69,13 @@ def embed(predictor: Predictor, clips: pd.DataFrame) -> list[Recording]:
 
 
 def embeddings_of(recordings: list[Recording]) -> torch.Tensor:
-    """(windows, D), of all of them."""
+    """(windows, D), over all recordings."""
     return torch.stack([embedding for recording in recordings for _, embedding in recording.seen])
 
 
 @torch.inference_mode()
 def answers(predictor: Predictor, recordings: list[Recording], statistics: torch.Tensor | None = None) -> list[str]:
-    """The emotion of each of the recordings that `embed` returned, by `statistics` (2, D) if given, as by eval.py."""
+    """The predictions of eval.py for recordings that `embed` returned, with `statistics` (2, D) if given."""
     windows = embeddings_of(recordings)
     if statistics is not None:
         statistics = statistics.expand(len(windows), -1, -1)
@@ -98,11 +98,11 @@ def measure(
     listen: Listen = by_voices,
     embedded: list[Recording] | None = None,
 ) -> pd.DataFrame:
-    """How many answers are right, of the recordings in each folder, without and with its own statistics.
+    """The number of correct predictions by kind of folder, without and with the folder's own statistics.
 
-    Columns: folder, speaker, emotion, recordings, plain, adapted; the last three are counts over all draws. An answer
-    in `joined` counts as another one; `embedded` is what `embed` made of the clips, if that is there already. Raises
-    ValueError for a clip that cannot be classified.
+    Columns: folder, speaker, emotion, recordings, plain, adapted; the last three are counts over all draws. `joined`
+    maps predictions to others that they count as; `embedded` is the result of `embed` for the clips, if it is known.
+    Raises ValueError for a clip that cannot be classified.
     """
     joined = joined or {}
     embedded = embedded or embed(predictor, clips)
@@ -132,7 +132,7 @@ def measure(
 
 
 def measure_folds(folder: str | Path, clips: pd.DataFrame, device: str) -> pd.DataFrame:
-    """As measure, of RAVDESS's speech: any8-foldN.pt in `folder` for the actors whom it has not heard."""
+    """`measure` for RAVDESS's speech: any8-foldN.pt in `folder` is tested on the actors held out from it."""
     tables = []
     for fold, actors in enumerate(ACTOR_FOLDS):
         unseen = clips[(clips["channel"] == "speech") & clips["actor"].isin(actors)]

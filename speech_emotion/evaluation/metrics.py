@@ -1,8 +1,8 @@
-"""How good a model is, from its predictions alone: accuracy, UAR, intervals, calibration.
+"""Metrics of predictions: accuracy, UAR, intervals, calibration.
 
-Predictions are tables with the columns clip, emotion (the truth), prediction, and one probability per label; where
-those are not at hand, their largest may stand in the column confidence. What eval.py reports takes a dict of columns,
-too, and does without pandas, whose import takes as long as many recordings.
+Predictions are tables with the columns clip, emotion (the truth), prediction, and either one probability per label or
+the largest of them as confidence. What eval.py reports is computed from a dict of columns as well, without pandas, which
+takes as long to import as many recordings take to classify.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from speech_emotion.tables.rows import error_sentence, prediction_row
 if TYPE_CHECKING:
     import pandas as pd
 
-_WEIGHTS_AT_ONCE = 10_000_000  # of the bootstrap: 80 MB
+_WEIGHTS_AT_ONCE = 10_000_000  # weights of the bootstrap in memory: 80 MB
 
 
 def prediction_table(clips: pd.DataFrame, predictions) -> pd.DataFrame:
-    """The clips with what a Predictor said of each (its rows, in the same order), sorted by clip.
+    """The table of predictions for `clips`, sorted by clip; `predictions` are the rows of a Predictor, in order.
 
-    Raises ValueError when it has an error for one.
+    Raises ValueError if a row has an error.
     """
     import pandas as pd
 
@@ -40,9 +40,9 @@ def prediction_table(clips: pd.DataFrame, predictions) -> pd.DataFrame:
 
 
 def read_predictions(path: str | Path) -> pd.DataFrame:
-    """A saved prediction table, with what the names of its clips say.
+    """A saved prediction table, with columns parsed from its clip names.
 
-    Of RAVDESS that is channel, actor, sex and intensity, of EmoDB speaker and sex.
+    For RAVDESS these are channel, actor, sex and intensity, for EmoDB speaker and sex.
     """
     import pandas as pd
 
@@ -56,31 +56,31 @@ def read_predictions(path: str | Path) -> pd.DataFrame:
 
 
 def label_columns(predictions: pd.DataFrame) -> list[str]:
-    """The probability columns, in the order of the labels: those of fractions."""
+    """The probability columns, in the order of the labels: all float columns except confidence."""
     fractions = predictions.select_dtypes("float").columns
     return [column for column in fractions if column != "confidence"]
 
 
 def calm_as_neutral(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The table for a corpus that has no calm: what was taken for calm counts as neutral."""
+    """The table for a corpus without calm: predictions of calm count as neutral."""
     return predictions.assign(prediction=predictions["prediction"].replace("calm", "neutral"))
 
 
 def accuracy(predictions: pd.DataFrame, weights: np.ndarray | None = None) -> float | np.ndarray:
-    """The share that is right; `weights` (N,), or (draws, N) for one of each draw, count rows several times or not."""
+    """The share of correct predictions; `weights` (N,), or (draws, N) for a result per draw, are counts of each row."""
     right = _right(predictions)
     weights = np.ones(len(right)) if weights is None else weights
     return _number(weights @ right / weights.sum(axis=-1))
 
 
 def uar(predictions: pd.DataFrame, weights: np.ndarray | None = None) -> float | np.ndarray:
-    """Unweighted average recall: every emotion counts alike, however many clips it has; `weights` as in accuracy."""
+    """Unweighted average recall: every emotion has the same weight; `weights` as in accuracy."""
     right = _right(predictions)
     return mean_recall(predictions["emotion"], right, np.ones(len(right)), weights)
 
 
 def mean_recall(emotions: Iterable[str], right: np.ndarray, clips: np.ndarray, weights: np.ndarray | None = None):
-    """UAR of rows that stand for several clips each, of which some are right (N,); `weights` as in accuracy."""
+    """UAR of rows (N,) that stand for `clips` clips each, of which `right` are correct; `weights` as in accuracy."""
     found = list(dict.fromkeys(emotions))
     of_emotion = (_places(emotions, found)[:, None] == np.arange(len(found))).astype(float)  # (N, emotions)
     weights = np.ones(len(right)) if weights is None else weights
@@ -89,7 +89,7 @@ def mean_recall(emotions: Iterable[str], right: np.ndarray, clips: np.ndarray, w
 
 
 def overconfidence(predictions: pd.DataFrame, weights: np.ndarray | None = None) -> float | np.ndarray:
-    """Mean confidence less accuracy: above 0 the model promises more than it keeps; `weights` as in accuracy."""
+    """Mean confidence minus accuracy, positive for overconfidence; `weights` as in accuracy."""
     confidence = _confidence(predictions)
     weights = np.ones(len(confidence)) if weights is None else weights
     return _number(weights @ confidence / weights.sum(axis=-1) - accuracy(predictions, weights))
@@ -116,20 +116,21 @@ def _confidence(predictions: pd.DataFrame) -> np.ndarray:
 
 
 def recalls(predictions: pd.DataFrame, by: str = "emotion") -> pd.Series:
-    """The share of each emotion's clips that were recognised, or of those of another group."""
+    """The share of correct predictions by emotion, or by another column."""
     return (predictions["emotion"] == predictions["prediction"]).groupby(predictions[by]).mean()
 
 
 def confusion(predictions: pd.DataFrame, labels: list[str]) -> np.ndarray:
-    """How often each true emotion, a row, was given each emotion, a column: (labels, labels) counts."""
+    """The confusion matrix, (labels, labels) counts: a row per true emotion, a column per prediction."""
     counts = Counter(zip(predictions["emotion"], predictions["prediction"], strict=True))
     return np.array([[counts[true, given] for given in labels] for true in labels])
 
 
 def bootstrap_interval(predictions: pd.DataFrame, metric, by: str = "clip", n: int = 1000, seed: int = 0):
-    """95 % percentile interval of `metric`, resampling `by` clip or by actor (the clips of one voice go together).
+    """95 % percentile bootstrap interval of `metric`, resampling the groups of column `by`.
 
-    `metric` takes the table and how often each row was drawn, (draws, N), as accuracy and uar do.
+    Unseen actors are resampled by actor, because the clips of one voice are not independent. `metric` takes the table
+    and how often each row was drawn, (draws, N), like accuracy and uar.
     """
     rng = np.random.default_rng(seed)
     groups = sorted(set(predictions[by]))
@@ -145,7 +146,7 @@ def bootstrap_interval(predictions: pd.DataFrame, metric, by: str = "clip", n: i
 
 
 def calibration_bins(predictions: pd.DataFrame, n_bins: int = 15) -> pd.DataFrame:
-    """Confidence against accuracy in `n_bins` equal bins of confidence: columns confidence, accuracy, clips."""
+    """Mean confidence and accuracy in `n_bins` equal bins of confidence: columns confidence, accuracy, clips."""
     import pandas as pd
 
     confidence = _confidence(predictions)
@@ -155,7 +156,7 @@ def calibration_bins(predictions: pd.DataFrame, n_bins: int = 15) -> pd.DataFram
 
 
 def expected_calibration_error(predictions: pd.DataFrame, n_bins: int = 15) -> float:
-    """Mean distance between confidence and accuracy over the bins, by their clips (Guo et al., 2017)."""
+    """ECE: mean distance between confidence and accuracy over the bins, weighted by clips (Guo et al., 2017)."""
     confidence = _confidence(predictions)
     beyond = np.bincount(_bins(confidence, n_bins), confidence - _right(predictions))  # of each bin, times its clips
     return float(np.abs(beyond).sum() / len(confidence))
@@ -166,16 +167,16 @@ def _bins(confidence: np.ndarray, n_bins: int) -> np.ndarray:
 
 
 def wilson_interval(share, n):
-    """95 % interval of a share of `n` clips, low and high, of numbers or arrays (Wilson, 1927)."""
+    """95 % interval (low, high) of a share of `n` clips, for numbers or arrays (Wilson, 1927)."""
     z = 1.96
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     reach = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
-    # At 0 and 1 an end is the share itself; rounding must not put it on the other side.
+    # At 0 and 1, one end equals the share; rounding must not move it past it.
     return np.minimum(centre - reach, share), np.maximum(centre + reach, share)
 
 
 def fit_temperature(logits: torch.Tensor, targets: torch.Tensor) -> float:
-    """The temperature of least negative log-likelihood (Guo et al., 2017); logits (N, classes), targets (N,)."""
+    """The temperature with the lowest negative log-likelihood (Guo et al., 2017); logits (N, classes), targets (N,)."""
     temperatures = torch.logspace(-1.5, 1.5, 301)
     losses = [torch.nn.functional.cross_entropy(logits / t, targets) for t in temperatures]
     return float(temperatures[int(torch.stack(losses).argmin())])

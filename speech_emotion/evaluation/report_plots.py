@@ -10,11 +10,11 @@ from speech_emotion.evaluation.plots import BLUE, ORANGE
 from speech_emotion.evaluation.report_adaptation import FOLDERS, folder_uar
 
 _SEXES = (("female", "women", ORANGE, "o"), ("male", "men", BLUE, "s"))
-_APART = 0.16  # of the columns of women and men, in those of the conditions
+_APART = 0.16  # distance of the dots of women and men from the centre of a column
 
 
 def plot_actors(tables: dict[str, pd.DataFrame]) -> Figure:
-    """A dot for each actor, women and men apart, over the ways to ask; speech on the left, song on the right."""
+    """A dot per actor, for each configuration, women and men apart; speech on the left, song on the right."""
     figure, axes = plt.subplots(1, 2, figsize=(9.6, 4.2), layout="constrained", sharey=True)
     for ax, channel in zip(axes, ("speech", "song"), strict=True):
         for place, table in enumerate(tables.values()):
@@ -24,7 +24,7 @@ def plot_actors(tables: dict[str, pd.DataFrame]) -> Figure:
                 spread = place + side + np.linspace(-0.1, 0.1, len(actors))
                 ax.plot(spread, actors, marker, color=colour, alpha=0.8, markersize=5, label="" if place else name)
                 ax.hlines(actors.mean(), spread[0], spread[-1], color=colour, linewidth=2)
-        ax.set(title=f"{channel} of actors not heard in training", ylim=(0, 1), xticks=range(len(tables)))
+        ax.set(title=f"{channel} of unseen actors", ylim=(0, 1), xticks=range(len(tables)))
         ax.set_xticklabels(tables)
     axes[0].set_ylabel("UAR of one actor; the line is the mean")
     axes[1].legend(frameon=False, loc="lower right")
@@ -32,7 +32,7 @@ def plot_actors(tables: dict[str, pd.DataFrame]) -> Figure:
 
 
 def plot_adaptation(tables: dict[str, pd.DataFrame]) -> Figure:
-    """UAR without and with --adapt by kind of folder, with 95 % intervals by speaker, a panel for each corpus."""
+    """UAR without and with --adapt by kind of folder, with 95 % intervals by speaker; a panel per corpus."""
     figure, axes = plt.subplots(1, len(tables), figsize=(9.6, 4.2), layout="constrained", sharey=True, squeeze=False)
     for ax, (corpus, table) in zip(axes[0], tables.items(), strict=True):
         for answers, colour, marker, side in (("plain", BLUE, "s", -0.1), ("adapted", ORANGE, "o", 0.1)):

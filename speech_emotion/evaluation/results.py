@@ -1,4 +1,4 @@
-"""What is kept of a run: which clip was in which part, its learning curve, its predictions, its picture."""
+"""The files of a run: its split, learning curve, predictions and picture."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ from speech_emotion.evaluation.plots import plot_run, save_picture, use_style
 
 @dataclass(frozen=True)
 class Published:
-    """A model in the repository: its file, the run that makes it, and what the README calls it."""
+    """A model in the repository: its file, the run that trains it, and its title in pictures."""
 
     file: str
     run: str
@@ -25,7 +25,7 @@ PUBLISHED = (
 
 
 def result_files(folder: str | Path, name: str) -> dict[str, Path]:
-    """Where a run is kept: splits, histories, predictions, each as KIND/NAME.csv, and its picture."""
+    """The files of a run: splits, histories and predictions, each KIND/NAME.csv, and its picture."""
     tables = {kind: Path(folder, kind, f"{name}.csv") for kind in ("splits", "histories", "predictions")}
     return tables | {"picture": Path(folder, "figures", "runs", f"{name}.png")}
 
@@ -38,9 +38,9 @@ def write_results(
     predictions: pd.DataFrame,
     adapted: pd.DataFrame | None = None,
 ) -> None:
-    """Keep one run in its `result_files`: which clip was in which part, its learning curve if any, its predictions.
+    """Write the `result_files` of a run: split, learning curve (if any) and predictions.
 
-    All is written before the first file gets its name.
+    All files are written before the first one gets its final name.
     """
     split = pd.concat([clips[["clip"]].assign(part=part) for part, clips in parts.items()]).sort_values("clip")
     files = result_files(folder, name)

@@ -1,6 +1,6 @@
-"""What other people's recordings do to a clip: each condition maps (samples,) float32 at a sample rate to the same.
+"""Simulated recording conditions: each maps (samples,) float32 at a sample rate to the same.
 
-They are applied to test clips only, and share no code with the augmentation that training uses.
+They are applied to test clips only, and share no code with the augmentation used in training.
 """
 
 import io
@@ -19,13 +19,13 @@ from speech_emotion.evaluation.results import PUBLISHED
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.checkpoint import load_checkpoint
 
-_RATE = 48_000  # Hz; RAVDESS's own
+_RATE = 48_000  # Hz, RAVDESS's sample rate
 
 Condition = Callable[[np.ndarray, int], np.ndarray]
 
 
 def without_silence(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Cut where the level stays 40 dB below the loudest point."""
+    """Both ends cut off as long as the level is 40 dB below the loudest point."""
     return librosa.effects.trim(samples, top_db=40)[0]
 
 
@@ -34,23 +34,23 @@ def padded(samples: np.ndarray, sample_rate: int, before_s: float = 0, after_s: 
 
 
 def at_level(samples: np.ndarray, sample_rate: int, gain_db: float) -> np.ndarray:
-    """Quieter, and stored with 16 bits, so that little is left of the faintest clips."""
+    """Quieter, and stored with 16 bits, so that little remains of the faintest clips."""
     return np.round(samples * 10 ** (gain_db / 20) * 32767) / 32767
 
 
 def clipped(samples: np.ndarray, sample_rate: int, overload_db: float) -> np.ndarray:
-    """The loudest point is `overload_db` beyond what the recorder can hold."""
+    """Clipped, with the loudest point `overload_db` above full scale."""
     return np.clip(samples / np.abs(samples).max() * 10 ** (overload_db / 20), -1, 1)
 
 
 def resampled(samples: np.ndarray, sample_rate: int, to: int) -> np.ndarray:
-    """What is left after a recording at the rate `to`."""
+    """Resampled to the rate `to` and back."""
     low = librosa.resample(samples, orig_sr=sample_rate, target_sr=to)
     return librosa.resample(low, orig_sr=to, target_sr=sample_rate)
 
 
 def coded(samples: np.ndarray, sample_rate: int, codec: str, container: str, bit_rate: int) -> np.ndarray:
-    """Through a lossy codec and back, in memory."""
+    """Encoded with a lossy codec and decoded, in memory."""
     file = io.BytesIO()
     with av.open(file, "w", format=container) as output:
         stream = output.add_stream(codec, rate=sample_rate, layout="mono", bit_rate=bit_rate)
@@ -68,7 +68,7 @@ def coded(samples: np.ndarray, sample_rate: int, codec: str, container: str, bit
 
 
 def noisy(samples: np.ndarray, sample_rate: int, noise: np.ndarray, snr_db: float) -> np.ndarray:
-    """`noise` added, `snr_db` below the power of the heard part."""
+    """With `noise` added, `snr_db` below the power of the audible part."""
     noise = np.resize(noise, samples.shape)
     heard = without_silence(samples, sample_rate)
     gain = np.sqrt(np.mean(heard**2) / np.mean(noise**2) / 10 ** (snr_db / 10))
@@ -76,7 +76,7 @@ def noisy(samples: np.ndarray, sample_rate: int, noise: np.ndarray, snr_db: floa
 
 
 def reverberated(samples: np.ndarray, sample_rate: int, rt60_s: float, seed: int = 0) -> np.ndarray:
-    """A room by Polack's model: exponentially decaying noise, as strong as the direct sound, 5 ms after it."""
+    """Reverberation by Polack's model: decaying noise 5 ms after the direct sound, with the same energy."""
     rng = np.random.default_rng(seed)
     time = np.arange(round(rt60_s * sample_rate)) / sample_rate
     tail = rng.normal(size=len(time)) * 10 ** (-3 * time / rt60_s) * (time > 0.005)
@@ -87,7 +87,7 @@ def reverberated(samples: np.ndarray, sample_rate: int, rt60_s: float, seed: int
 
 
 def conditions(voices: list[np.ndarray], sample_rate: int) -> dict[str, Condition]:
-    """Every condition by its name; `voices` are the speakers of the babble."""
+    """All conditions by name; `voices` are the speakers of the babble."""
     rng = np.random.default_rng(0)
     white = rng.normal(size=10 * sample_rate)
     loudness = [np.sqrt(np.mean(voice**2)) for voice in voices]
@@ -113,9 +113,9 @@ def conditions(voices: list[np.ndarray], sample_rate: int) -> dict[str, Conditio
 
 
 def measure(predictors: dict[str, Predictor], test: pd.DataFrame, babblers: pd.DataFrame) -> pd.DataFrame:
-    """What each model says of the `test` clips under each condition: condition, clip, emotion, a column for each model.
+    """Predictions for the `test` clips under each condition: condition, clip, emotion, and a column per model.
 
-    `babblers` are clips of the training part that all talk at once, as the babble. An answer is empty for an error.
+    `babblers` are training clips that are mixed to babble. A prediction is empty if there is an error.
     """
     voices, clips = ([load_audio(path, _RATE).numpy() for path in part["path"]] for part in (babblers, test))
     tables = []
@@ -131,7 +131,7 @@ def measure(predictors: dict[str, Predictor], test: pd.DataFrame, babblers: pd.D
 
 
 def measure_published(folder: Path, clips: pd.DataFrame, device: str) -> pd.DataFrame:
-    """As measure, of the models in `folder` that were trained on split 0, on those of `clips` that are its test."""
+    """`measure` for the models in `folder` that were trained on split 0, on its test clips among `clips`."""
     test = load_checkpoint(folder / PUBLISHED[0].file).split["test"]
     files = [model.file for model in PUBLISHED if load_checkpoint(folder / model.file).split["test"] == test]
     is_test = clips["clip"].isin(test)

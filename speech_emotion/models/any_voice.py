@@ -1,4 +1,4 @@
-"""A network for voices that it has never heard: frozen blocks of Whisper's encoder, two small classifiers on top.
+"""A network for unseen voices: frozen blocks of Whisper's encoder, and two small classifiers on top.
 
 B: windows, S: samples, M: mel bands, T: frames of 20 ms, N: windows of one voice, D: values of the embedding,
 K: emotions.
@@ -14,7 +14,7 @@ from speech_emotion.audio.stretches import HEARD
 from speech_emotion.models.whisper import WhisperEncoder, WhisperFeatures, WhisperLogMel
 
 _LEAST_DEVIATION = 1e-3
-_FAR = 6.0  # deviations; what lies further out tells the perceptron no more
+_FAR = 6.0  # standard deviations; inputs of the perceptron are clamped to this
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,10 @@ class AnyVoiceSettings:
     n_classes: int
     n_blocks: int = 4  # of the encoder
     width: int = 512
-    hidden: int = 512  # units of the perceptron; 0 is none
+    hidden: int = 512  # units of the perceptron; 0 for no perceptron
     input_dropout: float = 0.3
     dropout: float = 0.5
-    shrinkage: float = 10.0  # windows of training that a group's own statistics are mixed with
+    shrinkage: float = 10.0  # weight of the training statistics, in windows, when mixed with those of a group
 
     @property
     def n_embedding(self) -> int:
@@ -35,31 +35,32 @@ class AnyVoiceSettings:
 
 
 class AnyVoice(nn.Module):
-    """Mean and deviation over the heard frames of each block, less those of the training clips or of a group, → logits.
+    """Mean and standard deviation over the audible frames of each block, standardised → logits.
 
-    Taking off the statistics of a voice's own recordings, without labels, leaves of the voice what changes with the
-    emotion (speaker normalisation; for self-supervised embeddings as in Pepino et al., 2021).
+    They are standardised by the training clips or by a group of recordings. Speaker normalisation, by a voice's own
+    recordings without labels, keeps what changes with the emotion (Pepino et al., 2021, for self-supervised
+    embeddings).
     """
 
-    kind = "speech-emotion-any-voice"  # as the checkpoint calls it
+    kind = "speech-emotion-any-voice"  # the `format` of its checkpoints
     takes_statistics = True
-    speech_only = True  # unless asked otherwise: the detector takes a fifteenth of this network's time
+    speech_only = True  # the default; the speech detector takes a fifteenth of this network's time
 
     def __init__(self, settings: AnyVoiceSettings, features: WhisperFeatures):
         super().__init__()
         self.settings = settings
         self.features = features
         self.front_end = WhisperLogMel(features)
-        # Frozen, and kept as it was published: in half precision.
+        # Frozen, in half precision as published.
         self.encoder = WhisperEncoder(settings.n_blocks, features.n_frames // 2, features.n_mels, settings.width).half()
-        self.register_buffer("mean", torch.zeros(settings.n_embedding))  # of the embeddings in training
+        self.register_buffer("mean", torch.zeros(settings.n_embedding))  # of the training embeddings
         self.register_buffer("deviation", torch.ones(settings.n_embedding))
         self.linear = nn.Linear(settings.n_embedding, settings.n_classes)
         self.perceptron = _perceptron(settings) if settings.hidden else None
 
     @classmethod
     def from_settings(cls, settings: dict, features: dict) -> "AnyVoice":
-        """As a checkpoint stores them."""
+        """From the settings that a checkpoint stores."""
         return cls(AnyVoiceSettings(**settings), WhisperFeatures(**features))
 
     def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
@@ -67,7 +68,7 @@ class AnyVoice(nn.Module):
         return self.classify(self.embed(log_mel))
 
     def embed(self, log_mel: torch.Tensor) -> torch.Tensor:
-        """(B, M, 2 T) in Whisper's scale → (B, D), mean and deviation over the heard frames after each block."""
+        """(B, M, 2 T) in Whisper's scale → (B, D), mean and standard deviation over audible frames, for each block."""
         decibels = 40 * log_mel
         level = (10 ** (decibels / 10)).sum(dim=1).unflatten(1, (-1, 2)).mean(dim=2)  # (B, T), of power
         heard = level >= level.amax(dim=1, keepdim=True) * HEARD
@@ -81,25 +82,25 @@ class AnyVoice(nn.Module):
         return torch.cat(pooled, dim=1)
 
     def classify(self, embedding: torch.Tensor, statistics: torch.Tensor | None = None) -> torch.Tensor:
-        """(B, D) → logits (B, K); `statistics` (B, 2, D) are means and deviations to go by, else those of training."""
+        """(B, D) → logits (B, K); `statistics` (B, 2, D), mean and deviation, replace those of training."""
         x = self.standardise(embedding, statistics)
         logits = self.linear(x)
         if self.perceptron is None:
             return logits
-        # The linear layer holds on foreign ground, the perceptron knows voices of the training: both have a say.
+        # The linear layer generalises to other corpora, the perceptron is better for voices of the training.
         return logits.log_softmax(dim=1) + self.perceptron(x.clamp(-_FAR, _FAR)).log_softmax(dim=1)
 
     def standardise(self, embedding: torch.Tensor, statistics: torch.Tensor | None = None) -> torch.Tensor:
-        """(B, D) → (B, D): less the means, over the deviations, of `statistics` as in classify."""
+        """(B, D) → (B, D): minus the mean, divided by the deviation; `statistics` as in classify."""
         mean, deviation = (self.mean, self.deviation) if statistics is None else statistics.unbind(dim=1)
         return (embedding - mean) / deviation
 
     def statistics(self, embeddings: torch.Tensor) -> torch.Tensor:
-        """Mean and deviation, (2, D), of a group's (N, D), the closer to those of training, the smaller N is."""
+        """Mean and deviation (2, D) of a group (N, D), shrunk towards those of training if N is small."""
         return self.statistics_of_sums(len(embeddings), embeddings.sum(dim=0), embeddings.square().sum(dim=0))
 
     def statistics_of_sums(self, n: int, total: torch.Tensor, squares: torch.Tensor) -> torch.Tensor:
-        """As statistics, by the sums (D,) of `n` embeddings and of their squares."""
+        """`statistics` from the sums (D,) of `n` embeddings and of their squares."""
         shrinkage = self.settings.shrinkage
         mean = (total + shrinkage * self.mean) / (n + shrinkage)
         of_training = self.mean.square() + self.deviation.square()
@@ -108,7 +109,7 @@ class AnyVoice(nn.Module):
         return torch.stack([mean, deviation])
 
     def for_inference(self) -> "AnyVoice":
-        """A copy in single precision, which processors calculate faster."""
+        """A copy in single precision, which is faster on CPUs."""
         return copy.deepcopy(self).float().eval()
 
 

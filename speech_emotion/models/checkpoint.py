@@ -1,4 +1,4 @@
-"""Save and load a trained model: one file of tensors, strings, numbers and lists, and never any code."""
+"""Save and load a trained model: one file of tensors, strings, numbers and lists, without any code."""
 
 import hashlib
 import platform
@@ -18,7 +18,7 @@ from speech_emotion.terminal import printable
 
 FORMAT_VERSION = 2
 
-# Of tables with the labels.
+# Other columns of tables that have a column per label.
 _COLUMNS = {"url", "channel", "clip", "speaker", "start", "end", "emotion", "prediction", "confidence", "error"}
 
 _LONGEST_LABEL = 100  # characters
@@ -27,21 +27,21 @@ _LARGEST_FILE = 2**30  # bytes
 
 
 class CheckpointError(ValueError):
-    """A file that is not one of our checkpoints; the message is one sentence."""
+    """Not a checkpoint of this project; the message is one sentence."""
 
 
 @dataclass
 class Checkpoint:
-    """Everything needed to classify a recording and to say where the model comes from."""
+    """Everything needed to classify a recording, and the provenance of the model."""
 
     network: Network
     labels: list[str]  # in the order of the logits
     temperature: float = 1.0  # logits are divided by it before the softmax
     training: dict = field(default_factory=dict)  # settings of the run, in plain values
     split: dict = field(default_factory=dict)  # the name of the run, and its held-out clips by file stem
-    metrics: dict = field(default_factory=dict)  # what it reached on those
+    metrics: dict = field(default_factory=dict)  # on the held-out clips
     versions: dict = field(default_factory=lambda: {"python": platform.python_version()} | library_versions())
-    digest: str = ""  # SHA-256 of the file that it was read from
+    digest: str = ""  # SHA-256 of the file it was loaded from
 
     @property
     def features(self) -> WindowSettings:
@@ -49,12 +49,12 @@ class Checkpoint:
 
 
 def library_versions() -> dict[str, str]:
-    """Of what the numbers depend on."""
+    """Versions of the libraries that the numbers depend on."""
     return {name: version(name) for name in ("torch", "torchaudio", "numpy", "soundfile")}
 
 
 def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
-    """Write `checkpoint`; the file appears under its name only when it is whole."""
+    """Write `checkpoint` atomically."""
     content = {
         "format": checkpoint.network.kind,
         "format_version": FORMAT_VERSION,
@@ -85,26 +85,26 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     try:
         if path.stat().st_size > _LARGEST_FILE:
             raise ValueError("no model here is that large")
-        with zipfile.ZipFile(path) as archive:  # torch does not compress: what does not fit in the file is a bomb
+        with zipfile.ZipFile(path) as archive:  # torch does not compress, so larger content is a zip bomb
             if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
                 raise ValueError("more content than file")
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's thoughts on how a foreign file was pickled
+            warnings.simplefilter("ignore")  # torch warns about foreign pickles
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises anything from EOFError to UnpicklingError on a foreign file
+    except Exception as error:  # a foreign file can raise any exception in torch
         raise CheckpointError(f"{name} is not a readable model file: damaged, foreign, or with code in it") from error
     if type(content) is not dict or _network_of(content.get("format")) is None:
         raise CheckpointError(f"{name} is a PyTorch file, but not a model of this project")
     number = content.get("format_version")
     if type(number) is not int or number != FORMAT_VERSION:
-        is_short = type(number) in (int, str) and len(repr(number)) < _LONGEST_VERSION  # torch reads no longer number
+        is_short = type(number) in (int, str) and len(repr(number)) < _LONGEST_VERSION  # torch reads no longer numbers
         has = f"format version {printable(number)}" if is_short else "no known format version"
         raise CheckpointError(
             f"{name} has {has}, this program reads {FORMAT_VERSION}; train the model again with python3 train.py"
         )
     try:
         return replace(_checkpoint(content, path.stat().st_size), digest=_digest(path))
-    except Exception as error:  # settings of the wrong kind make torch raise anything
+    except Exception as error:  # wrong settings can raise any exception in torch
         raise CheckpointError(f"{name} is incomplete or altered: its parts do not fit together") from error
 
 
@@ -121,7 +121,7 @@ def _digest(path: Path) -> str:
 
 
 def check_labels(labels: Iterable[str]) -> None:
-    """Raises ValueError for labels that cannot stand in tables, terminals and pages."""
+    """Raises ValueError for labels that are not safe in tables, terminals and web pages."""
     if wrong := [label for label in labels if not _is_label(label)]:
         raise ValueError(
             f"{', '.join(map(ascii, wrong))} cannot be a label: those are printable, of at most {_LONGEST_LABEL} "
@@ -130,7 +130,7 @@ def check_labels(labels: Iterable[str]) -> None:
 
 
 def _is_label(label: str) -> bool:
-    """Whether it is printable, short, no other column's name, no formula."""
+    """Whether it is printable, short, not another column's name, and not a formula."""
     return (
         len(label) <= _LONGEST_LABEL
         and label.isprintable()
@@ -141,7 +141,7 @@ def _is_label(label: str) -> bool:
 
 
 def _checkpoint(content: dict, n_bytes: int) -> Checkpoint:
-    """Every field is checked for its type and size before anything is made of it."""
+    """Build a Checkpoint; every field's type and size are checked before it is used."""
     labels, temperature = content["labels"], content["temperature"]
     if type(labels) is not list or not all(type(label) is str for label in labels):
         raise ValueError("labels are a list of text")
@@ -153,11 +153,11 @@ def _checkpoint(content: dict, n_bytes: int) -> Checkpoint:
     for each in about.values():
         check_plain(each)
     build, settings = _network_of(content["format"]).from_settings, (content["model"], content["features"])
-    with torch.device("meta"):  # no memory for sizes that the weights may not have
+    with torch.device("meta"):  # allocates nothing: the sizes may be false
         blank = build(*settings).state_dict()
     expected = {name: (tensor.shape, tensor.dtype) for name, tensor in blank.items()}
     weights = content["state_dict"]
-    # One stored value may be spread over a whole tensor, or one storage be that of many.
+    # A single stored value may be expanded to a tensor, and several tensors may share a storage.
     is_spread = any(tensor.untyped_storage().nbytes() < tensor.nbytes for tensor in weights.values())
     if is_spread or sum(tensor.nbytes for tensor in weights.values()) > n_bytes:
         raise ValueError("every weight is in the file")
@@ -167,7 +167,7 @@ def _checkpoint(content: dict, n_bytes: int) -> Checkpoint:
         raise ValueError("weights are finite")
     network = build(*settings).eval()
     network.load_state_dict(weights)
-    with torch.inference_mode():  # whatever else is wrong with the settings shows on the first window
+    with torch.inference_mode():  # finds whatever else is wrong with the settings
         logits = network(network.front_end(torch.zeros(1, network.features.window_samples)))
     if logits.shape != (1, len(labels)) or not logits.isfinite().all():
         raise ValueError("one finite logit per label")

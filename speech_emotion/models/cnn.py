@@ -23,9 +23,9 @@ class ModelSettings:
     n_mfcc: int
     n_mels: int
     n_frames: int
-    n_cepstrum: int  # leading coefficients that the cepstral stream sees
+    n_cepstrum: int  # leading coefficients, the input of the cepstral stream
     channels: tuple[int, ...] = (32, 64, 96, 192)  # of the stem and of each residual block
-    n_embedding: int = 128  # per time step, after the rows are joined
+    n_embedding: int = 128  # per time step, over all rows
     dropout: float = 0.3
 
     @classmethod
@@ -34,20 +34,20 @@ class ModelSettings:
 
 
 class EmotionCNN(nn.Module):
-    """Two residual CNNs that look at the same MFCC in two ways, and whose logits are averaged.
+    """Two residual CNNs on different views of the same MFCC; their logits are averaged.
 
-    The cepstral stream sees the coefficients as they are: the outline of the spectrum first, then ever finer detail.
-    The spectral stream undoes their cosine transform and sees frequencies, where another pitch is a shift. They err on
-    different clips, so that their mean is right more often than either.
+    The cepstral stream sees the coefficients: first the envelope of the spectrum, then ever finer detail. The spectral
+    stream sees the mel bands, by the inverse cosine transform; there, a change of pitch is a shift. The streams make
+    different errors, so their mean is more accurate than either.
     """
 
-    kind = "speech-emotion-cnn"  # as the checkpoint calls it
-    n_views = 2  # augmentations of each clip that training shows at once, one to each stream
+    kind = "speech-emotion-cnn"  # the `format` of its checkpoints
+    n_views = 2  # augmented versions of each clip in training, one per stream
     takes_statistics = False
-    speech_only = False  # unless asked otherwise: the detector takes 3 ms a window, as long as this network
+    speech_only = False  # the default; the speech detector takes as long as this network, 3 ms a window
 
     def __init__(self, settings: ModelSettings, features: FeatureSettings):
-        """Raises ValueError when the network's shape is not that of the features."""
+        """Raises ValueError if the network's shape does not match the features."""
         super().__init__()
         if (settings.n_mfcc, settings.n_mels, settings.n_frames) != (
             features.n_mfcc,
@@ -57,18 +57,18 @@ class EmotionCNN(nn.Module):
             raise ValueError("a network has one input per feature")
         self.settings = settings
         self.features = features
-        self.front_end = MFCC(features)  # (B, S) → (B, C, T); it has learned nothing, and is not in the checkpoint
+        self.front_end = MFCC(features)  # (B, S) → (B, C, T); has no weights, and is not in the checkpoint
         self.spectral = Stream(settings.n_mels, settings)
         self.cepstral = Stream(settings.n_cepstrum, settings)
 
     @classmethod
     def for_features(cls, features: FeatureSettings, n_classes: int) -> "EmotionCNN":
-        """One that has learned nothing."""
+        """An untrained network."""
         return cls(ModelSettings.for_features(features, n_classes), features)
 
     @classmethod
     def from_settings(cls, settings: dict, features: dict) -> "EmotionCNN":
-        """As a checkpoint stores them."""
+        """From the settings that a checkpoint stores."""
         return cls(ModelSettings(**settings), FeatureSettings(**features))
 
     def forward(self, mfcc: torch.Tensor) -> torch.Tensor:
@@ -76,7 +76,7 @@ class EmotionCNN(nn.Module):
         return self.classify(self.embed(mfcc))
 
     def embed(self, mfcc: torch.Tensor) -> torch.Tensor:
-        """(B, C, T) → what the last layers of both streams see, side by side: (B, D)."""
+        """(B, C, T) → the inputs of both streams' last layers, concatenated: (B, D)."""
         return torch.cat(self._activations(mfcc, mfcc), dim=1)
 
     def classify(self, embedding: torch.Tensor, statistics: None = None) -> torch.Tensor:
@@ -84,7 +84,7 @@ class EmotionCNN(nn.Module):
         return self._logits(embedding.chunk(2, dim=1)).mean(dim=0)
 
     def logits_of_views(self, views: torch.Tensor) -> torch.Tensor:
-        """(2, B, C, T), a clip in two augmentations → the logits of each stream, (2, B, K), to be trained alike."""
+        """(2, B, C, T), two augmented versions of each clip → the logits of each stream, (2, B, K)."""
         return self._logits(self._activations(*views))
 
     @torch.no_grad()
@@ -94,7 +94,7 @@ class EmotionCNN(nn.Module):
             stream.classify.bias += by
 
     def for_inference(self) -> "EmotionCNN":
-        """A copy that gives the same numbers faster, and cannot be trained: its normalisation is in its weights."""
+        """A faster copy with the same output, for inference only: batch normalisation is folded into the weights."""
         network = copy.deepcopy(self).eval()
         _fuse_batch_norm(network)
         return network.to(memory_format=torch.channels_last)
@@ -104,19 +104,19 @@ class EmotionCNN(nn.Module):
         return [self.spectral(spectrum), self.cepstral(for_cepstral[:, : self.settings.n_cepstrum])]
 
     def _logits(self, activations: Iterable[torch.Tensor]) -> torch.Tensor:
-        """Those of each stream, (2, B, K)."""
+        """The logits of each stream, (2, B, K)."""
         streams = (self.spectral, self.cepstral)
         return torch.stack([stream.classify(stream.dropout(x)) for stream, x in zip(streams, activations, strict=True)])
 
 
 class Stream(nn.Module):
-    """A residual CNN over rows and time whose last layer knows when in the window a thing happens."""
+    """A residual CNN over rows and time; its last layer has weights for each time step of the window."""
 
     def __init__(self, n_rows: int, settings: ModelSettings):
         super().__init__()
         self.norm = nn.BatchNorm1d(n_rows, affine=False)
         stem, *wider = settings.channels
-        # Rows halve in every layer. Time goes down to 80 ms at once: most of the work would be in the fine frames.
+        # Rows halve in every layer. Time is reduced to 80 ms per step at once, which saves most of the work.
         strides = [(2, 1)] + [(2, 2)] * (len(wider) - 1)
         blocks = map(ResidualBlock, settings.channels, wider, strides)
         self.blocks = nn.Sequential(_convolution(1, stem, (5, 7), stride=(2, 4), padding=(2, 3)), nn.ReLU(), *blocks)
@@ -128,13 +128,13 @@ class Stream(nn.Module):
         self.classify = nn.Linear(settings.n_embedding * width, settings.n_classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, rows, T) → what `classify` sees of them: (B, n_embedding * T/16)."""
+        """(B, rows, T) → the input of `classify`: (B, n_embedding * T/16)."""
         x = self.norm(x)[:, None].contiguous(memory_format=torch.channels_last)  # (B, 1, rows, T)
         return self.join(self.blocks(x)).flatten(1)
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut (He et al., 2016); the stride is that of (rows, time)."""
+    """Two 3x3 convolutions with a shortcut (He et al., 2016); `stride` is (rows, time)."""
 
     def __init__(self, n_in: int, n_out: int, stride: tuple[int, int]):
         super().__init__()
@@ -148,12 +148,12 @@ class ResidualBlock(nn.Module):
 
 
 def _convolution(n_in: int, n_out: int, kernel, stride=1, padding=0) -> nn.Sequential:
-    """A convolution and its normalisation."""
+    """A convolution with batch normalisation."""
     return nn.Sequential(nn.Conv2d(n_in, n_out, kernel, stride, padding, bias=False), nn.BatchNorm2d(n_out))
 
 
 def _fuse_batch_norm(module: nn.Module) -> None:
-    """Fold every normalisation that follows a convolution into its weights: the same numbers, a quarter faster."""
+    """Fold every batch normalisation into the convolution before it: the same output, a quarter faster."""
     for name, child in module.named_children():
         match list(child.children()):
             case [nn.Conv2d() as convolution, nn.BatchNorm2d() as norm]:

@@ -18,7 +18,7 @@ from speech_emotion.models.log_mel import LogMel
 
 @runtime_checkable
 class Network(Protocol):
-    """A torch.nn.Module that checkpoints hold, Predictor asks and ONNX exports."""
+    """A torch.nn.Module that can be stored in checkpoints, used by Predictor and exported to ONNX."""
 
     kind: ClassVar[str]  # the `format` of its checkpoints
     takes_statistics: ClassVar[bool]  # whether `classify` can standardise by a speaker's statistics, for --adapt
