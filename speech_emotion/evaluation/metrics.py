@@ -1,7 +1,7 @@
 """Metrics of predictions: accuracy, UAR, intervals, calibration.
 
 Predictions are tables with the columns clip, emotion (the truth), prediction, and either one probability per label or
-the largest of them as confidence. What eval.py reports is computed from a dict of columns as well, without pandas, which
+the largest of them as confidence. What eval.py reports is computed from dicts of columns as well, without pandas, which
 takes as long to import as many recordings take to classify.
 """
 

@@ -88,6 +88,7 @@ def texts_of(
             "own": report_own.own_sentence(own),
             "checkpoints": report_tables.checkpoints_table(runs),
             "results": report_tables.results_table(runs, questions=report_tables.BRIEFLY),
+            "emobox": report_others.emobox_columns(runs),
             "others": report_others.others_paragraph(runs),
             "men": report_groups.men_sentence(runs),
         },

@@ -90,8 +90,8 @@ QUESTIONS = (  # name, runs, channels, and what is resampled for the interval
     ("`model_any_voice.pt`: shuffled labels", "any8-split0-shuffled", (None,), "clip"),
 )
 
-BRIEFLY = [  # without the controls, and without speech and song apart for known voices
-    (question, prefix, channels if by == "actor" else (None,), by)
+BRIEFLY = [  # without the controls, and of unseen actors only speech
+    (question, prefix, ("speech",) if by == "actor" else (None,), by)
     for question, prefix, channels, by in QUESTIONS
     if not prefix.endswith("shuffled")
 ]
