@@ -117,6 +117,24 @@ def test_threads_have_a_process_each_and_no_more_stay_than_cores(m4a, fresh):
     assert len(set(lengths)) == 1 and 1 <= len(isolation._idle) <= os.cpu_count()
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked here")
+def test_a_fork_reads_with_a_process_of_its_own(m4a):
+    code = """
+import os, sys
+from speech_emotion.audio import isolation
+from speech_emotion.audio.reading import read_pieces
+n_samples = lambda: sum(len(samples) for samples, _ in read_pieces(sys.argv[1]))
+expected = n_samples()
+(ours,) = isolation._idle
+if os.fork() == 0:
+    print(n_samples() == expected, ours not in isolation._idle, flush=True)
+    os._exit(0)
+os.wait()
+print(n_samples() == expected, isolation._idle == [ours] and ours.process.poll() is None)
+"""
+    assert run_python(code, m4a).stdout == "True True\nTrue True\n"
+
+
 @pytest.mark.parametrize("half_read", [False, True])
 @pytest.mark.parametrize("end", ["pass", "os.kill(os.getpid(), 9)"])
 def test_the_process_ends_with_ours(m4a, end, half_read):

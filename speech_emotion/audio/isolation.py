@@ -45,7 +45,7 @@ def isolated(file: BinaryIO, facts: Facts, *options: int) -> Iterator[Block]:
             raise Unreadable(content.decode())
         facts.is_damaged |= bool(content)
     except (ConnectionError, EOFError) as error:
-        raise DecoderLost(process.epitaph()) from error
+        raise DecoderLost(process.why_it_ended()) from error
     finally:
         if is_ready and len(_idle) < (os.cpu_count() or 1):
             _idle.append(process)
@@ -76,7 +76,7 @@ class _Process:
             raise EOFError
         return rate, channels, content
 
-    def epitaph(self) -> str:
+    def why_it_ended(self) -> str:
         status = self.process.wait()
         if status == -signal.SIGALRM:
             return f"FFmpeg found no sound in {PATIENCE_S} s"
@@ -90,8 +90,6 @@ class _Process:
 
 
 _idle: list[_Process] = []
-if hasattr(os, "register_at_fork"):  # two processes must not share a decoder
-    os.register_at_fork(after_in_child=_idle.clear)
 
 
 def _take() -> _Process:
@@ -100,6 +98,6 @@ def _take() -> _Process:
             process = _idle.pop()
         except IndexError:
             return _Process()
-        if process.process.poll() is None:
+        if process.process.poll() is None:  # it lives, and is ours: in a fork, poll knows that it is not
             return process
         process.end()
