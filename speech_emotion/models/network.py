@@ -6,7 +6,7 @@ B: windows, S: samples, M: mel bands, T: frames, D: size of the embedding, K: em
 """
 
 from collections.abc import Callable
-from typing import ClassVar, Protocol, Self, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 
@@ -28,7 +28,7 @@ class Network(Protocol):
     front_end: LogMel  # (B, S) → the network's input; not in the checkpoint, as it has no weights
 
     @classmethod
-    def from_settings(cls, settings: dict, features: dict) -> Self:
+    def from_settings(cls, settings: dict, features: dict) -> "Network":
         """An untrained network of the shape that a checkpoint stores."""
 
     def __call__(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -40,7 +40,7 @@ class Network(Protocol):
     def classify(self, embedding: torch.Tensor, statistics: torch.Tensor | None = None) -> torch.Tensor:
         """(B, D) → logits (B, K); `statistics` (B, 2, D) only where takes_statistics."""
 
-    def for_inference(self) -> Self:
+    def for_inference(self) -> "Network":
         """A copy that returns the same logits, faster."""
 
     state_dict: Callable[..., dict[str, torch.Tensor]]
@@ -54,7 +54,7 @@ class NetworkFromScratch(Network, Protocol):
     n_views: ClassVar[int]  # augmented versions of each clip that it sees at once
 
     @classmethod
-    def for_features(cls, features: WindowSettings, n_classes: int) -> Self:
+    def for_features(cls, features: WindowSettings, n_classes: int) -> "NetworkFromScratch":
         """An untrained network."""
 
     def logits_of_views(self, views: torch.Tensor) -> torch.Tensor:

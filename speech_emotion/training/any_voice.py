@@ -9,7 +9,7 @@ import json
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
@@ -58,7 +58,7 @@ class AnyVoiceRecipe:
         return HeadSettings(with_nemo=not (shuffle_labels or spoken))
 
     @classmethod
-    def from_options(cls, options: argparse.Namespace) -> Self:
+    def from_options(cls, options: argparse.Namespace) -> "AnyVoiceRecipe":
         settings = cls.published_settings(options.shuffle_labels, options.spoken)
         settings = replace(settings, with_nemo=settings.with_nemo and not options.without_nemo)
         if options.seed is not None:

@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import pandas as pd
 import torch
@@ -71,7 +71,7 @@ class EmotionCNNRecipe:
         return replace(TrainingSettings(), epochs=30) if shuffle_labels else TrainingSettings()
 
     @classmethod
-    def from_options(cls, options: argparse.Namespace) -> Self:
+    def from_options(cls, options: argparse.Namespace) -> "EmotionCNNRecipe":
         given = {name: getattr(options, name) for name in ("epochs", "schedule", "seed")}
         given = {name: value for name, value in given.items() if value is not None}
         return cls(replace(cls.published_settings(options.shuffle_labels), **given))

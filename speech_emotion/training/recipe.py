@@ -3,7 +3,7 @@
 import argparse
 from importlib import import_module
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol
 
 import pandas as pd
 import torch
@@ -30,7 +30,7 @@ class Recipe(Protocol):
         """The settings of the published runs, of the control with shuffled labels, or of those on spoken clips only."""
 
     @classmethod
-    def from_options(cls, options: argparse.Namespace) -> Self:
+    def from_options(cls, options: argparse.Namespace) -> "Recipe":
         """The recipe that a command line of train.py asks for. Raises ValueError, NoDataError, CheckpointError."""
 
     def fit(
