@@ -89,7 +89,7 @@ def test_of_many_recordings_some_are_heard_evenly_chosen(monkeypatch, n, chosen)
 def test_a_voice_of_one_emotion_is_left_alone_from_a_limit_on(n_labels, limit):
     """The limit is as far above chance as a half is among eight emotions; probabilities are at the temperature."""
     labels = [f"label {number}" for number in range(n_labels)]
-    for share, is_one_sided in ((limit - 0.01, False), (limit + 0.01, True)):
+    for share, is_one_sided in ((limit - 0.002, False), (limit + 0.002, True)):
         listener = Listener({"a.wav": {0: sounds(2, 1)}, "b.wav": {0: sounds(4, 2)}}, labels)
         network = listener.network
         probabilities = torch.tensor([share] + [(1 - share) / (n_labels - 1)] * (n_labels - 1))
