@@ -142,7 +142,7 @@ def test_robustness_then_report_fill_results_and_documents(home, tmp_path):
 @pytest.mark.parametrize(
     "arguments, sentence",
     [
-        (("--epochs", 0), "a training takes one epoch or more, not 0"),
+        (("--epochs", 0), "training takes at least one epoch, not 0"),
         (("--fold", 9), "a fold is a number from 0 to 4, not 9"),
         (("--split", -1), "a split is a number from 0 to 4294967295, not -1"),
         (("--out", "data"), "data is a folder; name a file"),
