@@ -49,29 +49,29 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--plot",
         metavar="FILE",
-        help="picture (.png, .pdf, .svg) of the emotions found, or with --timeline and one recording, over its time",
+        help="picture (.png, .pdf, .svg) of the emotions found; over time with --timeline and a single recording",
     )
     parser.add_argument(
         "--adapt",
         nargs="?",
         const="all",
         choices=["all", "folder"],
-        help="judge recordings by their own statistics, without labels: all of them as one voice, or each folder as "
-        "its own (for model_any_voice.pt, and many recordings of several emotions)",
+        help="normalise by the recordings' own mean and deviation, without labels: all of them as one voice, or each "
+        "folder separately (for model_any_voice.pt, and many recordings with several emotions)",
     )
     parser.add_argument(
         "--channels",
         choices=["mix", "each"],
         default="mix",
-        help="mix the channels of a recording (default), or classify each of them, such as two microphones",
+        help="mix the channels of a recording (default), or classify each separately, such as two microphones",
     )
     parser.add_argument(
-        "--track", type=positive, metavar="N", help="audio track to take of several, from 1 (default: FFmpeg's choice)"
+        "--track", type=positive, metavar="N", help="audio track to use, from 1 (default: FFmpeg's choice)"
     )
     parser.add_argument(
         "--labels",
         metavar="FILE",
-        help="CSV table of path, emotion, perhaps speaker: measure the model against it",
+        help="CSV table of path, emotion and, optionally, speaker: test the model on it",
     )
     parser.add_argument(
         "--map",
@@ -79,25 +79,25 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         nargs="+",
         default=[],
         metavar="LABEL=LABEL",
-        help="count one label as another, such as calm=neutral, when the model is measured",
+        help="count one label as another, such as calm=neutral, when the model is tested",
     )
     speech = parser.add_mutually_exclusive_group()
     speech.add_argument(
         "--speech-only",
         action="store_true",
         default=None,
-        help="leave out what is music, noise or an empty room (default for model_any_voice.pt)",
+        help="leave out music, noise and empty rooms (default for model_any_voice.pt)",
     )
     speech.add_argument(
         "--all-sounds",
         dest="speech_only",
         action="store_false",
         default=None,
-        help="give these an emotion as well (default for the other models)",
+        help="classify these as well (default for the other models)",
     )
     parser.add_argument("--resume", action="store_true", help="resume a run that was stopped, from its .part files")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
-    parser.add_argument("--batch-size", type=positive, default=16, metavar="N", help="windows at once (default: 16)")
+    parser.add_argument("--batch-size", type=positive, default=16, metavar="N", help="windows per batch (default: 16)")
     parser.add_argument(
         "--workers", type=positive, metavar="N", help="threads, with --ray processes (default: one for each core)"
     )
@@ -150,7 +150,7 @@ def how_to_resume(out: str) -> str:
 
 
 def classify(options: argparse.Namespace, name: str | None = None) -> int:
-    """Write a row for each recording, or the one of that name, and say what was found; returns the exit status."""
+    """Classify the recordings, write the tables and print a summary; returns the exit status."""
     from speech_emotion.audio.listing import find_recordings  # --help pays neither for these nor for torch
     from speech_emotion.evaluation.summary import FileNotes, Summary
     from speech_emotion.evaluation.truth import Judged, LabelTable, RavdessNames
@@ -176,7 +176,7 @@ def classify(options: argparse.Namespace, name: str | None = None) -> int:
 
 
 def check_outputs(options: argparse.Namespace) -> None:
-    """Raises ImportError with all packages that are missing, OSError and ValueError for what cannot be written."""
+    """Raises ImportError listing all missing packages, OSError and ValueError for outputs that cannot be written."""
     from speech_emotion.optional import check_installed
     from speech_emotion.tables.formats import format_of, is_track, package_of
     from speech_emotion.tables.output_paths import output_path
@@ -198,7 +198,7 @@ def check_outputs(options: argparse.Namespace) -> None:
 
 
 def check_recordings(options: argparse.Namespace, recordings: list[str]) -> None:
-    """Raises ValueError for too many of them, FileExistsError for an output that would be written over an input."""
+    """Raises ValueError for too many recordings, FileExistsError for an output that would overwrite an input."""
     from speech_emotion.tables.formats import is_track
     from speech_emotion.tables.output_paths import check_not_read
 

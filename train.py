@@ -1,4 +1,4 @@
-"""Train a model on RAVDESS, or on recordings of your own, and measure it on the clips that it has not seen."""
+"""Train a model on RAVDESS or on your own recordings, and test it on held-out clips."""
 
 import argparse
 import os
@@ -13,31 +13,31 @@ from speech_emotion.terminal import program, say
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-# What a run on RAVDESS has, and one on the user's table has not.
+# Options that cannot be combined with --labels.
 NOT_OWN = (
     "command", "network", "without_nemo", "drop", "split", "fold", "spoken", "epochs", "schedule", "shuffle_labels",
 )  # fmt: skip
 
-OF_RECIPES = ("epochs", "schedule", "encoder", "without_nemo")  # what not every network can be given
+OF_RECIPES = ("epochs", "schedule", "encoder", "without_nemo")  # options that not every network takes
 
 EPILOG = """\
 python3 train.py                         model.pt, all eight emotions
 python3 train.py --drop sad              model_sad_removed.pt
-python3 train.py --split 1               another split; with --out, a checkpoint of it
-python3 train.py --fold 0                speaker-independent: five folds of actors, 0 to 4
-python3 train.py --fold emobox:0         the same on EmoBox's six folds, 0 to 5, tested on speech; with --spoken trained
-                                         on speech alone, as there
+python3 train.py --split 1               another split; add --out to keep the checkpoint
+python3 train.py --fold 0                speaker-independent: five folds by actor, 0 to 4
+python3 train.py --fold emobox:0         EmoBox's six folds, 0 to 5, tested on speech; with --spoken also trained on
+                                         speech only, as in EmoBox
 python3 train.py --drop sad --schedule cosine_warm_restarts    the other schedule
 python3 train.py --network any-voice     model_any_voice.pt; --split, --fold and --drop as above
-python3 train.py --labels mine.csv --out mine.pt    your own emotions; mine.csv has path, emotion, perhaps speaker
-python3 train.py emodb                   model.pt and model_any_voice.pt on EmoDB, a corpus that neither has heard
-python3 train.py adaptation              what --adapt gains for folders of EmoDB; with --folds FOLDER of RAVDESS too
-python3 train.py check                   the checkpoints over their own test clips
-python3 train.py robustness              model.pt and model_any_voice.pt on noisy, quiet, coded, reverberant test clips
-python3 train.py report                  the tables and pictures of the README, from results/
+python3 train.py --labels mine.csv --out mine.pt    your own labels; columns path, emotion and, optionally, speaker
+python3 train.py emodb                   test model.pt and model_any_voice.pt on EmoDB, an unseen corpus
+python3 train.py adaptation              measure --adapt on folders of EmoDB; with --folds FOLDER also of RAVDESS
+python3 train.py check                   test the checkpoints on their own test clips
+python3 train.py robustness              test model.pt and model_any_voice.pt on noisy, quiet, coded, reverberant clips
+python3 train.py report                  compute the documents' tables and pictures from results/
 
-A run with other settings than these, or without all of RAVDESS, has another name under results/, and no checkpoint
-without --out.
+With other settings, or an incomplete RAVDESS, a run gets another name under results/; its checkpoint is written only
+with --out.
 """
 
 
@@ -46,48 +46,48 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("command", nargs="?", choices=list(COMMANDS), default="train", help="(default: train)")
     parser.add_argument("--data", default=HERE / "data", metavar="FOLDER", help="where RAVDESS is (default: data)")
     parser.add_argument("--labels", metavar="FILE", help="CSV table of your own recordings: path, emotion, speaker")
-    parser.add_argument("--with-ravdess", action="store_true", help="learn from RAVDESS too, where --labels agree")
+    parser.add_argument("--with-ravdess", action="store_true", help="also train on RAVDESS, for the labels in --labels")
     parser.add_argument("--network", default="cnn", metavar="NAME", help="cnn or any-voice (default: cnn)")
     parser.add_argument(
         "--encoder", metavar="FILE", help="OpenAI's base.pt, for any-voice (default: the blocks in model_any_voice.pt)"
     )
-    parser.add_argument("--without-nemo", action="store_true", help="any-voice learns from RAVDESS alone")
+    parser.add_argument("--without-nemo", action="store_true", help="train any-voice on RAVDESS only")
     parser.add_argument("--drop", action="append", choices=EMOTIONS, default=[], help="leave an emotion out")
     split = parser.add_mutually_exclusive_group()
     split.add_argument("--split", type=int, default=0, metavar="N", help="random_state of the 80/20 split (default: 0)")
     split.add_argument(
-        "--fold", type=fold, metavar="N", help="hold out a fold of actors instead, 0 to 4; or emobox:N, 0 to 5"
+        "--fold", type=fold, metavar="N", help="hold out a fold of actors instead: 0 to 4, or emobox:0 to emobox:5"
     )
     parser.add_argument(
-        "--spoken", action="store_true", help="leave sung clips out (and nEMO, for any-voice), to train and to test"
+        "--spoken", action="store_true", help="train and test without sung clips (and, for any-voice, without nEMO)"
     )
     parser.add_argument(
-        "--out", metavar="FILE", help="checkpoint to write (default: that of the first two lines below)"
+        "--out", metavar="FILE", help="checkpoint to write (default: for the published models, their file)"
     )
-    parser.add_argument("--results", metavar="FOLDER", help="(default: results; of --labels, OUT-results beside OUT)")
+    parser.add_argument("--results", metavar="FOLDER", help="(default: results; with --labels, OUT-results beside OUT)")
     parser.add_argument("--epochs", type=int, metavar="N", help="(default: as for the published models)")
-    parser.add_argument("--schedule", metavar="NAME", help="of the learning rate (default: one_cycle)")
-    parser.add_argument("--seed", type=int, metavar="N", help="of weights, order, augmentation (default: 0)")
-    parser.add_argument("--shuffle-labels", action="store_true", help="control: train on permuted labels, reach chance")
+    parser.add_argument("--schedule", metavar="NAME", help="learning rate schedule (default: one_cycle)")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of weights, order and augmentation (default: 0)")
+    parser.add_argument("--shuffle-labels", action="store_true", help="control experiment: train on shuffled labels")
     parser.add_argument(
-        "--folds", type=Path, metavar="FOLDER", help="of any8-fold0.pt to any8-fold4.pt, which --fold N --out wrote"
+        "--folds", type=Path, metavar="FOLDER", help="folder of any8-fold0.pt to any8-fold4.pt, from --fold N --out"
     )
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
     options = parser.parse_args(arguments)
     if options.labels:
         given = [name for name in NOT_OWN if getattr(options, name) != parser.get_default(name)]
         if given:
-            parser.error(f"--labels goes without {', '.join(given)}")
+            parser.error(f"--labels cannot be combined with {', '.join(given)}")
         if not options.out:
             parser.error("--labels needs --out FILE, the model to write")
     elif options.with_ravdess:
-        parser.error("--with-ravdess goes with --labels")
+        parser.error("--with-ravdess needs --labels")
     options.results = options.results or (f"{Path(options.out).with_suffix('')}-results" if options.labels else RESULTS)
     return options
 
 
 def fold(text: str) -> dict:
-    """N or emobox:N, as Run has it."""
+    """N or emobox:N → the arguments of Run."""
     folds, _, number = text.rpartition(":")
     return {"fold": int(number)} | ({"folds": folds} if folds else {})
 
@@ -99,13 +99,13 @@ def flag(name: str) -> str:
 def main(arguments: list[str] | None = None) -> int:
     with program("train.py", (OSError, ValueError, Busy)) as ending:
         options = parse_arguments(arguments)
-        os.environ.setdefault("MPLBACKEND", "Agg")  # files only, also where there is no display
+        os.environ.setdefault("MPLBACKEND", "Agg")  # pictures go to files, so no display is needed
         COMMANDS[options.command](options)
     return ending.status
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train on a split, or the user's table, classify what is held out as eval.py would, write down what came out."""
+    """Train on a split or on the user's table, classify the held-out clips as eval.py does, and write the results."""
     if options.labels:
         learn_own(options)
         return
@@ -116,7 +116,7 @@ def run(options: argparse.Namespace) -> None:
 
     kind = recipe_of(options.network)
     if foreign := [name for name in OF_RECIPES if getattr(options, name) and name not in kind.options]:
-        raise ValueError(f"--network {options.network} goes without {', '.join(map(flag, foreign))}")
+        raise ValueError(f"--network {options.network} does not take {', '.join(map(flag, foreign))}")
     clips = clip_table(options.data)
     problems = check_table(clips)
     for problem in problems:
@@ -146,7 +146,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def learn_own(options: argparse.Namespace) -> None:
-    """A model for the user's own labels, measured on held-out recordings and then fitted on all."""
+    """Train a model for the user's own labels: test it on held-out recordings, then train on all of them."""
     from speech_emotion.tables.output_paths import locked_outputs
     from speech_emotion.training.any_voice import encoder_of
     from speech_emotion.training.own_labels import RESULTS, learn, read_lesson
@@ -161,11 +161,11 @@ def learn_own(options: argparse.Namespace) -> None:
         learned = learn(lesson, encoder_of(options.encoder), options.device, HERE / ".cache", options.seed or 0)
         say(learned.report)
         learned.write(options.results, options.out)
-    say(f"wrote {options.out}, which has learned from all of them; what was measured is in {options.results}")
+    say(f"wrote {options.out}, trained on all recordings; the held-out predictions are in {options.results}")
 
 
 def foreign(options: argparse.Namespace) -> None:
-    """The models on another language and other speakers: predictions/*-emodb.csv."""
+    """Test the models on EmoDB, another language: predictions/*-emodb.csv."""
     from speech_emotion.corpora import emodb
     from speech_emotion.evaluation.metrics import calm_as_neutral, prediction_table, uar
     from speech_emotion.inference.predictor import Predictor
@@ -184,7 +184,7 @@ def foreign(options: argparse.Namespace) -> None:
 
 
 def adaptation(options: argparse.Namespace) -> None:
-    """What --adapt gains for folders as people have them: adaptation-emodb.csv, and of RAVDESS by models of --folds."""
+    """Measure --adapt on realistic folders: adaptation-emodb.csv, and with --folds adaptation-ravdess.csv."""
     from speech_emotion.corpora import emodb
     from speech_emotion.evaluation import folders
     from speech_emotion.inference.predictor import Predictor

@@ -1,12 +1,12 @@
-"""How well the timeline of a long recording finds and classifies what is said in it.
+"""How accurately the timeline of a long recording finds and classifies its clips.
 
     python3 benchmarks/conversations.py                  # EmoDB, under data/
-    python3 benchmarks/conversations.py --corpus nemo    # where the settings of audio/stretches.py were chosen
+    python3 benchmarks/conversations.py --corpus nemo    # settings of audio/stretches.py were chosen on this one
 
-Each recording has twelve clips of one speaker in random order, 0.4 to 2 s apart, in the noise of a room. A call has two
-speakers, one in each channel, who take turns; each leaks into the other's channel 20 dB fainter. A clip counts as right
-when the row of the timeline that overlaps it most has its emotion. That is compared with the clips alone: as they are,
-and as they sound in the recording.
+Each recording has twelve clips of one speaker in random order, 0.4 to 2 s apart, in room noise. A call has two
+speakers, one in each channel, who take turns; crosstalk is 20 dB fainter. The prediction for a clip is that of the
+timeline row that overlaps it most. For comparison, the clips are also classified as separate files: as recorded, and
+cut from the recording.
 """
 
 import argparse
@@ -31,19 +31,19 @@ from speech_emotion.inference.predictor import Predictor  # noqa: E402
 
 CORPORA = {"emodb": emodb, "nemo": nemo}
 RATE = 16_000  # Hz
-CLIPS = 12  # of each voice in a recording
+CLIPS = 12  # per voice in a recording
 PAUSE_S = (0.4, 2.0)
-NOISE_DB = -40  # of the room, against the voice: pink
+NOISE_DB = -40  # pink room noise, relative to the voice
 CROSSTALK_DB = -20
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--corpus", choices=CORPORA, default="emodb", help="(default: emodb)")
-    parser.add_argument("--data", default=REPOSITORY / "data", metavar="FOLDER", help="where it is (default: data)")
+    parser.add_argument("--data", default=REPOSITORY / "data", metavar="FOLDER", help="(default: data)")
     parser.add_argument("--model", default=REPOSITORY / "model_any_voice.pt", metavar="FILE")
-    parser.add_argument("--recordings", type=int, default=4, metavar="N", help="of each speaker (default: 4)")
-    parser.add_argument("--out", metavar="FILE", help="a row for each clip (default, of EmoDB: in results/)")
+    parser.add_argument("--recordings", type=int, default=4, metavar="N", help="recordings per speaker (default: 4)")
+    parser.add_argument("--out", metavar="FILE", help="table with a row per clip (default for EmoDB: in results/)")
     options = parser.parse_args()
     predictor = Predictor(options.model)
     rng = np.random.default_rng(0)
@@ -82,7 +82,7 @@ def voices_of(clips: pd.DataFrame, n: int, rng: np.random.Generator) -> list[pd.
 
 
 def recording(voices: list[pd.DataFrame], rng: np.random.Generator) -> tuple[np.ndarray, pd.DataFrame]:
-    """(samples, channels), and the clips with their channel and the start and end of what is heard of each."""
+    """(samples, channels), and the clips with their channel and the start and end of their audible part."""
     parts, rows, position = [np.zeros((0, len(voices)))], [], 0
     for turn in range(CLIPS):
         for channel, voice in enumerate(voices):
@@ -117,7 +117,7 @@ def pink_noise(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
 
 
 def classified(predictor: Predictor, path: Path, samples: np.ndarray, clips: pd.DataFrame) -> pd.DataFrame:
-    """The clips with what the timeline says of each, and what is said of it alone as it sounds in the recording."""
+    """The clips with the predictions of the timeline, and of the clip cut from the recording."""
     channels = "each" if samples.shape[1] > 1 else "mix"
     rows = pd.DataFrame(next(predictor.answers([path], channels=channels)).stretches)
     rows["channel"] = rows.get("channel", 1)

@@ -1,8 +1,8 @@
-"""The any-voice recipe on the development fold, and what could make --adapt safer.
+"""The any-voice recipe on the development fold, with variants of --adapt.
 
-Fold 0 is the development fold: what is chosen is chosen among its training actors. Here those of fold 1 validate, the
-other fourteen and nEMO train; the actors of fold 0 itself are not looked at. Writes results/development.csv, in ten
-minutes of a core once train.py --network any-voice has embedded the clips:
+Fold 0 is the development fold: choices are made on its training actors. Here the actors of fold 1 validate, the other
+fourteen and nEMO train; the actors of fold 0 itself are not used. Writes results/development.csv, in ten minutes of one
+core once train.py --network any-voice has embedded the clips:
 
     python3 benchmarks/development_fold.py
 """
@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--data", default=REPOSITORY / "data", metavar="FOLDER")
     parser.add_argument("--cache", default=REPOSITORY / ".cache", metavar="FOLDER")
     parser.add_argument("--results", type=Path, default=REPOSITORY / "results", metavar="FOLDER")
-    parser.add_argument("--model", type=Path, metavar="FILE", help="keep what is trained here, and take it from here")
+    parser.add_argument("--model", type=Path, metavar="FILE", help="save the trained model here, and reuse it")
     options = parser.parse_args()
     clips = ravdess.clip_table(options.data)
     inner = clips[~clips["actor"].isin(ACTOR_FOLDS[0])]
@@ -70,13 +70,13 @@ def main() -> None:
 
 
 def trained(training: pd.DataFrame, corpora: list[pd.DataFrame], cache: Path) -> Checkpoint:
-    settings = replace(HeadSettings(), temperature_folds=2, temperature_copies=1)  # no answer depends on it
+    settings = replace(HeadSettings(), temperature_folds=2, temperature_copies=1)  # no prediction depends on it
     encoder = load_checkpoint(REPOSITORY / "model_any_voice.pt").network.encoder.float()
     return train_head(training, corpora, list(ravdess.EMOTIONS), settings, encoder, choose_device("auto"), cache)
 
 
 def compared(predictor: Predictor, clips: pd.DataFrame, name: str) -> pd.DataFrame:
-    """UAR by kind of folder, a column for each safeguard."""
+    """UAR by kind of folder, a column per variant."""
     columns, embedded = {}, embed(predictor, clips)
     for safeguard, listen in SAFEGUARDS.items():
         folders = measure(predictor, clips, listen=listen, embedded=embedded).groupby("folder", sort=False)
@@ -88,7 +88,7 @@ def compared(predictor: Predictor, clips: pd.DataFrame, name: str) -> pd.DataFra
 
 
 def distorted(clips: pd.DataFrame, babblers: pd.DataFrame, condition: str, folder: Path) -> pd.DataFrame:
-    """The clips as other people might have recorded them, written to `folder`."""
+    """The clips under a simulated recording condition, written to `folder`."""
     voices = [load_audio(path, RATE).numpy() for path in babblers["path"]]
     change = conditions(voices, RATE)[condition]
     paths = [folder / f"{clip}.wav" for clip in clips["clip"]]
@@ -98,21 +98,21 @@ def distorted(clips: pd.DataFrame, babblers: pd.DataFrame, condition: str, folde
 
 
 def shrunk(predictor: Predictor, embeddings: torch.Tensor, shrinkage: float) -> torch.Tensor:
-    """Nearer to the statistics of training."""
+    """A larger weight of the training statistics."""
     network = copy.copy(predictor.network)
     network.settings = replace(network.settings, shrinkage=shrinkage)
     return network.statistics(embeddings)
 
 
 def unless_one_sided(predictor: Predictor, embeddings: torch.Tensor, share: float) -> torch.Tensor | None:
-    """None where one emotion has that share of the plain answers: the folder is judged as without --adapt."""
+    """None, so that the folder is not adapted, if one emotion has that share of the probability without --adapt."""
     if plain(predictor, embeddings).mean(dim=0).max() >= share:
         return None
     return predictor.network.statistics(embeddings)
 
 
 def unless_alike(predictor: Predictor, embeddings: torch.Tensor, share: float) -> torch.Tensor | None:
-    """The same for the share of windows whose most probable emotion is the same one."""
+    """The same for the share of windows with the same most probable emotion."""
     answers = plain(predictor, embeddings).argmax(dim=1)
     if answers.bincount().max() >= share * len(answers):
         return None
@@ -120,7 +120,7 @@ def unless_alike(predictor: Predictor, embeddings: torch.Tensor, share: float) -
 
 
 def balanced(predictor: Predictor, embeddings: torch.Tensor) -> torch.Tensor:
-    """As if every emotion had the same weight in the folder, by the plain answers."""
+    """Statistics in which every emotion has the same weight, by the predictions without adaptation."""
     probabilities = plain(predictor, embeddings)
     weights = (probabilities / probabilities.sum(dim=0)).sum(dim=1)
     weights *= len(weights) / weights.sum()
@@ -133,7 +133,7 @@ def balanced(predictor: Predictor, embeddings: torch.Tensor) -> torch.Tensor:
 
 
 def plain(predictor: Predictor, embeddings: torch.Tensor) -> torch.Tensor:
-    """(windows, D) → (windows, K), the probabilities without statistics of the folder."""
+    """(windows, D) → (windows, K), the probabilities without adaptation."""
     return (predictor.network.classify(embeddings) / predictor.temperature).softmax(dim=1)
 
 

@@ -1,13 +1,13 @@
-"""How fast eval.py is against what most projects do, and where its time and its memory go.
+"""The speed of eval.py against common alternatives, and where its time and memory go.
 
     python3 benchmarks/eval_speed.py                 # the 1440 speech clips under data/
     python3 benchmarks/eval_speed.py --clips 200
 
-The usual loop reads one file at a time with librosa.load at 22.05 kHz and asks a small network (32 MFCC, 14 thousand
-weights), or in the second row the network of model.pt. The pipeline is that of transformers with a wav2vec2-base whose
-weights are random, one file at a time. All are processes of their own, timed from start to end, in turns on the same
-machine; the pipeline and the model that is compared with it have one thread and fewer clips. With all clips, a row for
-each of them goes to results/speed.csv, in place of those of the same machine.
+The usual loop reads one file at a time with librosa.load at 22.05 kHz and classifies it with a small network (32 MFCC,
+14 thousand weights), or in the second row with the network of model.pt. The pipeline is that of transformers, with a
+randomly initialised wav2vec2-base, one file at a time. All run as separate processes, timed from start to end, in turns
+on the same machine; the pipeline and the model compared with it use one thread and fewer clips. A run with all clips
+replaces the rows of this machine in results/speed.csv.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=REPOSITORY / "data" / "speech_actors", metavar="FOLDER")
     parser.add_argument("--clips", type=int, metavar="N", help="take the first N only")
-    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="the best of N counts (default: 3)")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="take the best of N rounds (default: 3)")
     parser.add_argument("--start-up", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.start_up:
@@ -52,11 +52,11 @@ def main() -> None:
 
 
 def compare(clips: list[Path], folder: Path, rounds: int) -> None:
-    """All commands in turns, by the clock; ratios are of the time for one clip, start-up included."""
+    """Run all commands in turns; ratios are of wall-clock time per clip, start-up included."""
     flac, wav, some = (folder / name for name in ("flac", "wav", "some"))
     for recordings in (flac, wav, some):
         recordings.mkdir()
-    for number, clip in enumerate(clips):  # neutral names: the report on RAVDESS names is not part of the comparison
+    for number, clip in enumerate(clips):  # other names, so that eval.py does not report on RAVDESS
         (flac / f"{number:05d}{clip.suffix}").symlink_to(clip.resolve())
         samples, rate = soundfile.read(clip, dtype="int16")
         soundfile.write(wav / f"{number:05d}.wav", samples, rate)
@@ -112,7 +112,7 @@ def write_table(rows: dict[str, tuple[int, float, int]]) -> None:
 
 
 def timed(command: list, folder: Path) -> tuple[float, int]:
-    """Seconds by the clock, and the peak of memory in bytes of the process itself."""
+    """Wall-clock seconds, and peak memory of the process in bytes."""
     start = perf_counter()
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(list(map(str, command)), cwd=folder, stdout=said, stderr=said)
@@ -137,7 +137,7 @@ def save_untrained_model(path: Path) -> None:
 
 
 def print_start_up(rounds: int) -> None:
-    """The CPU time of each step until the first row; unlike the clock's, it hardly depends on what else runs."""
+    """CPU time of each step until the first row; it hardly depends on the load of the machine."""
     command = [sys.executable, __file__, "--start-up", REPOSITORY / "eval_data" / "even_male.flac"]
     runs = [json.loads(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(rounds)]
     best = min(runs, key=lambda run: sum(run.values()))
@@ -167,7 +167,7 @@ def start_up(recording: Path) -> None:
 
 
 def print_shares(clips: list[Path]) -> None:
-    """The time of each step, one after the other in one thread."""
+    """The time of each step, in one thread."""
     import torch
 
     from speech_emotion.audio.resampling import stream_audio

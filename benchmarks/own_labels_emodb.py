@@ -1,8 +1,8 @@
-"""A model for one's own labels, on EmoDB: seven emotions with boredom, from five speakers, tested on the other five.
+"""Models for one's own labels, on EmoDB: seven emotions with boredom, trained on five speakers, tested on five.
 
-One partition of the ten speakers is the one in the README, learned as train.py --labels does, held-out speakers
-included. Twenty more are drawn at random and learned in the same way, without the inner folds. Writes
-results/own-labels-emodb.csv, in about twenty minutes of a core:
+One partition of the ten speakers is the README's, trained like train.py --labels, with its inner folds. Twenty more are
+drawn at random and trained in the same way, without inner folds. Writes results/own-labels-emodb.csv, in about twenty
+minutes of one core:
 
     python3 benchmarks/own_labels_emodb.py
 """
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def as_in_readme(clips: pd.DataFrame, encoder, cache: Path) -> list[pd.DataFrame]:
-    """What train.py --labels measures on its five speakers, and what its model then says of the other five."""
+    """The predictions of train.py --labels for its five held-out speakers, and of its model for the other five."""
     is_known = clips["speaker"].isin(IN_README)
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder, "five.csv")
@@ -63,7 +63,7 @@ def as_in_readme(clips: pd.DataFrame, encoder, cache: Path) -> list[pd.DataFrame
 
 
 def at_random(clips: pd.DataFrame, encoder, cache: Path) -> list[pd.DataFrame]:
-    """What models of other partitions say of the speakers that they have not learned from; embedded once for all."""
+    """The predictions of models of random partitions for the speakers they were not trained on."""
     windows = windows_of(clips)
     settings = replace(HeadSettings(), with_nemo=False, temperature_folds=2, temperature_copies=1)
     labels = sorted(clips["emotion"].unique())
@@ -73,10 +73,10 @@ def at_random(clips: pd.DataFrame, encoder, cache: Path) -> list[pd.DataFrame]:
         is_known = clips["speaker"].isin(known).to_numpy()
         predictor = Predictor(train_head(clips[is_known], [windows], labels, settings, encoder, CPU, cache), "cpu")
         if number == 0:
-            recordings = embed(predictor, clips)  # the encoder is the same in all
+            recordings = embed(predictor, clips)  # the encoder is the same for all
         said = answers(predictor, [recordings[index] for index in np.flatnonzero(~is_known)])
         table = clips[~is_known][["clip", "emotion"]].assign(prediction=said)
-        print(f"{number}: learned from {' '.join(known)}, UAR {uar(table):.4f}", flush=True)
+        print(f"{number}: trained on {' '.join(known)}, UAR {uar(table):.4f}", flush=True)
         tables.append(table.assign(partition=number, learned=" ".join(known)))
     return tables
 

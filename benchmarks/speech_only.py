@@ -1,7 +1,7 @@
-"""How often a recording gets an emotion with --speech-only: real sounds without speech, then RAVDESS and EmoDB.
+"""How many recordings get an emotion with --speech-only: real sounds without speech, RAVDESS and EmoDB.
 
-Folders of sounds are arguments, such as the packages that docs/eval.md names; files that match a pattern in
-benchmarks/voices.txt have voices and are left out. With what is under data/, in some minutes:
+Takes folders of sounds, such as the packages listed in docs/speech.md; files that match a pattern in
+benchmarks/voices.txt contain voices and are left out. RAVDESS and EmoDB are read from data/. Takes a few minutes:
 
     python3 benchmarks/speech_only.py sounds
 """
@@ -29,7 +29,7 @@ VOICES = Path(__file__).with_name("voices.txt")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("sounds", nargs="*", metavar="FOLDER", help="sounds in which nobody speaks")
+    parser.add_argument("sounds", nargs="*", metavar="FOLDER", help="sounds without speech")
     parser.add_argument("--data", default=REPOSITORY / "data", metavar="FOLDER")
     options = parser.parse_args()
     predictor = Predictor(REPOSITORY / "model.pt", speech_only=True)
@@ -46,7 +46,7 @@ def count_sounds(predictor: Predictor, folder: str) -> None:
     rows = list(tqdm(predictor.predict(paths), total=len(paths), desc=folder, unit="sound"))
     with_emotion = [row["url"] for row in rows if row["emotion"]]
     without = [row for row in rows if row["error"] == "nobody speaks"]
-    n = len(with_emotion) + len(without)  # what is silent, too short or damaged says nothing
+    n = len(with_emotion) + len(without)  # without silent, too short and damaged files
     print(
         f"{folder}: {len(with_emotion)} of {n} sounds get an emotion, {len(with_emotion) / n:.1%}",
         *with_emotion,
@@ -62,7 +62,7 @@ def count_clips(predictor: Predictor, name: str, paths: list[str]) -> None:
         recordings = samples, noisy(samples, rate, noise, SNR_DB)
         kept.append([bool(predictor.predict_waveform(each, rate)["emotion"]) for each in recordings])
     quiet, in_noise = np.mean(kept, axis=0)
-    print(f"{name}, {len(kept)} clips: {quiet:.1%} keep theirs, in white noise at {SNR_DB} dB SNR {in_noise:.1%}")
+    print(f"{name}, {len(kept)} clips: {quiet:.1%} get an emotion, {in_noise:.1%} in white noise at {SNR_DB} dB SNR")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What most projects do with a folder of recordings: usual_loops.py small|cnn|pipeline FOLDER writes loop.csv."""
+"""Common ways to classify a folder of recordings: usual_loops.py small|cnn|pipeline FOLDER writes loop.csv."""
 
 import csv
 import sys
@@ -56,7 +56,7 @@ def pipeline() -> Callable[[Path], list[float]]:
 
     def classify(path: Path) -> list[float]:
         samples, _ = librosa.load(path, sr=16_000)
-        heard = samples[16_000 : 4 * 16_000]  # what eval.py hears
+        heard = samples[16_000 : 4 * 16_000]  # the window that eval.py uses
         return [answer["score"] for answer in whole(heard, top_k=8)]
 
     return classify

@@ -142,13 +142,13 @@ def test_robustness_then_report_fill_results_and_documents(home, tmp_path):
 @pytest.mark.parametrize(
     "arguments, sentence",
     [
-        (("--epochs", 0), "a training takes one epoch or more, not 0"),
+        (("--epochs", 0), "training takes at least one epoch, not 0"),
         (("--fold", 9), "a fold is a number from 0 to 4, not 9"),
         (("--split", -1), "a split is a number from 0 to 4294967295, not -1"),
         (("--out", "data"), "data is a folder; name a file"),
         (("--results", "train.py"), "train.py"),
         (("--out", "data/song_actors/Actor_01/03-02-01-01-01-01-01.flac"), ".flac is read by this run; name another"),
-        (("--encoder", "base.pt", "--without-nemo"), "--network cnn goes without --encoder, --without-nemo"),
+        (("--encoder", "base.pt", "--without-nemo"), "--network cnn does not take --encoder, --without-nemo"),
         (("--network", "any"), "there is no network 'any', only cnn, any-voice"),
         (("--schedule", "linear"), "schedule is 'linear', expected one of one_cycle, cosine_warm_restarts"),
     ],

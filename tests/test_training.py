@@ -67,7 +67,7 @@ def test_an_emotion_is_not_more_likely_for_having_had_more_clips(clips, cache_di
 def test_an_unknown_schedule_and_no_epoch_are_refused():
     with pytest.raises(ValueError, match="schedule is 'linear', expected one of"):
         TrainingSettings(schedule="linear")
-    with pytest.raises(ValueError, match="one epoch or more, not 0"):
+    with pytest.raises(ValueError, match="at least one epoch, not 0"):
         TrainingSettings(epochs=0)
 
 
@@ -117,7 +117,7 @@ def test_a_damaged_cache_is_named_and_healed(clips, tmp_path, capfd):
     path.write_bytes(path.read_bytes()[:-100])
     for _ in range(2):
         assert torch.equal(first, log_mels(clips.head(3), MFCC(FEATURES), 0.0, tmp_path))
-    assert capfd.readouterr().err.count(f"{path} is damaged and made anew") == 1
+    assert capfd.readouterr().err.count(f"{path} is damaged, and is computed again") == 1
 
 
 def test_a_cache_of_other_settings_or_clips_is_not_used(clips, tmp_path):

@@ -94,9 +94,9 @@ def others_paragraph(runs: Runs) -> str:
     cnn, any_voice = (_score(runs, uar, prefix, "speech") for prefix in ("speaker8-fold", "any8-fold"))
     return paragraph(
         "**What others report** ([tables, sources and caveats](results/README.md#what-others-report)), on other "
-        "splits. Known voices: accuracy 0.80 and 0.85 with small CNNs on MFCC (`model.pt` recipe: "
-        f"{known}); on speech alone, 0.842 and 0.901 ({spoken}). Unseen actors' speech: UAR 0.62 to 0.65 trained from "
-        f"scratch ({cnn}), 0.80 to 0.82 with large frozen encoders whose layer is chosen on training actors "
-        f"(`model_any_voice.pt` recipe: {any_voice}). On the same five folds as here, "
-        f"fine-tuned XLSR-53 has an accuracy of 0.818 ({plain}; with `--adapt` {adapted})."
+        "splits. Known voices: accuracy 0.80 and 0.85 with small CNNs on MFCC (`model.pt` recipe, mean of five "
+        f"splits: {known}); on speech alone, 0.842 and 0.901 (here {spoken}). Unseen actors' speech: UAR 0.62 to 0.65 "
+        f"trained from scratch (here {cnn}), 0.80 to 0.82 with large frozen encoders whose layer is chosen on training "
+        f"actors (`model_any_voice.pt` recipe: {any_voice}). On the same five folds as here, fine-tuned XLSR-53 has an "
+        f"accuracy of 0.818 (`model_any_voice.pt` recipe: {plain}, with `--adapt` {adapted})."
     )

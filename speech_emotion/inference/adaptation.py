@@ -1,4 +1,4 @@
-"""The statistics of the user's own recordings, without labels, for networks that take them."""
+"""--adapt: statistics of the user's own recordings, without labels, for networks that take them."""
 
 from collections.abc import Callable, Hashable, Iterable
 from itertools import groupby
@@ -9,29 +9,29 @@ import torch
 
 from speech_emotion.inference.predictor import Predictor
 
-# Of the probability without statistics, how much one of eight emotions may have in a group, and as far above chance one
-# of fewer or more. Chosen on the development fold: results/development.csv.
+# A group is not adapted if one of eight emotions has this share of its probability before adaptation; with another
+# number of labels, a share equally far above chance. Chosen on the development fold: results/development.csv.
 ONE_SIDED = 0.5
-LIMIT = 300  # recordings of a group that are listened to; more change the statistics no further
-GROUPS: dict[str, Callable[[str], Hashable]] = {  # what is taken as one voice or room, by what --adapt says
+LIMIT = 300  # recordings of a group used for its statistics; more do not change them further
+GROUPS: dict[str, Callable[[str], Hashable]] = {  # what counts as one voice or room, by the value of --adapt
     "all": lambda path: "",
     "folder": lambda path: path.rpartition("/")[0],
 }
 
 
 class Voices:
-    """What is heard of a group, one recording after the other: sums for each channel, however long they are."""
+    """Accumulates the statistics of a group, recording by recording, as sums per channel."""
 
     def __init__(self, predictor: Predictor):
         self._network, self._device = predictor.network, predictor.device
         self._temperature = predictor.temperature
-        # By channel: how many; of the embeddings and of their squares, (D,); of the probabilities by training, (K,).
+        # By channel: count; sums of embeddings and of their squares, (D,); sum of unadapted probabilities, (K,).
         self._sums: dict[int, tuple[int, torch.Tensor, torch.Tensor, torch.Tensor]] = {}
-        self.n_recordings = 0  # in which something was heard
+        self.n_recordings = 0  # with at least one stretch
 
     @torch.inference_mode()
     def hear(self, found: dict[int, torch.Tensor]) -> None:
-        """The embeddings of a recording by channel, (stretches, D)."""
+        """Add a recording: its embeddings by channel, (stretches, D)."""
         self.n_recordings += bool(found)
         for channel, embeddings in found.items():
             logits = self._network.classify(embeddings.to(self._device)) / self._temperature
@@ -41,18 +41,18 @@ class Voices:
             self._sums[channel] = tuple(one + other for one, other in zip(known, parts, strict=True))
 
     def statistics(self) -> dict[int, torch.Tensor]:
-        """Mean and deviation, (2, D), of each channel that was heard."""
+        """Mean and deviation, (2, D), by channel."""
         return {channel: self.statistics_of(channel) for channel in self._sums}
 
     def statistics_of(self, channel: int) -> torch.Tensor:
-        """Mean and deviation, (2, D); those of training where nothing was heard, or one emotion prevails."""
+        """Mean and deviation, (2, D); those of training if the channel is empty or one emotion prevails."""
         n, *sums = 0, torch.zeros(()), torch.zeros(())
         if channel in self._sums and not self.is_one_sided(channel):
             n, *sums, _ = self._sums[channel]
         return self._network.statistics_of_sums(n, *(each.float().to(self._device) for each in sums)).cpu()
 
     def is_one_sided(self, channel: int) -> bool:
-        """Whether one emotion prevails in a channel: its statistics would take away what sets it apart from others."""
+        """Whether one emotion prevails in a channel; normalising would then remove that emotion."""
         n, *_, probabilities = self._sums[channel]
         chance = 1 / len(probabilities)
         limit = chance + (1 - chance) * (ONE_SIDED - 1 / 8) / (1 - 1 / 8)
@@ -64,7 +64,7 @@ class Voices:
 
 
 class Adaptation:
-    """Which statistics each recording is judged by: those of its group.
+    """The statistics of the group that each recording belongs to.
 
     >>> adaptation = Adaptation(predictor, recordings, GROUPS["folder"])
     >>> answers = predictor.answers(recordings, statistics=adaptation)
@@ -77,9 +77,9 @@ class Adaptation:
         group_of: Callable[[str], Hashable] = GROUPS["all"],
         **options,
     ):
-        """Listens to at most `LIMIT` recordings of each group, evenly chosen; `options` are those of embeddings.
+        """Uses at most `LIMIT` recordings of each group, evenly chosen; `options` are those of embeddings.
 
-        With channels `each`, every channel of a group is a voice of its own.
+        With channels `each`, every channel of a group is a separate voice.
 
         `predictor` may be a ClusterPredictor. Raises ValueError for a network that takes no statistics.
         """
@@ -94,7 +94,7 @@ class Adaptation:
         self._statistics: dict[tuple[Hashable, int], torch.Tensor] = {}
         self._of_training = Voices(predictor).statistics_of(0)
         chosen = (path for members in groups.values() for path in members[:: ceil(len(members) / LIMIT)])
-        results = predictor.embeddings(chosen, **options)  # in order, so that one group at a time is held
+        results = predictor.embeddings(chosen, **options)  # in order, so only one group at a time is in memory
         for group, of_group in groupby(results, key=lambda result: group_of(result[0])):
             voices = Voices(predictor)
             for _, found in of_group:
@@ -104,7 +104,7 @@ class Adaptation:
             self._statistics |= {(group, channel): each for channel, each in voices.statistics().items()}
 
     def __call__(self, path: str | Path, channel: int = 0) -> torch.Tensor:
-        """Mean and deviation, (2, D), for a channel of a recording, as Voices has them."""
+        """Mean and deviation, (2, D), for a channel of a recording."""
         return self._statistics.get((self._group_of(str(path)), channel), self._of_training)
 
     def __str__(self) -> str:

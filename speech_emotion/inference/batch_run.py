@@ -1,4 +1,4 @@
-"""Recordings → their rows, in tables: what eval.py does between reading its options and saying what was found."""
+"""The run of eval.py: recordings → rows in tables."""
 
 from argparse import Namespace
 from collections.abc import Callable, Iterator
@@ -66,8 +66,8 @@ def write_tables(
 def _open_tables(
     options: Namespace, recordings: list[str], predictor: "Predictor | ClusterPredictor", stack: ExitStack
 ) -> tuple[Table, list[Table]]:
-    """That of the recordings, and that of their stretches if it is asked for; `stack` closes them."""
-    # Whatever changes rows; of the recordings themselves only which they are, where others depend on that.
+    """The table of recordings and, if requested, that of their stretches; `stack` closes them."""
+    # Everything that changes rows; the list of recordings only if rows depend on other recordings.
     settings = [predictor.digest, options.adapt, predictor.speech_only, options.channels, options.track]
     belongs_to = fingerprint(settings, recordings if options.adapt else [])
     of_recordings = columns(predictor.labels, options.channels)
@@ -88,6 +88,6 @@ def _answers(
         return predictor.answers(left, **how), None
     from speech_emotion.inference.adaptation import GROUPS, Adaptation
 
-    # Of all recordings, also those that a resumed run has classified: so it ends with the same table.
+    # From all recordings, also those already classified, so that a resumed run gives the same table.
     adaptation = Adaptation(predictor, recordings, GROUPS[options.adapt], **how)
     return predictor.answers(left, statistics=adaptation, **how), adaptation

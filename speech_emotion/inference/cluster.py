@@ -1,4 +1,4 @@
-"""What Predictor does, on all machines of a Ray cluster."""
+"""Predictor on all machines of a Ray cluster."""
 
 import logging
 import os
@@ -24,23 +24,23 @@ with needed_by("--ray", "ray"):
     import ray.data
     from ray._private import ray_constants
 
-_LARGEST_BLOCK = 512  # recordings in one task: some seconds of work, which is what a lost machine costs
-_BLOCKS_PER_ACTOR = 4  # at least, so that all are done at about the same time
-_FETCHES = 16  # at once for each core: a bucket takes longer to answer than a recording takes to classify
-_ANSWER_S = 10  # for a cluster to accept a connection
+_LARGEST_BLOCK = 512  # recordings per task: a few seconds of work, which are lost with a machine
+_BLOCKS_PER_ACTOR = 4  # at least, so that all actors finish at about the same time
+_FETCHES = 16  # parallel downloads per core: a bucket answers more slowly than a recording is classified
+_ANSWER_S = 10  # time for a cluster to accept a connection
 _RETRIES = 3  # of a task whose process died, perhaps from a recording in it
 
 
 class ClusterPredictor:
-    """A checkpoint ready to classify on a cluster: each of its cores, or GPUs, has a process with a Predictor."""
+    """A checkpoint, ready to classify on a cluster: one process with a Predictor per core, or per GPU."""
 
     def __init__(
         self, model: str | Path, device: str = "auto", address: str = "local", speech_only: bool | None = False
     ):
         """`address` is `local` (a cluster of this machine alone), `auto` or `host:port`; `speech_only` as in Predictor.
 
-        Raises CheckpointError for an unreadable model, ConnectionError when no cluster answers, ValueError for a
-        device that it does not have.
+        Raises CheckpointError for an unreadable model, ConnectionError if no cluster answers, ValueError for a device
+        that the cluster does not have.
         """
         checkpoint = load_checkpoint(model)
         self.labels, self.digest, self.temperature = checkpoint.labels, checkpoint.digest, checkpoint.temperature
@@ -70,7 +70,7 @@ class ClusterPredictor:
     ) -> Iterator[Answer]:
         """As Predictor.answers, by at most `workers` processes; a recording is tried again where one dies.
 
-        Raises RuntimeError when the cluster cannot finish.
+        Raises RuntimeError if the cluster cannot finish.
         """
         return self._spread("answers", paths, batch_size, workers, statistics=statistics, **reading)
 
@@ -81,15 +81,15 @@ class ClusterPredictor:
         return self._spread("embeddings", paths, batch_size, workers, **reading)
 
     def _spread(self, method: str, paths: Iterable[str | Path], batch_size: int, workers: int | None, **options):
-        """What a `method` of Predictor gives for each path, in order."""
-        encoded = [os.fsencode(path) for path in paths]  # a name that is not UTF-8 is no Arrow string
+        """The results of a `method` of Predictor, in the order of the paths."""
+        encoded = [os.fsencode(path) for path in paths]  # Arrow strings must be UTF-8
         if not encoded:
             return
         actors = workers or max(1, self._actors)
         block = max(batch_size, min(_LARGEST_BLOCK, len(encoded) // (_BLOCKS_PER_ACTOR * actors)))
         blocks = ray.data.from_arrow(pa.table({"path": encoded}), override_num_blocks=ceil(len(encoded) / block))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a later Ray may take the retries elsewhere
+            warnings.simplefilter("ignore")  # Ray warns that a later version may take the retries elsewhere
             results = blocks.map_batches(
                 _Actor,
                 fn_args=(method, batch_size, self._cpus, options),
@@ -114,7 +114,7 @@ class _Actor:
 
     def __init__(self, checkpoint: ray.ObjectRef, device: str, speech_only: bool, folder: str):
         self.predictor = Predictor(ray.get(checkpoint), device, speech_only)
-        with suppress(OSError):  # a machine without this folder has no use for relative paths
+        with suppress(OSError):  # relative paths cannot work on a machine without this folder
             os.chdir(folder)
 
     def __call__(self, batch: pa.Table, method: str, batch_size: int, cpus: int, options: dict) -> pa.Table:
@@ -125,7 +125,7 @@ class _Actor:
 
 
 def _connect(address: str) -> None:
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # nothing is reported to anybody
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # no usage reports
     os.environ["RAY_BACKEND_LOG_LEVEL"] = "fatal"  # of Ray's own processes, and of its core in this one
     quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     local = {}
@@ -134,9 +134,9 @@ def _connect(address: str) -> None:
         # On loopback alone, as Ray does by itself on other systems than Linux; the first is for its processes.
         os.environ[ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR] = "0"
         ray_constants.ENABLE_RAY_CLUSTER = False
-    package = {"py_modules": [str(Path(__file__).parent.parent)]}  # it travels; torch and the rest are on every machine
+    package = {"py_modules": [str(Path(__file__).parent.parent)]}  # sent along; packages must be installed there
     try:
-        if address not in ("local", "auto"):  # Ray itself would try for minutes
+        if address not in ("local", "auto"):  # Ray itself would keep trying for minutes
             host, _, port = address.rpartition(":")
             socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
         with _silence(), _private():
@@ -175,7 +175,7 @@ def _private():
 
 
 def _last_line(error: BaseException) -> str:
-    """What it is about at bottom, without the tracebacks that travel in Ray's messages."""
+    """The cause of an error, without the tracebacks in Ray's messages."""
     while error.__cause__:
         error = error.__cause__
     return (str(error).strip() or type(error).__name__).splitlines()[-1].strip()

@@ -1,4 +1,4 @@
-"""Recordings → emotions with probabilities, through the path that training took."""
+"""Recordings → emotions with probabilities, by the same functions as in training."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -20,14 +20,14 @@ from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint
 from speech_emotion.models.devices import choose_device
 from speech_emotion.tables.rows import Row, error_row
 
-_READ_AT_ONCE = 16  # windows of one recording, so that a long one is not held whole
+_READ_AT_ONCE = 16  # windows per read, so that a long recording is never in memory as a whole
 
 Statistics = Callable[[str, int], torch.Tensor]  # a path and a channel, from 0 → mean and deviation, (2, D)
 
 
 @dataclass(frozen=True)
 class _Item:
-    """What a batch is made of: a window of a recording, or nothing of one that has none."""
+    """An item of a batch: a window of a recording, or a placeholder for a recording without windows."""
 
     recording: Recording
     window: Window | None = None
@@ -35,17 +35,17 @@ class _Item:
 
 
 class Predictor:
-    """A checkpoint ready to classify.
+    """A checkpoint, ready to classify.
 
     >>> for row in Predictor("model.pt").predict(["hello.wav"]):
     ...     print(row["emotion"], row["confidence"])
     """
 
     def __init__(self, model: str | Path | Checkpoint, device: str = "auto", speech_only: bool | None = False):
-        """With `speech_only`, windows in which nobody speaks do not count; None is the model's own default.
+        """With `speech_only`, windows without speech do not count; None is the model's default.
 
-        Raises CheckpointError for an unreadable model, ValueError for a device that is not here, and with
-        `speech_only` NoDetectorError where Silero VAD is not installed.
+        Raises CheckpointError for an unreadable model, ValueError for a device that is not available, and with
+        `speech_only` NoDetectorError if Silero VAD is not installed.
         """
         self.device = choose_device(device)
         checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
@@ -60,9 +60,9 @@ class Predictor:
     def predict(self, paths: Iterable[str | Path], batch_size: int = 16, workers: int | None = None) -> Iterator[Row]:
         """One row per path, in order, with the columns of out.csv: url, emotion, confidence, each label, error.
 
-        A file that cannot be classified has its `error`, an empty emotion and None for the numbers. A recording of
-        several stretches of speech gets their mean, weighted by how long each is heard. `workers` threads (as many
-        as torch uses, unless given) read and classify; `paths` may be a generator without end, read a little ahead.
+        A file that cannot be classified has an `error`, an empty emotion and None for the numbers. A recording of
+        several stretches of speech gets their mean, weighted by audible duration. `workers` threads (by default as many
+        as torch uses) read and classify; `paths` may be an endless generator, which is read slightly ahead.
         """
         return (answer.rows[0] for answer in self.answers(paths, batch_size, workers))
 
@@ -74,10 +74,11 @@ class Predictor:
         statistics: Statistics | None = None,
         **reading,
     ) -> Iterator[Answer]:
-        """As predict, with the stretches of speech and what the file is like.
+        """Like predict, with the stretches of speech and information about the file.
 
-        `statistics` takes a path and a channel and gives what its windows are compared with; `reading` are options of
-        stream_audio, `channels` and `track`. Raises ValueError for a network that takes no statistics.
+        `statistics` maps a path and a channel to the mean and deviation that its windows are normalised by; `reading`
+        are the options `channels` and `track` of stream_audio. Raises ValueError for a network that takes no
+        statistics.
         """
         if statistics and not self.network.takes_statistics:
             raise ValueError("this model takes no statistics of recordings")
@@ -95,7 +96,7 @@ class Predictor:
     def embedded(
         self, paths: Iterable[str | Path], batch_size: int = 16, workers: int | None = None, **reading
     ) -> Iterator[Recording]:
-        """Each recording, in order, with embeddings as what was `seen`."""
+        """Each recording, in order, with the embeddings of its windows in `seen`."""
         return self._schedule(paths, batch_size, workers, self._embed, reading)
 
     def predict_waveform(self, samples: np.ndarray, sample_rate: int) -> Row:
@@ -139,7 +140,7 @@ class Predictor:
 
     @torch.inference_mode()
     def probabilities(self, inputs: torch.Tensor) -> torch.Tensor:
-        """What the front end made, (B, ...) → (B, classes)."""
+        """Network inputs from the front end, (B, ...) → probabilities (B, classes)."""
         return self._probabilities(self.network.embed(inputs.to(self.device)))
 
     def _probabilities(self, embedding: torch.Tensor, statistics: torch.Tensor | None = None) -> torch.Tensor:
@@ -156,7 +157,7 @@ class Predictor:
     ) -> Iterator[Recording]:
         """Each recording, in order, when `work` has done all its windows; it does those of a batch at once."""
         workers = workers or torch.get_num_threads()
-        # One torch thread in each: recordings and batches run side by side, and more would only wait for each other.
+        # One torch thread each: recordings and batches run in parallel, and more threads would only compete.
         pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
         try:
             items = self._read_ahead(paths, pool, 2 * (batch_size + workers), reading)

@@ -1,4 +1,4 @@
-"""One recording on its way from its file to its rows."""
+"""One recording: file → windows → rows."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -23,21 +23,21 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Answer:
-    """What is said of one recording."""
+    """The result for one recording."""
 
-    rows: list[Row]  # one, or with channels `each` one for every channel
+    rows: list[Row]  # one, or with channels `each` one per channel
     stretches: list[Row]  # of the timeline, in order of time
     info: RecordingInfo
 
 
 @dataclass(eq=False)
 class Recording:
-    """Its windows while they are read, and what the network said of those that were."""
+    """A recording, its windows while they are read, and the network's results for them."""
 
     path: str
     windows: RecordingWindows
     info: RecordingInfo = field(default_factory=RecordingInfo)
-    has_channels: bool = False  # whether each of them has a row of its own
+    has_channels: bool = False  # whether each channel has a row of its own
     seen: list[tuple[Window, list[float] | torch.Tensor]] = field(default_factory=list)
     error: str = ""
 
@@ -60,21 +60,21 @@ class Recording:
             return None
         try:
             return read()
-        except Exception as error:  # whatever a file does to a library costs its own row only
+        except Exception as error:  # any failure in a library affects only this file's row
             is_ours = isinstance(error, AudioError)
             self.error = str(error) if is_ours else f"cannot read: {type(error).__name__}: {printable(error)}"
             _log.debug("%s", printable(self.path), exc_info=True)
         return None
 
     def embeddings(self) -> dict[int, torch.Tensor]:
-        """Those of each channel's stretches, (stretches, D), when embeddings are what was `seen`."""
+        """By channel, (stretches, D), if `seen` has embeddings."""
         found: dict[int, list[torch.Tensor]] = {}
         for window, embedding in self._spoken():
             found.setdefault(window.channel, []).append(embedding)
         return {channel: torch.stack(each).cpu() for channel, each in found.items()}
 
     def answer(self, labels: list[str]) -> Answer:
-        """When the probabilities of `labels` are what was `seen`."""
+        """The rows, if `seen` has the probabilities of `labels`."""
         spoken = self._spoken()
         if not spoken:
             return Answer([self._row(error_row(self.path, labels, self.error or NOBODY))], [], self.info)
@@ -101,9 +101,9 @@ class Recording:
 
 
 def _blended(parts: list[tuple[Window, list[float]]]) -> np.ndarray:
-    """(n, K): the probabilities of each window, averaged with those of the windows that it meets.
+    """(n, K): the probabilities of each window, averaged with those of adjacent windows.
 
-    These are parts of one stretch, which was cut for its length and not where the emotion changes.
+    Adjacent windows are parts of one stretch, which was cut for its length, not where the emotion changes.
     """
     probabilities = np.array([each for _, each in parts])
     spans = [window.span for window, _ in parts]

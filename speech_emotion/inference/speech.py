@@ -1,4 +1,4 @@
-"""In which windows does somebody speak: Silero VAD (https://github.com/snakers4/silero-vad, MIT), from its wheel."""
+"""Speech detection with Silero VAD (https://github.com/snakers4/silero-vad, MIT), from its wheel."""
 
 import os
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from speech_emotion.audio.resampling import change_rate
 from speech_emotion.audio.windows import Speech
 
 RATE = 16_000
-_FRAME = 512  # samples that the network judges at once
-_CONTEXT = 64  # and those before them that it sees again
+_FRAME = 512  # samples per frame of the network
+_CONTEXT = 64  # samples of the previous frame, as context
 
 
 class NoDetectorError(ImportError):
@@ -24,39 +24,39 @@ class NoDetectorError(ImportError):
 
 @dataclass(frozen=True)
 class SpeechSettings:
-    """Chosen on sounds of games and desktops, RAVDESS's training clips of split 0 and nEMO: see docs/eval.md.
+    """Chosen on sounds of games and desktops, RAVDESS's training clips of split 0 and nEMO: see docs/speech.md.
 
-    Silero VAD was made for talk at ordinary pitch, and is seldom sure of a scream or of song. It gives these a low
-    probability for long, and a higher one when they are played slower; most other sounds have it for a moment only.
+    Silero VAD is made for speech at ordinary pitch, and is seldom sure of a scream or of singing. It gives these a low
+    probability for a long time, and a higher one if they are played slower; most other sounds reach that only briefly.
     """
 
-    peak: float = 0.1  # of a window before it is judged
-    n_frames: int = 7  # of 32 ms; a short word has as many
-    clear: float = 0.93  # the probability of speech that they must reach,
-    likely: float = 0.85  # or, to be faint, at least this
+    peak: float = 0.1  # that a window is scaled to
+    n_frames: int = 7  # frames of 32 ms; a short word has as many
+    clear: float = 0.93  # the probability that they must reach for clear speech,
+    likely: float = 0.85  # or for faint speech
     lasting: tuple[tuple[int, float], ...] = ((15, 0.5), (46, 0.025))
-    """Else, to be faint: more frames and what they must reach, in the mean over normal speed and `slower`."""
+    """Or for faint speech: more frames, and what they must reach on average over normal speed and `slower`."""
     slower: tuple[int, int] = (2, 3)  # as a fraction; small numbers keep the resampling kernel small
 
 
 def which_speak(heard: Sequence[Speech]) -> list[bool]:
-    """Which windows of a recording count. Of several one must be clear: a long piece of music has many chances."""
+    """Which windows count. If there are several, one must be clear, because long music has many chances to pass."""
     if len(heard) > 1 and max(heard) < Speech.CLEAR:
         return [False] * len(heard)
     return [each > Speech.NONE for each in heard]
 
 
 class SpeechDetector:
-    """Tells how much speech a window holds; raises NoDetectorError where Silero VAD is absent.
+    """Detects speech in windows; raises NoDetectorError if Silero VAD is not installed.
 
-    The network is loaded from its file, not through the package, whose import sets the threads of all of torch.
+    The network is loaded from its file, because importing the package changes the number of torch's threads.
     """
 
     def __init__(self, settings: SpeechSettings | None = None):
         self.settings = settings or SpeechSettings()
         if not ((package := find_spec("silero_vad")) and find_spec("onnxruntime")):
-            raise NoDetectorError("telling speech needs Silero VAD: pip install -r requirements.txt")
-        os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # or it looks for Microsoft's server when it is imported
+            raise NoDetectorError("speech detection needs Silero VAD: pip install -r requirements.txt")
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else it contacts a Microsoft server when imported
         import onnxruntime
 
         model = Path(package.origin).parent / "data" / "silero_vad_16k_sequence.onnx"
@@ -70,7 +70,7 @@ class SpeechDetector:
         return [self._judge(window) for window in change_rate(windows, sample_rate, RATE)]
 
     def _judge(self, window: torch.Tensor) -> Speech:
-        """Of (samples,) at 16 kHz."""
+        """The speech in (samples,) at 16 kHz."""
         if not len(sounding := window.nonzero()):
             return Speech.NONE
         window = window[: int(sounding[-1]) + 1]  # what follows is padding
@@ -94,5 +94,5 @@ class SpeechDetector:
 
 
 def _highest(probabilities: np.ndarray, n: int) -> float:
-    """The n-th highest, 0 where there are fewer: so many frames reach it."""
+    """The n-th highest, which n frames reach; 0 if there are fewer."""
     return float(np.sort(probabilities)[-n]) if len(probabilities) >= n else 0.0

@@ -1,6 +1,6 @@
-"""What a table becomes when it is whole, by the ending of its name: a new format is a function and a line here.
+"""The formats of finished tables, by the suffix of the file: a new format is a function and an entry in FORMATS.
 
-The formats of annotation programs hold the emotions of one recording over time, and no probabilities.
+The formats of annotation programs ("tracks") hold the emotions of one recording over time, without probabilities.
 """
 
 import csv
@@ -20,7 +20,7 @@ Segment = tuple[float, float, str]  # start and end in seconds, emotion
 
 @dataclass(frozen=True)
 class Format:
-    """How a file is written, and how its rows are read again where it holds them all."""
+    """How a file is written and, if it holds all rows, how they are read again."""
 
     write: Callable[[Path, list[str], Iterable[Row]], None]
     read: Callable[[str | Path], Iterator[Row]] | None = None
@@ -34,7 +34,7 @@ class Format:
 def format_of(path: str | Path, columns: list[str] | None = None) -> Format | None:
     """The format of a table with these columns; None for CSV.
 
-    Raises ImportError when it needs what is not installed, ValueError for an unknown ending and for a track of rows
+    Raises ImportError if an optional package is missing, ValueError for an unknown suffix and for a track of rows
     without times.
     """
     ending = Path(path).suffix.lower()
@@ -54,18 +54,18 @@ def format_of(path: str | Path, columns: list[str] | None = None) -> Format | No
 
 
 def package_of(path: str | Path) -> str | None:
-    """The optional package without which a file of that name cannot be written."""
+    """The optional package that writing this file needs."""
     return FORMATS.get(Path(path).suffix.lower(), (None, None))[0]
 
 
 def is_track(path: str | Path) -> bool:
-    """Whether a file of that name holds the emotions of one recording over time. Raises ImportError as format_of."""
+    """Whether this file holds the emotions of one recording over time. Raises ImportError as format_of."""
     found = format_of(path)
     return found is not None and found.is_track
 
 
 def tracks(rows: list[Row]) -> dict[str, str]:
-    """The stretches of one recording as the text of every track that can be written, by the ending of its name."""
+    """The stretches of one recording as the text of every available track format, by suffix."""
     found = {}
     with TemporaryDirectory() as folder:
         path = Path(folder) / "track"
@@ -77,7 +77,7 @@ def tracks(rows: list[Row]) -> dict[str, str]:
 
 
 def segments(rows: Iterable[Row]) -> dict[str, list[Segment]]:
-    """The stretches of a recording by channel, "" where there is none; those of one emotion that meet are joined."""
+    """The stretches by channel ("" without channels), adjacent ones with the same emotion joined."""
     found: dict[str, list[Segment]] = {}
     for row in rows:
         start, end, emotion = row["start"], row["end"], row["emotion"]
@@ -89,7 +89,7 @@ def segments(rows: Iterable[Row]) -> dict[str, list[Segment]]:
 
 
 def captions(rows: Iterable[Row]) -> list[Segment]:
-    """The segments of all channels in order of time, each with its channel before the emotion."""
+    """The segments of all channels in order of time, with the channel before the emotion."""
     by_channel = segments(rows).items()
     return sorted(
         (start, end, f"{channel}: {emotion}" if channel else emotion)

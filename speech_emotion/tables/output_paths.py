@@ -1,4 +1,4 @@
-"""Which file is meant by a name that is to be written, and whether writing it would destroy something."""
+"""Checks of files to be written: where links lead, and that no input is overwritten."""
 
 import os
 import stat
@@ -10,9 +10,9 @@ from speech_emotion.locks import Lock
 
 
 def output_path(path: str | Path) -> Path:
-    """The file that is made or replaced in order to write `path`: of a link, what it leads to.
+    """The file that writing `path` creates or replaces; links are followed.
 
-    Raises OSError for folders, pipes, devices and what this process prints to.
+    Raises OSError for folders, pipes, devices and the file that this process prints to.
     """
     with suppress(FileNotFoundError):
         status = os.stat(path)
@@ -26,7 +26,7 @@ def output_path(path: str | Path) -> Path:
 
 
 def check_not_read(path: str | Path, inputs: Iterable[str | Path]) -> None:
-    """Raises FileExistsError when `path` is one of `inputs`, under whatever name."""
+    """Raises FileExistsError if `path` is one of `inputs`, under whatever name."""
     try:
         status = os.stat(path)
     except OSError:
@@ -37,10 +37,10 @@ def check_not_read(path: str | Path, inputs: Iterable[str | Path]) -> None:
 
 @contextmanager
 def locked_outputs(paths: Iterable[str | Path], inputs: Iterable[str | Path]) -> Iterator[None]:
-    """The files at `paths` are this process's to write while the context lasts; their folders are made.
+    """Context in which only this process writes the files at `paths`; creates their folders.
 
-    Raises what output_path and check_not_read raise, OSError when a file could not be written, Busy when another
-    process writes one.
+    Raises what output_path and check_not_read raise, OSError if a file cannot be written, Busy if another process
+    writes one.
     """
     paths, inputs = list(paths), list(inputs)
     files = [output_path(path) for path in paths]

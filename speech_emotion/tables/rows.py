@@ -1,6 +1,6 @@
-"""What a row says: the columns of every table, which are text and which numbers, and how a row comes about.
+"""Rows: the columns of every table, and how a row is made, written and read.
 
-A row has this one form from the network to the file and back: text, numbers, None where there is no number.
+A row has the same form from the network to the file and back: text and numbers, None for a missing number.
 """
 
 import re
@@ -15,7 +15,7 @@ Row = dict[str, str | int | float | None]
 DECIMALS = 4  # of the numbers in a table
 TEXT = ("url", "emotion", "error")
 FIXED = (*TEXT, "channel", "confidence", "start", "end")  # every other column is a label with its probability
-_LEAST_CONFIDENCE = 0.4  # below it, or with less than _LEAST_LEAD over the second, an answer is uncertain
+_LEAST_CONFIDENCE = 0.4  # a lower confidence, or a lead of less than _LEAST_LEAD over the second label, is uncertain
 _LEAST_LEAD = 0.1
 # Where a cell begins, also for a spreadsheet that splits at ; or tab, with what is executed as a formula behind it.
 _CELL = r"(?:^|(?<=[;\t\r\n]))"
@@ -24,17 +24,17 @@ _BARE, _QUOTED = re.compile(_CELL + _FORMULA), re.compile(f"{_CELL}'{_FORMULA}")
 
 
 def columns(labels: Sequence[str], channels: str = "mix") -> list[str]:
-    """Of out.csv: a row for each recording, or with channels `each` for every channel of each."""
+    """Columns of out.csv: a row per recording, or with channels `each` per channel."""
     return ["url", *_channel(channels), "emotion", "confidence", *labels, "error"]
 
 
 def stretch_columns(labels: Sequence[str], channels: str = "mix") -> list[str]:
-    """Of the timeline: a row for each stretch of speech, `start` and `end` in seconds."""
+    """Columns of the timeline: a row per stretch of speech, `start` and `end` in seconds."""
     return ["url", *_channel(channels), "start", "end", "emotion", "confidence", *labels]
 
 
 def error_row(url: str, labels: Sequence[str], error: str) -> Row:
-    """A recording, or a channel of it, without an emotion; `error` says why, without its name."""
+    """The row of a recording or channel without an emotion; `error` says why, without the file name."""
     return {"url": url, "emotion": "", "confidence": None, **dict.fromkeys(labels), "error": error}
 
 
@@ -44,26 +44,26 @@ def stretch_row(url: str, labels: Sequence[str], probabilities: Sequence[float],
 
 
 def recording_row(url: str, labels: Sequence[str], stretches: Sequence[Row], weights: Sequence[float]) -> Row:
-    """The mean of the rows of its stretches, weighted by how long each is heard."""
+    """The mean of the rows of the stretches, weighted by audible duration."""
     probabilities = [[stretch[label] for label in labels] for stretch in stretches]
     mean = np.average(probabilities, axis=0, weights=weights)
     return {"url": url, **_answer(labels, mean.tolist()), "error": ""}
 
 
 def prediction_row(clip: str, emotion: str, row: Row) -> Row:
-    """Of a prediction file: a clip, its true emotion, and what was said of it."""
+    """The row of a prediction file: clip, true emotion, prediction and probabilities."""
     probabilities = {column: value for column, value in row.items() if column not in FIXED}
     return {"clip": clip, "emotion": emotion, "prediction": row["emotion"], **probabilities}
 
 
 def is_uncertain(row: Row) -> bool:
-    """Whether a row with an emotion had better not be relied on: its confidence is low, or another label is close."""
+    """Whether an emotion is uncertain: its confidence is low, or the second label is close."""
     first, *others = sorted((row[label] for label in row if label not in FIXED), reverse=True)
     return first < _LEAST_CONFIDENCE or first - max(others, default=0.0) < _LEAST_LEAD
 
 
 def error_sentence(row: Row) -> str:
-    """For a terminal: which recording has no emotion, and why."""
+    """A sentence for the terminal: which recording has no emotion, and why."""
     return f"{printable(row['url'])}: {printable(row['error'])}"
 
 
@@ -73,7 +73,7 @@ def rounded(row: Row) -> Row:
 
 
 def cell(column: str, value: str | float | None) -> str:
-    """What CSV holds: rounded numbers, and text with an apostrophe before what a spreadsheet would execute."""
+    """A value as CSV text: numbers rounded, formulas escaped with an apostrophe."""
     if column in TEXT:
         return _BARE.sub("'", value)
     if value is None:
@@ -82,7 +82,7 @@ def cell(column: str, value: str | float | None) -> str:
 
 
 def value(column: str, cell: str) -> str | float | None:
-    """What a cell of CSV says. Raises ValueError where that is no number and should be one."""
+    """The value of a CSV cell. Raises ValueError for text in a column of numbers."""
     if column in TEXT:
         return text(cell)
     number = int if column == "channel" else float
@@ -90,7 +90,7 @@ def value(column: str, cell: str) -> str | float | None:
 
 
 def text(cell: str) -> str:
-    """What a cell of text says: without the apostrophes that `cell` adds, and with those that were there before."""
+    """The text of a cell, without the apostrophes that `cell` added."""
     return _QUOTED.sub("", cell)
 
 

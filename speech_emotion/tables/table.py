@@ -1,6 +1,6 @@
-"""A table that is written recording by recording, can be resumed, and appears under its name when it is whole.
+"""A table that is written recording by recording, can be resumed, and gets its name only when it is complete.
 
-It is CSV; when it is whole it becomes what the ending of its name asks for.
+The part file is CSV; the complete table is converted to the format of its suffix.
 """
 
 import csv
@@ -19,15 +19,15 @@ from speech_emotion.tables.formats import format_of
 from speech_emotion.tables.output_paths import output_path
 from speech_emotion.tables.rows import Row, cell, text, value
 
-_ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}  # a name that is not UTF-8 comes back byte for byte
+_ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}  # names that are not UTF-8 are preserved
 _BYTES_PER_ROW = 200
 _ANEW = "leave out --resume to start anew"
 
 
 class Table:
-    """`path` in the making, under the name `path`.part until it is whole; the first column is the recording's url.
+    """Writes `path`, as `path`.part until it is complete; the first column is the recording's url.
 
-    Beside the part, `path`.run.part says which run it belongs to, and `path`.lock.part keeps other processes out.
+    `path`.run.part identifies the run that the part belongs to, and `path`.lock.part keeps other processes out.
 
     >>> with Table("out.csv", ["url", "confidence"]) as table:
     ...     table.write([{"url": "a.wav", "confidence": 0.5}])
@@ -42,20 +42,20 @@ class Table:
         belongs_to: str = "",
         of: "Table | None" = None,
     ):
-        """With `resume`, the recordings in the part file stay, except the last, some of whose rows may be missing.
+        """With `resume`, the recordings in the part file are kept, except the last, which may be incomplete.
 
-        `belongs_to` names whatever changes rows. `of` is the table of the recordings of which this one has windows; it
-        gets a recording's rows after this one. Raises OSError when the part file cannot be written, Busy when another
-        process writes it, ValueError when the rows from before are not of this run or the format is for other rows,
-        ImportError when the format needs what is not installed.
+        `belongs_to` identifies everything that changes rows. `of` is the table of recordings, if this is the table of
+        their windows; a recording's rows are written to it last. Raises OSError if the part file cannot be written,
+        Busy if another process writes it, ValueError if the existing rows belong to another run or the format is for
+        other rows, ImportError if the format needs a package that is not installed.
         """
         self.path, self.columns, self._belongs_to = Path(path), columns, belongs_to
         self._header = [cell("emotion", column) for column in columns]  # most are labels
-        self._format = format_of(path, columns)  # to know now rather than at the end
+        self._format = format_of(path, columns)  # to fail now rather than at the end
         self._target = output_path(path)
         self.part, self._run, lock = (Path(f"{self._target}{kind}") for kind in (".part", ".run.part", ".lock.part"))
-        self._ends: dict[str, int] = {}  # of the recordings from before: where their rows end in the part file
-        self._heard: set[str] = set()  # those with an emotion
+        self._ends: dict[str, int] = {}  # where the rows of each kept recording end in the part file
+        self._heard: set[str] = set()  # kept recordings with an emotion
         self._file = None
         self._lock = Lock(lock, f"{path} is being written")
         try:
@@ -70,7 +70,7 @@ class Table:
             raise
 
     def __contains__(self, url: str) -> bool:
-        """Whether the rows of `url` are there from before."""
+        """Whether the rows of `url` were kept."""
         return url in self._ends
 
     def __enter__(self) -> "Table":
@@ -86,7 +86,7 @@ class Table:
         self._lock.release()
 
     def kept(self) -> Iterator[list[Row]]:
-        """The rows that are there from before, those of a recording together."""
+        """The kept rows, recording by recording."""
         with self.part.open("rb") as file:
             kept = takewhile(lambda row: row[1] <= self._end, _whole_rows(file))
             rows = (_row(self.columns, cells) for cells, _ in islice(kept, 1, None))
@@ -100,12 +100,12 @@ class Table:
         for row in rows:
             self._writer.writerow([cell(column, row[column]) for column in self.columns])
             self._has_rows = True
-        self._file.flush()  # what was made survives whatever ends the process
+        self._file.flush()  # so that finished rows survive the end of the process
 
     def finish(self, *others: "Table") -> None:
-        """Give the whole table its name, and `others`, of windows of its recordings, theirs.
+        """Rename the complete table, and `others` (the tables of its windows).
 
-        The part files go when all have their names, this one's first: until then a run that is killed can be resumed.
+        The part files are deleted after that, this one's first: until then a killed run can be resumed.
         """
         tables = (self, *others)
         for table in tables:
@@ -126,11 +126,11 @@ class Table:
 
     @property
     def _end(self) -> int:
-        """Where the rows that stay end in the part file."""
+        """Where the kept rows end in the part file."""
         return next(reversed(self._ends.values()), 0)
 
     def _open(self) -> None:
-        """Write on behind the rows that stay."""
+        """Continue after the kept rows."""
         self._has_rows = bool(self._ends)
         self._file = self.part.open("r+" if self._has_rows else "w", newline="", **_ENCODING)
         self._file.truncate(self._end)
@@ -142,7 +142,7 @@ class Table:
             self._file.flush()
 
     def _read_before(self, of: "Table | None") -> None:
-        """Note the recordings that stay."""
+        """Find the recordings to keep."""
         emotion = self.columns.index("emotion") if "emotion" in self.columns else 0
         with self.part.open("rb") as file:
             rows = _whole_rows(file)
@@ -163,7 +163,7 @@ class Table:
 def read_table(path: str | Path) -> Iterator[Row]:
     """The rows of a finished table, one at a time.
 
-    Raises ValueError for a track, which does not hold them all; ValueError or csv.Error for what no Table wrote.
+    Raises ValueError for a track, which does not hold all rows; ValueError or csv.Error if no Table wrote the file.
     """
     found = format_of(path)
     if found and found.is_track:
@@ -172,7 +172,7 @@ def read_table(path: str | Path) -> Iterator[Row]:
 
 
 def fingerprint(settings: list, recordings: Iterable[str]) -> str:
-    """A short name for a run: what it is set to, and on which recordings its rows depend beside their own."""
+    """A digest of a run: its settings, and the other recordings that its rows depend on."""
     digest = hashlib.sha256(repr(settings).encode())
     for recording in recordings:
         digest.update(b"\0" + os.fsencode(recording))
@@ -180,14 +180,14 @@ def fingerprint(settings: list, recordings: Iterable[str]) -> str:
 
 
 def check_space(path: str | Path, n_rows: int) -> None:
-    """Raises OSError when the disk of `path` has no room for a table of `n_rows`."""
+    """Raises OSError if the disk of `path` has no room for a table of `n_rows`."""
     free, needed = shutil.disk_usage(Path(path).absolute().parent).free, n_rows * _BYTES_PER_ROW
     if free < needed:
         raise OSError(f"the disk of {path} has {free / 1e6:.1f} MB left, the table needs about {needed / 1e6:.1f} MB")
 
 
 def _whole_rows(file: BinaryIO) -> Iterator[tuple[list[str], int]]:
-    """The cells of each row, the header included, and where it ends in the file, up to one that was torn."""
+    """The cells of each row, including the header, and where it ends in the file; stops at an incomplete row."""
     with suppress(csv.Error):
         for cells in _rows_of(takewhile(lambda line: line.endswith(b"\n"), file)):
             yield cells, file.tell()

@@ -1,4 +1,4 @@
-"""How AnyVoice is trained: the recipe, the embeddings of clips and of augmented copies, and what is fitted to them.
+"""Training of AnyVoice: the recipe, the embeddings of clips and augmented copies, and the fit of the head.
 
 B: clips, C: copies, D: size of the embedding.
 """
@@ -31,7 +31,7 @@ from speech_emotion.training.cnn import MARGIN_S, autocast, target_indices
 from speech_emotion.training.recipe import Parts
 
 _BATCH = 16
-_VOICES = 600  # clips of another corpus that are heard in the background, at most
+_VOICES = 600  # most clips of another corpus that are used as background voices
 _COMMITTED = Path(__file__).parents[2] / "model_any_voice.pt"
 
 
@@ -39,7 +39,7 @@ _COMMITTED = Path(__file__).parents[2] / "model_any_voice.pt"
 class AnyVoiceRecipe:
     """A small head on the frozen `encoder`, as speech_emotion.training.recipe.Recipe describes.
 
-    It has no validation part: the temperature is fitted on training speakers left out in turn, and all else is fixed.
+    It has no validation part: the temperature is fitted on training speakers held out in turn; nothing else is chosen.
     """
 
     network: ClassVar = AnyVoice
@@ -54,7 +54,7 @@ class AnyVoiceRecipe:
 
     @staticmethod
     def published_settings(shuffle_labels: bool = False, spoken: bool = False) -> HeadSettings:
-        """The control is trained without nEMO, whose labels are not shuffled, and so are runs on spoken clips only."""
+        """Without nEMO for the control, because nEMO's labels are not shuffled, and for runs on speech only."""
         return HeadSettings(with_nemo=not (shuffle_labels or spoken))
 
     @classmethod
@@ -74,9 +74,9 @@ class AnyVoiceRecipe:
 
 
 def encoder_of(file: str | None = None) -> WhisperEncoder:
-    """The blocks of Whisper's encoder in OpenAI's `file`, by default those in the committed model_any_voice.pt.
+    """The blocks of Whisper's encoder from OpenAI's `file`, by default from the committed model_any_voice.pt.
 
-    Raises ValueError, CheckpointError or OSError for a file that is no such model.
+    Raises ValueError, CheckpointError or OSError if the file is not such a model.
     """
     if file:
         return load_encoder(file, AnyVoiceSettings.n_blocks, WhisperFeatures().n_frames // 2)
@@ -92,11 +92,11 @@ def train_head(
     device: torch.device,
     cache_dir: str | Path,
 ) -> Checkpoint:
-    """Train on the clips of `training`, which are among those of `corpora[0]`, and on all of the other corpora.
+    """Train on the clips of `training`, which are a part of `corpora[0]`, and on all of the other corpora.
 
-    The tables have the columns clip, path, emotion, and speaker where that is known; a row for each window, if there
-    are columns start and end (see log_mels). Embeddings are cached for whole corpora, so that every split of one uses
-    the same. The temperature is fitted on speakers of `training`, else on clips, that were left out in turn.
+    The tables have the columns clip, path, emotion and, if known, speaker; with columns start and end, they have a row
+    per window (see log_mels). Embeddings are cached for whole corpora, so that all splits share them. The temperature
+    is fitted on speakers of `training` held out in turn, or on clips if the speakers are unknown.
     """
     features = WhisperFeatures()
     n_blocks, width = len(encoder.blocks), encoder.conv1.out_channels
@@ -110,7 +110,7 @@ def train_head(
         computed = embeddings(table, network, copies, settings, device, cache_dir, voices)
         speakers = table["speaker"].to_numpy(str) if "speaker" in table else None
         together.append(Corpus(computed, table["emotion"].to_numpy(), table["clip"].to_numpy(str), speakers))
-    emotion_of = dict(training[["clip", "emotion"]].to_numpy())  # the control's are not those of the table
+    emotion_of = dict(training[["clip", "emotion"]].to_numpy())  # in the control, the labels in `training` are shuffled
     chosen = tables[0]["clip"].isin(emotion_of).to_numpy()
     own = together[0].of(chosen)
     own = replace(own, emotions=tables[0]["clip"][chosen].map(emotion_of).to_numpy())
@@ -138,7 +138,7 @@ def embeddings(
     folder: str | Path,
     voices: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """(1 + copies, B, D) float16: the clips as they are, then as the augmentation changes them; kept in `folder`.
+    """(1 + copies, B, D) float16: the unchanged clips, then augmented copies; cached in `folder`.
 
     `voices` are those that babble, as `augmentation` takes them.
     """
@@ -153,7 +153,7 @@ def embeddings(
 
 
 def _voices(clips: pd.DataFrame, network: AnyVoice, settings: HeadSettings, folder: str | Path) -> torch.Tensor:
-    """The spectrograms of some of the clips: (N, M, T)."""
+    """Spectrograms of randomly chosen clips, (N, M, T)."""
     spectrograms = log_mels(clips, network.front_end, MARGIN_S, folder)
     chosen = torch.randperm(len(spectrograms), generator=torch.Generator().manual_seed(settings.seed))[:_VOICES]
     return spectrograms[chosen].contiguous()
@@ -179,7 +179,7 @@ def _embed(
                 batch = batch.float().to(device)
                 decibels = change(batch) if copy else batch[:, :, margin : margin + network.features.n_frames]
                 inputs = network.front_end.from_log_mel(decibels.clamp(min=-100))
-                # What is augmented need not be exact, and takes half the time.
+                # Augmented copies need not be exact; this halves the time.
                 with autocast(device) if copy else nullcontext():
                     computed.append(fast.embed(inputs).half().cpu())
                 progress.update(len(batch))

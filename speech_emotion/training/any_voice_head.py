@@ -1,4 +1,4 @@
-"""What is fitted to the embeddings of AnyVoice: the statistics that they are compared with, and two classifiers.
+"""The fit of AnyVoice's head to embeddings: their mean and standard deviation, and two classifiers.
 
 B: clips, C: copies, N: rows, D: size of the embedding, K: emotions.
 """
@@ -13,28 +13,28 @@ from speech_emotion.models.any_voice import AnyVoice
 from speech_emotion.training.augment import AugmentationSettings
 from speech_emotion.training.cnn import autocast, target_indices
 
-_FEWEST_STEPS = 20  # of a cycle; one of ten has no rise to divide by
+_FEWEST_STEPS = 20  # of a one-cycle schedule; with ten, OneCycleLR divides by zero
 
 
 @dataclass(frozen=True)
 class HeadSettings:
-    """How a linear layer and a perceptron are trained, whatever the clips; stored in the checkpoint."""
+    """How the linear layer and the perceptron are trained; stored in the checkpoint."""
 
-    copies: int = 8  # augmented ones of each RAVDESS clip
-    other_copies: int = 3  # of each clip of another corpus
-    other_weight: float = 0.3  # of an emotion in another corpus, against one in RAVDESS
+    copies: int = 8  # augmented copies of each RAVDESS clip
+    other_copies: int = 3  # augmented copies of each clip of another corpus
+    other_weight: float = 0.3  # weight of another corpus, relative to RAVDESS
     with_nemo: bool = True
     weight_decay: float = 0.1  # L2 penalty on the linear layer for standardised embeddings
     iterations: int = 60  # of L-BFGS
-    hidden: int = 512  # units of the perceptron; 0 is none
+    hidden: int = 512  # units of the perceptron; 0 for no perceptron
     epochs: int = 3  # of the perceptron, over all copies
     batch_size: int = 128
     learning_rate: float = 1e-3
     perceptron_decay: float = 0.05  # of AdamW
     mixup: float = 0.4  # alpha of the Beta distribution of the weights
     label_smoothing: float = 0.1
-    temperature_folds: int = 4  # of speakers, who are left out in turn
-    temperature_copies: int = 2  # that these see of each clip, itself included; more change it little
+    temperature_folds: int = 4  # folds by speaker, held out in turn
+    temperature_copies: int = 2  # copies of each clip used there, including itself; more change little
     seed: int = 0
     augmentation: AugmentationSettings = field(
         default_factory=lambda: AugmentationSettings(
@@ -47,12 +47,12 @@ class HeadSettings:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Clips as the linear layer sees them."""
+    """The embedded clips of one corpus."""
 
-    embeddings: torch.Tensor  # (C, B, D) float16; the first copy is the clips as they are
+    embeddings: torch.Tensor  # (C, B, D) float16; the first copy is the unchanged clips
     emotions: np.ndarray  # (B,)
-    clips: np.ndarray  # (B,), a name that is there several times is that of a recording of several windows
-    speakers: np.ndarray | None  # (B,), None where they are not known
+    clips: np.ndarray  # (B,) names; the windows of one recording share a name
+    speakers: np.ndarray | None  # (B,), None if unknown
 
     def of(self, chosen: np.ndarray) -> "Corpus":
         speakers = None if self.speakers is None else self.speakers[chosen]
@@ -64,30 +64,30 @@ class Corpus:
 
     @property
     def groups(self) -> np.ndarray:
-        """(B,): what goes together where some are left out."""
+        """(B,): the groups that are held out together."""
         return self.clips if self.speakers is None or len({*self.speakers}) == 1 else self.speakers
 
     @property
     def weights(self) -> torch.Tensor:
-        """(B,): a recording counts once, however many windows it has."""
+        """(B,): weights of windows; those of each recording sum to 1."""
         _, of_clip, counts = np.unique(self.clips, return_inverse=True, return_counts=True)
         return torch.from_numpy(1 / counts[of_clip]).float()
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Embeddings as they are learned from, all copies of all corpora."""
+    """The training rows: all copies of all corpora."""
 
     x: torch.Tensor  # (N, D), standardised
-    allowed: torch.Tensor  # (N, K), 1 for each emotion that a row may have
-    mask: torch.Tensor  # (N, K), -inf or so for those that its corpus lacks, else 0
-    weights: torch.Tensor  # (N,), 1 in all
+    allowed: torch.Tensor  # (N, K), 1 for each emotion that is correct for a row
+    mask: torch.Tensor  # (N, K), a large negative number for emotions that the row's corpus lacks, else 0
+    weights: torch.Tensor  # (N,), sum to 1
 
     def of(self, chosen: torch.Tensor) -> "Rows":
         return Rows(self.x[chosen], self.allowed[chosen], self.mask[chosen], self.weights[chosen])
 
     def loss(self, logits: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
-        """Weighted cross entropy of logits (N, K): (N,); where several emotions are allowed, of their sum."""
+        """Weighted cross entropy of logits (N, K): (N,); probabilities of several allowed emotions are summed."""
         log_probabilities = (logits + self.mask).log_softmax(dim=1)
         loss = -torch.logsumexp(log_probabilities + self.allowed.log(), dim=1)
         if label_smoothing:
@@ -98,7 +98,7 @@ class Rows:
 
 
 def fit(network: AnyVoice, corpora: list[Corpus], labels: list[str], settings: HeadSettings) -> None:
-    """Set all of the network but its encoder: the statistics, the linear layer, the perceptron."""
+    """Fit everything but the encoder: the statistics, the linear layer and the perceptron."""
     set_statistics(network, corpora, settings.other_weight)
     rows = rows_of(network, corpora, labels, settings.other_weight)
     _fit_linear(network.linear, rows, settings)
@@ -107,7 +107,7 @@ def fit(network: AnyVoice, corpora: list[Corpus], labels: list[str], settings: H
 
 
 def set_statistics(network: AnyVoice, corpora: list[Corpus], other_weight: float) -> None:
-    """Mean and deviation of the clips as they are; a corpus has weight 1 if it is the first, else `other_weight`."""
+    """Mean and deviation of the unchanged clips; the first corpus has weight 1, the others `other_weight`."""
     shares = torch.tensor([1.0, *[other_weight] * (len(corpora) - 1)])
     shares /= shares.sum()
     clean = [corpus.embeddings[0].float() for corpus in corpora]
@@ -119,16 +119,18 @@ def set_statistics(network: AnyVoice, corpora: list[Corpus], other_weight: float
 
 
 def rows_of(network: AnyVoice, corpora: list[Corpus], labels: list[str], other_weight: float) -> Rows:
-    """Every copy of a clip, and where speakers are known, every copy twice.
+    """All copies of all clips, standardised by the network's statistics, and again by their speaker's, if known.
 
-    It is standardised by the statistics of the network, then by those of its speaker, as under --adapt.
+    The second is what --adapt does.
     """
     rows, allowed, weights, masks = [], [], [], []
     for number, corpus in enumerate(corpora):
         views = [None] if corpus.speakers is None else [None, _statistics_by_speaker(network, corpus)]
         target, mask = _soft_targets(corpus.emotions, labels)
         shares_of = target * corpus.weights[:, None]
-        weight = (shares_of / shares_of.sum(dim=0).clamp(min=1)).amax(dim=1)  # every emotion of a corpus counts alike
+        weight = (shares_of / shares_of.sum(dim=0).clamp(min=1)).amax(
+            dim=1
+        )  # equal weight for all emotions of a corpus
         weight *= (other_weight if number else 1.0) / weight.sum() / len(corpus.embeddings)
         for copy in corpus.embeddings:
             for statistics in views:
@@ -139,7 +141,7 @@ def rows_of(network: AnyVoice, corpora: list[Corpus], labels: list[str], other_w
 
 
 def _statistics_by_speaker(network: AnyVoice, corpus: Corpus) -> torch.Tensor:
-    """(B, 2, D): for each clip the mean and deviation of its speaker's clips as they are."""
+    """(B, 2, D): for each clip, the mean and deviation of its speaker's unchanged clips."""
     x = corpus.embeddings[0].float()
     statistics = torch.empty(len(x), 2, x.shape[1])
     for speaker in np.unique(corpus.speakers):
@@ -163,7 +165,7 @@ def _fit_linear(linear: nn.Linear, rows: Rows, settings: HeadSettings) -> None:
 
 
 def _fit_perceptron(perceptron: nn.Sequential, rows: Rows, settings: HeadSettings) -> None:
-    """AdamW under one cycle of the learning rate, with mixup (Zhang et al., 2018) and label smoothing."""
+    """AdamW with a one-cycle learning rate, mixup (Zhang et al., 2018) and label smoothing."""
     torch.manual_seed(settings.seed)
     perceptron.train()
     for layer in perceptron:
@@ -180,7 +182,7 @@ def _fit_perceptron(perceptron: nn.Sequential, rows: Rows, settings: HeadSetting
         for batch in torch.randperm(len(rows.x)).tensor_split(n_batches):
             one, other = rows.of(batch), rows.of(batch[torch.randperm(len(batch))])
             loss = _mixup_loss(perceptron, one, other, float(beta.sample()), settings.label_smoothing)
-            loss *= n_batches  # as the weights of all batches together are 1
+            loss *= n_batches  # because the weights of all batches sum to 1
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -189,7 +191,7 @@ def _fit_perceptron(perceptron: nn.Sequential, rows: Rows, settings: HeadSetting
 
 
 def _mixup_loss(perceptron: nn.Module, one: Rows, other: Rows, share: float, label_smoothing: float) -> torch.Tensor:
-    """The loss of rows blended in pairs, `share` of one and the rest of the other, as is that of their labels."""
+    """The mixup loss of pairs of rows: inputs and losses are mixed, `share` of one and the rest of the other."""
     with autocast(one.x.device):
         logits = perceptron(share * one.x + (1 - share) * other.x).float()
     losses = [part.loss(logits, label_smoothing).sum() for part in (one, other)]
@@ -197,9 +199,9 @@ def _mixup_loss(perceptron: nn.Module, one: Rows, other: Rows, share: float, lab
 
 
 def _soft_targets(emotions: np.ndarray, labels: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Which emotions each clip may have, (B, K) of 0 and 1, and -inf or so for those that its corpus lacks, (K,).
+    """The correct emotions of each clip, (B, K) of 0 and 1, and a mask of emotions that the corpus lacks, (K,).
 
-    A corpus without calm calls it neutral: its neutral clips may be either.
+    A corpus without calm labels it as neutral, so its neutral clips may be either.
     """
     allowed = nn.functional.one_hot(target_indices(emotions, labels), len(labels)).float()
     present = allowed.any(dim=0)

@@ -1,7 +1,4 @@
-"""Training-time augmentation of log-mel spectrograms: what other rooms, microphones and voices would have done.
-
-Which of speech_emotion/training/distortions.py and background.py, how strong, how often.
-"""
+"""Training-time augmentation: which distortions of distortions.py and background.py, how strong and how often."""
 
 from dataclasses import dataclass
 
@@ -15,10 +12,10 @@ from speech_emotion.training.distortions import Augmentation, BandLimit, Equalis
 
 @dataclass(frozen=True)
 class AugmentationSettings:
-    """The recipe: how strong each augmentation is, and which share of the clips it reaches; 0 is off."""
+    """The strength of each augmentation, and the share of clips it is applied to; 0 switches it off."""
 
     warp_frequency: float = 0.1  # frequencies are multiplied by up to 1 ± this
-    warp_time: float = 0.1  # durations, too
+    warp_time: float = 0.1  # and so are durations
     shift_s: float = 0.15  # that the window moves, at most
     channel_probability: float = 0.6  # of the next four, together
     equaliser_db: float = 3.0  # standard deviation of the gain over frequency

@@ -1,4 +1,4 @@
-"""What is computed of a table of clips once, and kept on disk; log-mel spectrograms first of all."""
+"""Arrays computed from a table of clips and cached on disk, such as log-mel spectrograms."""
 
 import hashlib
 import inspect
@@ -27,17 +27,17 @@ from speech_emotion.models import log_mel
 def log_mels(clips: pd.DataFrame, front_end: nn.Module, margin_s: float, folder: str | Path) -> torch.Tensor:
     """(N, M, T) float16 in dB: one spectrogram per row of `clips`, `margin_s` wider than the window on both sides.
 
-    The window is that of the whole recording, or where the columns start and end, in samples, put it: `clips` may have
-    several rows for one path then, next to each other.
+    The window is that of a single clip, or the one given by the columns start and end, in samples; then `clips` may
+    have several rows per path, next to each other.
     Raises ValueError for a clip that cannot be read.
     """
     return kept(folder, f"log_mels-{_digest(clips, front_end, margin_s)}", lambda: _compute(clips, front_end, margin_s))
 
 
 def kept(folder: str | Path, name: str, compute: Callable[[], np.ndarray]) -> torch.Tensor:
-    """The array in `folder`/`name`.npy, computed where it is not there; a damaged file is named and made anew.
+    """The array in `folder`/`name`.npy, computed if it is missing or damaged.
 
-    `name` holds a digest of all that the numbers depend on, code included, so that a stale one is never read.
+    `name` contains a digest of everything that the array depends on, including code, so that no stale file is read.
     """
     path = Path(folder) / f"{name}.npy"
     try:
@@ -45,7 +45,7 @@ def kept(folder: str | Path, name: str, compute: Callable[[], np.ndarray]) -> to
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (ValueError, EOFError):
-        print(f"{path} is damaged and made anew", file=sys.stderr)
+        print(f"{path} is damaged, and is computed again", file=sys.stderr)
     array = compute()
     part = path.with_name(f"{path.stem}-{os.getpid()}.part.npy")
     np.save(part, array)
@@ -87,5 +87,5 @@ def _digest(clips: pd.DataFrame, front_end: nn.Module, margin_s: float) -> str:
 
 
 def code_of(*parts: ModuleType | Callable) -> list[str]:
-    """The text of modules and functions: a change of it changes what is computed."""
+    """The source code of modules and functions, for digests."""
     return [inspect.getsource(part) for part in parts]

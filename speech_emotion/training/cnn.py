@@ -1,4 +1,4 @@
-"""How EmotionCNN is trained: the settings, the recipe, the loop; any NetworkFromScratch can be trained by it.
+"""Training of EmotionCNN, or any other NetworkFromScratch: settings, recipe and training loop.
 
 V: views, B: clips, M: mel bands, C: coefficients, T: frames, K: emotions.
 """
@@ -26,13 +26,13 @@ from speech_emotion.training.augment import AugmentationSettings, augmentation
 from speech_emotion.training.cache import log_mels
 from speech_emotion.training.recipe import Parts
 
-MARGIN_S = 0.5  # spectrogram kept on both sides of the window, for the augmentation that moves it
+MARGIN_S = 0.5  # extra spectrogram on both sides of the window, for random shifts
 SCHEDULES = ("one_cycle", "cosine_warm_restarts")
 
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """How a network is trained, whatever the clips; stored in the checkpoint."""
+    """How a network is trained; stored in the checkpoint."""
 
     epochs: int = 150
     batch_size: int = 64
@@ -40,7 +40,7 @@ class TrainingSettings:
     weight_decay: float = 0.02
     schedule: str = "one_cycle"
     label_smoothing: float = 0.1
-    mixup: float = 0.2  # alpha of the Beta distribution of the weights; 0 is off
+    mixup: float = 0.2  # alpha of the Beta distribution of the weights; 0 to switch it off
     ema_decay: float = 0.995  # per step; the averaged weights are the result
     augmentation: AugmentationSettings = field(default_factory=AugmentationSettings)
     seed: int = 0
@@ -49,12 +49,12 @@ class TrainingSettings:
         if self.schedule not in SCHEDULES:
             raise ValueError(f"schedule is {self.schedule!r}, expected one of {', '.join(SCHEDULES)}")
         if self.epochs < 1:
-            raise ValueError(f"a training takes one epoch or more, not {self.epochs}")
+            raise ValueError(f"training takes at least one epoch, not {self.epochs}")
 
 
 @dataclass(frozen=True)
 class EmotionCNNRecipe:
-    """Trained from scratch on RAVDESS alone, as speech_emotion.training.recipe.Recipe describes."""
+    """Training from scratch on RAVDESS only; see speech_emotion.training.recipe.Recipe."""
 
     network: ClassVar = EmotionCNN
     of_split: ClassVar = "random"
@@ -67,7 +67,7 @@ class EmotionCNNRecipe:
 
     @staticmethod
     def published_settings(shuffle_labels: bool = False, spoken: bool = False) -> TrainingSettings:
-        """In the control there must be nothing to learn, and fewer epochs are enough."""
+        """Fewer epochs for the control with shuffled labels, in which there is nothing to learn."""
         return replace(TrainingSettings(), epochs=30) if shuffle_labels else TrainingSettings()
 
     @classmethod
@@ -93,14 +93,14 @@ def train(
     cache_dir: str | Path,
     kind: type[NetworkFromScratch] = EmotionCNN,
 ) -> tuple[Checkpoint, pd.DataFrame]:
-    """Train a network of a `kind` on one table of clips and watch another.
+    """Train a network of class `kind` on one table of clips, and evaluate each epoch on another.
 
-    Returns the checkpoint, with averaged weights, a temperature fitted on `validation` and every emotion supposed to be
-    equally likely, and the history, without that: epoch, then loss and accuracy of both parts. The last epoch counts,
-    whatever the validation part says of it. Raises ValueError for a clip that cannot be read, before the first epoch,
-    and for a loss that is not finite, at once.
+    Returns the checkpoint and the history (epoch, loss and accuracy of both parts). The checkpoint has the averaged
+    weights after the last epoch, not those of the best epoch; its temperature is fitted on `validation`, and its logits
+    assume equally likely emotions, unlike those of the history. Raises ValueError for a clip that cannot be read,
+    before the first epoch, and for a loss that is not finite.
     """
-    torch.manual_seed(settings.seed)  # the network's first weights, dropout, mixup
+    torch.manual_seed(settings.seed)  # initial weights, dropout, mixup
     generator = torch.Generator().manual_seed(settings.seed)
     augment = augmentation(settings.augmentation, features, generator).to(device)
     network = kind.for_features(features, len(labels)).to(device, memory_format=torch.channels_last)
@@ -121,7 +121,7 @@ def train(
             losses, correct = 0.0, 0.0
             order = torch.randperm(len(training), generator=generator).to(device)
             for batch in order.tensor_split(n_batches):
-                # Each view is an augmentation of its own; all are blended in the same pairs.
+                # Each view is augmented separately; mixup uses the same pairs for all.
                 views = [network.front_end.from_log_mel(augment(wide[batch].float())) for _ in range(network.n_views)]
                 inputs = torch.stack(views)  # (V, B, C, T)
                 soft = F.one_hot(targets[batch], len(labels)).float()  # (B, K)
@@ -155,17 +155,17 @@ def train(
 
 
 def _log_shares(targets: torch.Tensor, n_classes: int) -> torch.Tensor:
-    """Of the emotions among the training clips, (K,): what their log-probabilities lose in the end.
+    """Log of the shares of emotions in the training clips, (K,), which is subtracted from the logits after training.
 
-    Logit adjustment (Menon et al., 2021): RAVDESS has half as many neutral clips as happy ones; a user's recordings
-    need not.
+    Logit adjustment (Menon et al., 2021): RAVDESS has half as many neutral clips as happy ones, but a user's recordings
+    may not.
     """
     return (torch.bincount(targets, minlength=n_classes).clamp(min=1) / len(targets)).log()
 
 
 @torch.inference_mode()
 def _logits(network: nn.Module, spectrograms: torch.Tensor) -> torch.Tensor:
-    """Unaugmented clips (N, M, T) through the network: (N, K)."""
+    """Logits (N, K) of unaugmented clips (N, M, T)."""
     return torch.cat([network(network.front_end.from_log_mel(batch.float())) for batch in spectrograms.split(128)])
 
 
@@ -174,19 +174,19 @@ def target_indices(emotions: Iterable[str], labels: list[str]) -> torch.Tensor:
 
 
 def _mix(inputs, targets, alpha: float, generator: torch.Generator):
-    """mixup (Zhang et al., 2018): every clip of (V, B, C, T) blended with another, one weight for the batch."""
+    """mixup (Zhang et al., 2018): every clip of (V, B, C, T) is mixed with another, with one weight per batch."""
     weight = float(torch.distributions.Beta(alpha, alpha).sample())
     other = torch.randperm(len(targets), generator=generator).to(targets.device)
     return weight * inputs + (1 - weight) * inputs[:, other], weight * targets + (1 - weight) * targets[other]
 
 
 def _loss(logits: torch.Tensor, targets: torch.Tensor, label_smoothing: float) -> torch.Tensor:
-    """Mean cross entropy over views and clips; logits (V, B, K), shares of the emotions (B, K)."""
+    """Mean cross entropy over views and clips; logits (V, B, K), soft targets (B, K)."""
     return F.cross_entropy(logits.flatten(0, 1), targets.repeat(len(logits), 1), label_smoothing=label_smoothing)
 
 
 def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict]:
-    """Weight decay on the matrices and kernels, none on biases and normalisation."""
+    """Weight decay for matrices and kernels, but not for biases and normalisation."""
     decayed = [p for p in network.parameters() if p.ndim > 1]
     others = [p for p in network.parameters() if p.ndim <= 1]
     return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
@@ -204,12 +204,12 @@ def _scheduler(optimizer, settings: TrainingSettings, n_batches: int):
             div_factor=20,
             final_div_factor=1e3,
         )
-    # Cycles of 1/7, 2/7 and 4/7 of the run.
+    # Three cycles: 1/7, 2/7 and 4/7 of the run.
     return torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=steps // 7 + 1, T_mult=2)
 
 
 def autocast(device: torch.device):
-    """bfloat16 where the processor multiplies it in hardware: two to three times faster on a CPU that has it."""
+    """Autocast to bfloat16 if the hardware multiplies it: two to three times faster on such CPUs."""
     if device.type == "cpu":
         in_hardware = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     else:
@@ -219,7 +219,7 @@ def autocast(device: torch.device):
 
 @torch.no_grad()
 def _update_average(average: nn.Module, network: nn.Module, step: int, longest_decay: float) -> None:
-    """Exponential moving average of weights and statistics, over the fewer steps the earlier `step`, 1 or more, is."""
+    """Exponential moving average of weights and statistics, with a shorter memory in the first steps (from 1)."""
     decay = min(longest_decay, step / (step + 10))
     for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
         if kept.dtype.is_floating_point:

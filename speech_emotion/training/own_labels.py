@@ -1,4 +1,4 @@
-"""A model for the user's own labels: a linear layer on the frozen encoder, measured on recordings held out."""
+"""A model for the user's own labels: a new head on the frozen encoder, tested on held-out recordings."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -26,22 +26,22 @@ from speech_emotion.terminal import printable
 from speech_emotion.training.any_voice import HeadSettings, train_head
 from speech_emotion.training.runs import adapted_predictions
 
-FEW = 500  # recordings, below which each is held out once; of more, one part is
-EMBEDDINGS = 10_000  # windows and augmented copies of them, at most unless there are more windows: minutes of one core
+FEW = 500  # recordings; below, each is held out once, otherwise a fifth is held out
+EMBEDDINGS = 10_000  # most windows and augmented copies together, unless there are more windows
 RESULTS = ("predictions.csv", "predictions-adapted.csv", "report.txt", "confusion.png", "reliability.png")
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """What is learned from: checked before anything is computed."""
+    """The training data, checked before anything is computed."""
 
-    name: str  # of the table
-    clips: pd.DataFrame  # clip, path, emotion, and speaker where there are several
-    ravdess: pd.DataFrame | None  # its clips of the same labels
+    name: str  # file name of the table
+    clips: pd.DataFrame  # clip, path, emotion, and speaker if there are several
+    ravdess: pd.DataFrame | None  # RAVDESS's clips with the same labels
 
     @property
     def labels(self) -> list[str]:
-        """RAVDESS's in their order, then the others by the alphabet."""
+        """The labels of RAVDESS in their order, then the others in alphabetical order."""
         own = set(self.clips["emotion"])
         return [label for label in EMOTIONS if label in own] + sorted(own - {*EMOTIONS})
 
@@ -51,9 +51,9 @@ class Lesson:
 
 
 def read_lesson(file: str | Path, ravdess: pd.DataFrame | None = None) -> Lesson:
-    """The table of labels, with RAVDESS if its clips are given.
+    """Read the table of labels; `ravdess` are its clips, if they are to be used as well.
 
-    Raises LabelsError for a table that cannot be learned from.
+    Raises LabelsError for a table that cannot be used for training.
     """
     clips = read_labels(file)
     check_trainable(clips)
@@ -62,12 +62,12 @@ def read_lesson(file: str | Path, ravdess: pd.DataFrame | None = None) -> Lesson
     except ValueError as error:
         raise LabelsError(f"{file}: {error}") from error
     if urls := [path for path in clips["path"] if is_url(path)]:
-        raise LabelsError(f"{file} names {urls[0]}: training needs recordings on this machine")
+        raise LabelsError(f"{file} lists {urls[0]}: training needs recordings on this machine")
     if group_column(clips) == "clip":
         clips = clips.drop(columns="speaker", errors="ignore")
     if ravdess is not None:
         if known := [clip for clip in clips["clip"] if describe(Path(clip).stem)]:
-            raise LabelsError(f"{file} has recordings of RAVDESS itself, {known[0]} first: leave out --with-ravdess")
+            raise LabelsError(f"{file} contains recordings of RAVDESS, such as {known[0]}: leave out --with-ravdess")
         clips["emotion"] = clips["emotion"].map(spelling(EMOTIONS))
         ravdess = ravdess[ravdess["emotion"].isin(clips["emotion"])]
         if ravdess.empty:
@@ -77,15 +77,15 @@ def read_lesson(file: str | Path, ravdess: pd.DataFrame | None = None) -> Lesson
 
 @dataclass(frozen=True)
 class Learned:
-    """A model that has learned from everything, and what models of the same making said of recordings held out."""
+    """A model trained on all recordings, and the predictions of models trained alike for held-out recordings."""
 
     checkpoint: Checkpoint
     report: str
     predictions: pd.DataFrame
-    adapted: pd.DataFrame | None  # by the statistics of each speaker, where they are known
+    adapted: pd.DataFrame | None  # with each speaker's own statistics, if speakers are known
 
     def write(self, folder: str | Path, out: str | Path) -> None:
-        """RESULTS in `folder`, then the model; each file is there whole, or as it was."""
+        """Write RESULTS to `folder`, then the model, each file atomically."""
         use_style()
         files = dict(zip(RESULTS, map(Path(folder).joinpath, RESULTS), strict=True))
         for name, table in (("predictions.csv", self.predictions), ("predictions-adapted.csv", self.adapted)):
@@ -101,10 +101,10 @@ class Learned:
 
 
 def learn(lesson: Lesson, encoder: WhisperEncoder, device: str, cache_dir: str | Path, seed: int = 0) -> Learned:
-    """Hold out and measure, then fit on everything.
+    """Test on held-out recordings, then train on all.
 
-    Speakers are held out where they are known, else recordings. Raises LabelsError, before anything is trained, when
-    recordings cannot be heard: all of them are named.
+    Speakers are held out if they are known, otherwise recordings. Raises LabelsError, before training starts, if
+    recordings cannot be read; the message lists all of them.
     """
     windows = windows_of(lesson.clips)
     copies = min(HeadSettings.copies, max(0, EMBEDDINGS // len(windows) - 1))
@@ -132,13 +132,13 @@ def learn(lesson: Lesson, encoder: WhisperEncoder, device: str, cache_dir: str |
         adapted = _together(adapted, lesson.clips)
         report += f"\nwith --adapt, each speaker alone: accuracy {accuracy(adapted):.4f}, UAR {uar(adapted):.4f}"
     checkpoint = trained(lesson.clips)
-    checkpoint.split = {"name": lesson.name, "test": []}  # nothing is held out from what is kept
+    checkpoint.split = {"name": lesson.name, "test": []}  # this model is trained on all recordings
     checkpoint.metrics = {"accuracy": accuracy(predictions), "uar": uar(predictions)}
     return Learned(checkpoint, report, predictions, adapted if len(adapted) else None)
 
 
 def windows_of(clips: pd.DataFrame) -> pd.DataFrame:
-    """The clips with a row for each of their windows, from the column start up to the column end, in samples."""
+    """A row per window of each clip, with the columns start and end in samples."""
     features = WhisperFeatures()
 
     def find(path: str) -> list[tuple[int, int]] | AudioError:
@@ -161,6 +161,6 @@ def windows_of(clips: pd.DataFrame) -> pd.DataFrame:
 
 
 def _together(tables: list[pd.DataFrame], clips: pd.DataFrame) -> pd.DataFrame:
-    """Prediction tables as one, with the speakers of the clips."""
+    """Concatenated prediction tables, with the speakers of the clips."""
     table = pd.concat(tables).sort_values("clip", ignore_index=True)
     return table.merge(clips[["clip", "speaker"]], on="clip") if "speaker" in clips else table

@@ -1,4 +1,4 @@
-"""A run, from the clips to a checkpoint and its evidence: train.py and the notebook both carry it out."""
+"""A run: clips → a checkpoint and its held-out predictions, for train.py and the notebooks."""
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -24,15 +24,15 @@ from speech_emotion.training.recipe import Parts, Recipe
 
 @dataclass(frozen=True)
 class Run:
-    """What is trained, on which clips, and what is held out; its name tells all that is not as published."""
+    """What is trained, and which clips are held out; the name shows every deviation from the published runs."""
 
     recipe: Recipe
     drop: tuple[str, ...] = ()  # emotions left out
     split: int = 0  # random state of the 80/20 split
-    fold: int | None = None  # of the actors that are held out instead
-    folds: str = "fold"  # which of FOLDS
+    fold: int | None = None  # of actors, held out instead
+    folds: str = "fold"  # a name in FOLDS
     spoken: bool = False  # without sung clips
-    shuffle_labels: bool = False  # the control: train on permuted labels, reach chance
+    shuffle_labels: bool = False  # control experiment: train on shuffled labels
     partial: bool = False  # some clips of RAVDESS are missing, so the splits are not the published ones
 
     def __post_init__(self):
@@ -43,7 +43,7 @@ class Run:
         if self.fold is not None and not 0 <= self.fold < (n_folds := len(FOLDS[self.folds])):
             raise ValueError(f"a fold is a number from 0 to {n_folds - 1}, not {self.fold}")
         if len(self.labels) < 2:
-            raise ValueError("a model needs two emotions or more")
+            raise ValueError("a model needs at least two emotions")
 
     @property
     def labels(self) -> list[str]:
@@ -51,7 +51,7 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The name of its files under results/: that of a published run only if all is as published."""
+        """The name of its files under results/; the name of a published run only if all settings are published ones."""
         recipe, settings = self.recipe, self.recipe.settings
         parts = [f"{recipe.of_split}{len(self.labels)}-split{self.split}"]
         if self.fold is not None:
@@ -69,19 +69,19 @@ class Run:
 
     @property
     def file(self) -> str | None:
-        """The committed checkpoint that it makes, if any."""
+        """The committed checkpoint that it writes, if any."""
         return next((model.file for model in PUBLISHED if model.run == self.name), None)
 
     def chosen(self, clips: pd.DataFrame) -> pd.DataFrame:
-        """Those of the clips that the run is about."""
+        """The clips that the run uses."""
         clips = clips[clips["emotion"].isin(self.labels)]
         return clips[clips["channel"] == "speech"] if self.spoken else clips
 
     def parts(self, clips: pd.DataFrame) -> Parts:
-        """Which clips are for training, for validation and for the test.
+        """The clips for training, validation and test.
 
-        A recipe without validation trains on those clips as well, except in the control, where their labels are not
-        shuffled. Raises ValueError when a part would be empty, or an emotion has too few clips to be split.
+        A recipe without validation also trains on the validation clips, except in the control, where their labels are
+        not shuffled. Raises ValueError if a part is empty, or an emotion has too few clips to be split.
         """
         clips = self.chosen(clips)
         if self.fold is None:
@@ -99,7 +99,7 @@ class Run:
         return {"training": training, "validation": validation, "test": test}
 
     def listed(self, parts: Parts) -> Parts:
-        """What results/splits has: `parts`, with the clips of other corpora that are trained on."""
+        """The parts as results/splits lists them: with the training clips of other corpora."""
         others = [clips[clips["emotion"].isin(self.labels)] for clips in self.recipe.others]
         return parts | {"training": pd.concat([parts["training"], *others])}
 
@@ -111,12 +111,12 @@ class Outcome:
     run: Run
     parts: Parts
     checkpoint: Checkpoint  # with its split and its metrics
-    history: pd.DataFrame | None  # None for a network that is trained without epochs
+    history: pd.DataFrame | None  # None if there are no epochs
     predictions: pd.DataFrame  # for the test clips
-    adapted: pd.DataFrame | None = None  # the same with the statistics of each test speaker, where a fold is held out
+    adapted: pd.DataFrame | None = None  # the same, with each test speaker's own statistics; only for folds
 
     def write(self, results: str | Path, out: str | Path | None) -> None:
-        """Write its tables and picture under `results`, then its checkpoint, each of them whole or not at all."""
+        """Write tables and picture under `results`, then the checkpoint, each atomically."""
         write_results(results, self.run.name, self.run.listed(self.parts), self.history, self.predictions, self.adapted)
         if out:
             save_checkpoint(out, self.checkpoint)
@@ -125,7 +125,7 @@ class Outcome:
 def carry_out(run: Run, clips: pd.DataFrame, device: str = "auto", cache_dir: str | Path = ".cache") -> Outcome:
     """Train, and classify the held-out clips as eval.py would.
 
-    Raises ValueError, before training starts, for a clip that cannot be read and for clips that cannot be split.
+    Raises ValueError, before training starts, if a clip cannot be read or the clips cannot be split.
     """
     parts = run.parts(clips)
     test = parts["test"]
@@ -155,7 +155,7 @@ def _check_readable(clips: pd.DataFrame) -> None:
 
 
 def adapted_predictions(predictor: Predictor, clips: pd.DataFrame) -> pd.DataFrame:
-    """The prediction table when each speaker's clips are judged by their own statistics, as by eval.py --adapt."""
+    """The prediction table with each speaker's own statistics, as with eval.py --adapt."""
     speaker_of = dict(zip(clips["path"], clips["speaker"], strict=True))
     adaptation = Adaptation(predictor, clips["path"], speaker_of.get)
     answers = predictor.answers(clips["path"], statistics=adaptation)
