@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from speech_emotion.audio.reading import AudioError, RecordingInfo, read_pieces
+from speech_emotion.inference import recording as inference
 from speech_emotion.inference.adaptation import Voices
 from speech_emotion.inference.predictor import Predictor, Statistics
 from speech_emotion.inference.recording import Recording
@@ -31,6 +32,15 @@ class Answer:
     def stretches_of(self, row: dict) -> list[dict]:
         """Those of its channel."""
         return [stretch for stretch in self.stretches if stretch.get("channel") == row.get("channel")]
+
+    def in_json(self, timeline: bool) -> list[dict]:
+        """The rows, with those of their stretches as their `timeline` if asked."""
+        return [row | ({"timeline": in_timeline(self.stretches_of(row))} if timeline else {}) for row in self.rows]
+
+    @classmethod
+    def of(cls, answer: inference.Answer, name: str) -> "Answer":
+        rows, stretches = ([rounded(row | {"url": name}) for row in each] for each in (answer.rows, answer.stretches))
+        return cls(rows, stretches, answer.info.channels_differ)
 
 
 def answer_all(
@@ -94,10 +104,13 @@ def _answer(predictor: Predictor, recording: Recording, name: str, error: str, s
     if error:
         of_none = {"channel": None} if recording.has_channels else {}
         return Answer([error_row(name, predictor.labels, error) | of_none])
-    answer = predictor.answer(recording, statistics)
-    rows, stretches = ([_rounded(row | {"url": name}) for row in each] for each in (answer.rows, answer.stretches))
-    return Answer(rows, stretches, answer.info.channels_differ)
+    return Answer.of(predictor.answer(recording, statistics), name)
 
 
-def _rounded(row: dict) -> dict:
+def in_timeline(stretches: list[dict]) -> list[dict]:
+    """Rows of stretches as JSON has them."""
+    return [{key: value for key, value in stretch.items() if key != "url"} for stretch in stretches]
+
+
+def rounded(row: dict) -> dict:
     return {key: round(value, _DECIMALS) if isinstance(value, float) else value for key, value in row.items()}
