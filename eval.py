@@ -24,7 +24,10 @@ OPTIONAL = {  # what needs a package that requirements.txt lacks, that package, 
     ".vtt": ("pysubs2", "requirements-timeline.txt"),
     ".parquet": ("pyarrow", "requirements-ray.txt"),
     "--ray": ("ray", "requirements-ray.txt"),
+    "--live": ("sounddevice", "requirements-live.txt"),
 }
+MICROPHONE = "microphone"
+ALONE = ("paths", "plot", "labels", "map", "resume", "ray", "track")  # options that --live does not go with
 STRANGERS = (
     "{} was trained on the 24 speakers of RAVDESS only; --model model_any_voice.pt is more accurate for the speech of "
     "others, but not for song without --adapt"
@@ -105,6 +108,14 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         default=None,
         help="give these an emotion as well (default for the other models)",
     )
+    parser.add_argument(
+        "--live",
+        nargs="?",
+        const=MICROPHONE,
+        metavar="FILE",
+        help="listen to the microphone, or play FILE in real time, and print a line for each stretch of speech as it "
+        "ends; Ctrl-C ends the recording and writes its row",
+    )
     parser.add_argument("--resume", action="store_true", help="resume a run that was stopped, from its .part files")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
     parser.add_argument("--batch-size", type=positive, default=16, metavar="N", help="windows at once (default: 16)")
@@ -128,6 +139,9 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"--plot writes {', '.join(PICTURES)}, not {options.plot}")
     if STANDARD_INPUT in options.paths and (len(options.paths) > 1 or options.resume or options.ray):
         parser.error("- is one recording, and goes without others, --resume and --ray")
+    if options.live and any(getattr(options, name) for name in ALONE):
+        names = [name if name == "paths" else f"--{name}" for name in ALONE if getattr(options, name)]
+        parser.error(f"--live is a recording made now, and goes without {', '.join(names)}")
     if options.labels and options.channels == "each":
         parser.error("--labels gives a recording one emotion; leave out --channels each")
     return options
@@ -138,6 +152,8 @@ def check_installed(options: argparse.Namespace) -> None:
     asked = {file: Path(file).suffix.lower() for file in (options.out, options.timeline) if file}
     if options.ray:
         asked["--ray"] = "--ray"
+    if options.live == MICROPHONE:
+        asked["--live"] = "--live"
     needs = {name: OPTIONAL[kind] for name, kind in asked.items() if kind in OPTIONAL}
     missing = {name: need for name, need in needs.items() if find_spec(need[0]) is None}
     if missing:
@@ -157,7 +173,9 @@ def main(arguments: list[str] | None = None) -> int:
         options = parse_arguments(arguments)
         logging.basicConfig(level=logging.DEBUG if options.debug else logging.CRITICAL)
         ending.when_stopped = partial(how_to_resume, options.out)
-        if options.paths != [STANDARD_INPUT]:
+        if options.live:
+            ending.status = classify_live(options)
+        elif options.paths != [STANDARD_INPUT]:
             ending.status = classify(options)
         else:
             with TemporaryDirectory() as folder:
@@ -258,6 +276,21 @@ def classify(options: argparse.Namespace, name: str | None = None) -> int:
         summary.draw(options.plot, answer.stretches if options.timeline and len(left) == len(recordings) == 1 else [])
         say(f"the picture is in {options.plot}")
     return 1 if summary.n_failed or truth.absence else 0
+
+
+def classify_live(options: argparse.Namespace) -> int:
+    """Print a line for each stretch of a recording as it is made, then write its row; returns the exit status."""
+    from speech_emotion.inference.listening import microphone, played, record
+    from speech_emotion.inference.predictor import Predictor
+    from speech_emotion.tables.output_paths import check_not_read
+
+    check_installed(options)
+    is_file = options.live != MICROPHONE
+    for file in filter(None, (options.out, options.timeline)):
+        check_not_read(file, [options.model, options.live] if is_file else [options.model])
+    predictor = Predictor(options.model, options.device, options.speech_only)
+    sound = played(options.live) if is_file else microphone()
+    return record(predictor, options.live, sound, options.out, options.timeline, bool(options.adapt))
 
 
 if __name__ == "__main__":
