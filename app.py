@@ -48,6 +48,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         ("recording_mb", "--max-mb", "largest recording, in megabytes"),
         ("recording_minutes", "--max-minutes", "longest recording, in minutes"),
         ("requests", "--queue", "requests that may be sent, wait or be answered at once"),
+        ("live", "--live", "live recordings at once"),
         ("silence_s", "--timeout", "seconds without a byte after which a request that was begun is given up"),
     ):
         default = getattr(Limits, name)
@@ -72,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 0
     except ModuleNotFoundError as error:
-        if error.name not in ("fastapi", "fastapi_swagger", "python_multipart", "uvicorn"):
+        if error.name not in ("fastapi", "fastapi_swagger", "python_multipart", "uvicorn", "websockets"):
             raise
         say("app.py: the page needs more: pip install -r requirements-app.txt", is_error=True)
         return 2
@@ -88,9 +89,10 @@ def serve(options: argparse.Namespace) -> None:
 
     from speech_emotion.evaluation.plots import use_style
     from speech_emotion.inference.predictor import Predictor
-    from speech_emotion.serving.api import Service, build_app
+    from speech_emotion.serving.api import build_app
     from speech_emotion.serving.folder import run_folder
-    from speech_emotion.serving.guard import HEADERS, impatient
+    from speech_emotion.serving.guard import HEADERS, impatient, impatient_live
+    from speech_emotion.serving.service import Service
     from speech_emotion.serving.turns import Turns
 
     limits = Limits(**{name: value for name, value in vars(options).items() if name in Limits.__dataclass_fields__})
@@ -110,7 +112,11 @@ def serve(options: argparse.Namespace) -> None:
                 build_app(service, [*options.allow_host, options.host], _results()),
                 http=impatient(limits),
                 headers=list(HEADERS.items()),
-                ws="none",
+                ws=impatient_live(limits),
+                ws_max_size=limits.message_bytes,
+                ws_per_message_deflate=False,
+                ws_ping_interval=limits.silence_s,
+                ws_ping_timeout=limits.silence_s,
                 log_level="error",
                 limit_concurrency=limits.connections,
                 timeout_graceful_shutdown=1,  # a page that is open in a browser keeps its connection

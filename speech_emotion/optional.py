@@ -9,6 +9,7 @@ _FILES = {
     "pysubs2": "requirements-timeline.txt",
     "pyarrow": "requirements-ray.txt",
     "ray": "requirements-ray.txt",
+    "sounddevice": "requirements-live.txt",
 }
 
 

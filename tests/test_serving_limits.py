@@ -91,7 +91,7 @@ def test_adaptation_pauses_after_some_windows(tmp_path):
             seen.clear()
             next(work)
             of_step.append(sum(seen))
-    assert max(of_step) <= 16 and sum(of_step) > 2 * 2 * 16
+    assert max(of_step) <= 16 and 2 * 16 < sum(of_step) < 4 * 16  # each once
     assert all(answer.rows[0]["emotion"] for answer in end.value.value)
 
 

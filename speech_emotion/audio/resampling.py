@@ -31,7 +31,7 @@ def load_audio(
     Raises AudioError if the file cannot be decoded, is empty, or holds NaN or infinite samples.
     """
     parts = [
-        change_rate(_tensor(np.concatenate(pieces) if len(pieces) > 1 else pieces[0]), *_ratio(rate, sample_rate))
+        change_rate(_tensor(np.concatenate(pieces) if len(pieces) > 1 else pieces[0]), *ratio(rate, sample_rate))
         for rate, pieces in _parts(path, track, channels, info)
     ]
     return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
@@ -48,7 +48,7 @@ def stream_audio(
     """The samples of load_audio in pieces of about 30 s; may raise AudioError after some of them."""
     source = read_pieces(path, track=track, channels=channels, info=info)
     for rate, pieces in groupby(source, key=lambda piece: piece[1]):
-        yield from _resampled((_tensor(samples) for samples, _ in pieces), *_ratio(rate, sample_rate))
+        yield from resampled((_tensor(samples) for samples, _ in pieces), *ratio(rate, sample_rate))
 
 
 def _parts(path, track, channels, info) -> Iterator[tuple[int, list[np.ndarray]]]:
@@ -58,7 +58,7 @@ def _parts(path, track, channels, info) -> Iterator[tuple[int, list[np.ndarray]]
         yield rate, [samples for samples, _ in pieces]
 
 
-def _resampled(pieces: Iterable[torch.Tensor], p: int, q: int) -> Iterator[torch.Tensor]:
+def resampled(pieces: Iterable[torch.Tensor], p: int, q: int) -> Iterator[torch.Tensor]:
     """Resample (..., samples) by q / p as if all were one piece: each is resampled with its neighbours' ends."""
     source = iter(pieces)
     following = next(source, None)
@@ -86,7 +86,7 @@ def to_mono(samples: np.ndarray, rate: int, sample_rate: int) -> torch.Tensor:
         raise ValueError(f"samples must be (samples,) or (samples, channels), not {samples.shape}")
     mono = np.ascontiguousarray(mix(samples), dtype=np.float32)
     check_samples(mono, rate)
-    return change_rate(torch.from_numpy(mono), *_ratio(rate, sample_rate))
+    return change_rate(torch.from_numpy(mono), *ratio(rate, sample_rate))
 
 
 def _tensor(samples: np.ndarray) -> torch.Tensor:
@@ -94,7 +94,7 @@ def _tensor(samples: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(samples.T))
 
 
-def _ratio(rate: int, sample_rate: int) -> tuple[int, int]:
+def ratio(rate: int, sample_rate: int) -> tuple[int, int]:
     """`rate` / `sample_rate` as a ratio of small numbers; the kernel for 44 101 Hz would otherwise need gigabytes."""
     return (Fraction(rate) / sample_rate).limit_denominator(_FINEST_RATIO).as_integer_ratio()
 

@@ -74,21 +74,24 @@ def without_crosstalk(energy: np.ndarray, settings: StretchSettings = SETTINGS) 
     return np.where(energy < energy.max(axis=0) * 10 ** (-settings.crosstalk_db / 10), 0, energy)
 
 
-def find_stretches(energy: np.ndarray, longest_s: float, settings: StretchSettings = SETTINGS) -> list[Stretch]:
+def find_stretches(
+    energy: np.ndarray, longest_s: float, settings: StretchSettings = SETTINGS, begin: int = 0
+) -> list[Stretch]:
     """Energy (T,) of one channel → its stretches in order of time, without overlap; none in silence.
 
     Every frame within 35 dB of the loudest is in a stretch, unless it is steady noise. Stretches longer than
-    `longest_s` are cut into equal parts.
+    `longest_s` are cut into equal parts. Frames before `begin` are in none; they only say how loud voice and noise are.
     """
     heard = _heard(energy, settings)
+    heard[:begin] = False
     spans = _join_fragments(_join_pauses(heard, settings), settings)
-    bounds = [(0, 0), *spans, (len(energy), len(energy))]
+    bounds = [(begin, begin), *spans, (len(energy), len(energy))]
     found: list[Stretch] = []
     for (_, before), (start, end), (after, _) in zip(bounds, bounds[1:], bounds[2:], strict=False):
         onset = min(max(start, find_onset(energy, start, end, (before, after), settings)), end - 1)
         n_parts = ceil(max(1, end - start - n_frames(settings.overhang_s)) / n_frames(longest_s))
-        for begin, stop in pairwise(np.linspace(start, end, n_parts + 1).round().astype(int).tolist()):
-            found.append(Stretch(begin, stop, min(max(begin, onset), stop - 1), int(heard[begin:stop].sum())))
+        for first, stop in pairwise(np.linspace(start, end, n_parts + 1).round().astype(int).tolist()):
+            found.append(Stretch(first, stop, min(max(first, onset), stop - 1), int(heard[first:stop].sum())))
             onset = stop
     return found
 

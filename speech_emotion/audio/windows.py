@@ -165,14 +165,17 @@ class RecordingWindows:
         return stretch_window(own, window.start - offset, window.end - offset, self._settings)
 
 
-def find_windows(energy: np.ndarray, settings: WindowSettings) -> list[Window]:
-    """The level of a recording (C, T) → its windows, each placed as in training: 0.1 s before the onset."""
+def find_windows(energy: np.ndarray, settings: WindowSettings, begin: int = 0) -> list[Window]:
+    """The level of a recording (C, T) → its windows, each placed as in training: 0.1 s before the onset.
+
+    Only those from frame `begin` on; then there are windows before them, which were found earlier.
+    """
     windows = []
     for channel, own in enumerate(without_crosstalk(energy)):
-        stretches = find_stretches(own, settings.window_s - _LEAD_S)
+        stretches = find_stretches(own, settings.window_s - _LEAD_S, begin=begin)
         if not stretches:
             continue
-        if only := _only_window(channel, own, stretches, settings):
+        if not begin and (only := _only_window(channel, own, stretches, settings)):
             windows.append(only)
             continue
         following = [each.start for each in stretches[1:]]

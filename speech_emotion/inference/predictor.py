@@ -1,7 +1,7 @@
 """Recordings → emotions with probabilities, by the same functions as in training."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -106,37 +106,40 @@ class Predictor:
         except AudioError as error:
             return error_row("", self.labels, str(error))
         recording = Recording("", RecordingWindows(lambda: [waveform], self.features))
-        for _ in self._in_turns(recording, partial(self._classify, None)):
+        for _ in self.embed_in_turns(recording):
             pass
-        return recording.answer(self.labels).rows[0]
+        return self.answer(recording).rows[0]
 
-    def answer_in_turns(
-        self, path: str | Path, statistics: Statistics | None = None, **reading
-    ) -> Generator[None, None, Answer]:
-        """The answer to one recording, in this thread, with a pause after every some windows or 30 s that are read.
-
-        Who has several recordings to answer may go on with another one there, or close this one.
-        """
-        recording = self._open(path, reading)
-        yield from self._in_turns(recording, partial(self._classify, statistics))
-        return recording.answer(self.labels)
-
-    def embed_in_turns(self, path: str | Path, **reading) -> Generator[None, None, dict[int, torch.Tensor]]:
-        """What embeddings gives for one recording, in this thread, with pauses as answer_in_turns has them."""
-        recording = self._open(path, reading)
-        yield from self._in_turns(recording, self._embed)
-        return recording.embeddings()
-
-    def _open(self, path: str | Path, reading: dict) -> Recording:
+    def open(self, path: str | Path, **reading) -> Recording:
+        """A recording that is read when its windows are asked for; the options are those of answers."""
         info = RecordingInfo()
         read = partial(stream_audio, path, self.features.sample_rate, info=info, **reading)
         return Recording(str(path), RecordingWindows(read, self.features), info, reading.get("channels") == "each")
 
-    def _in_turns(self, recording: Recording, work: Callable[[list[_Item]], list]) -> Iterator[None]:
+    def embed_in_turns(self, recording: Recording) -> Iterator[None]:
+        """Read a recording in this thread; embeddings are then what was `seen`.
+
+        There is a pause after every some windows or 30 s that are read: who has several recordings may go on with
+        another one there, or close this one.
+        """
         yield from recording.measure()
         while items := self._read(recording):
-            recording.seen += zip([item.window for item in items], work(items), strict=True)
+            recording.seen += zip([item.window for item in items], self._embed(items), strict=True)
             yield
+
+    def embed_windows(self, windows: Iterable[tuple[Window, torch.Tensor]]) -> list[tuple[Window, torch.Tensor]]:
+        """Windows with their samples → the same windows, with how much speech is in each, and embeddings, (D,)."""
+        nowhere = Recording("", RecordingWindows(list, self.features))
+        items = [self._item(nowhere, *window) for window in windows]
+        return list(zip([item.window for item in items], self._embed(items), strict=True))
+
+    def answer(self, recording: Recording, statistics: Statistics | None = None) -> Answer:
+        """When embeddings are what was `seen`."""
+        windows = [window for window, _ in recording.seen]
+        places = [(recording.path, window.channel) for window in windows]
+        embeddings = [embedding for _, embedding in recording.seen]
+        recording.seen = list(zip(windows, self._judge(embeddings, places, statistics), strict=True))
+        return recording.answer(self.labels)
 
     @torch.inference_mode()
     def probabilities(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -176,7 +179,7 @@ class Predictor:
         waiting: deque[tuple[Recording, Future]] = deque()
         while True:
             for path in islice(paths, ahead - len(waiting)):
-                recording = self._open(path, reading)
+                recording = self.open(path, **reading)
                 waiting.append((recording, pool.submit(self._read, recording)))
             if not waiting:
                 return
@@ -186,14 +189,13 @@ class Predictor:
                 yield from items
             yield from items or [_Item(recording)]
 
-    @torch.inference_mode()
     def _read(self, recording: Recording) -> list[_Item]:
         """The next windows of a recording; fewer than `_READ_AT_ONCE` are its last."""
+        return recording.read(_READ_AT_ONCE, partial(self._item, recording))
 
-        def prepare(window: Window, samples: torch.Tensor) -> _Item:
-            return _Item(recording, self._listen(window, samples), self.front_end(samples[None])[0])
-
-        return recording.read(_READ_AT_ONCE, prepare)
+    @torch.inference_mode()
+    def _item(self, recording: Recording, window: Window, samples: torch.Tensor) -> _Item:
+        return _Item(recording, self._listen(window, samples), self.front_end(samples[None])[0])
 
     def _listen(self, window: Window, samples: torch.Tensor) -> Window:
         if self._detector is None:
@@ -205,15 +207,20 @@ class Predictor:
         """The embedding of each window: (D,)."""
         return list(self.network.embed(torch.stack([item.inputs for item in items]).to(self.device)))
 
-    @torch.inference_mode()
     def _classify(self, statistics: Statistics | None, items: list[_Item]) -> list[list[float]]:
         """The probabilities of each window."""
-        embeddings = torch.stack(self._embed(items))
-        given = None
-        if statistics:
-            of_windows = [statistics(item.recording.path, item.window.channel) for item in items]
-            given = torch.stack(of_windows).to(self.device)
-        return self._probabilities(embeddings, given).tolist()
+        places = [(item.recording.path, item.window.channel) for item in items]
+        return self._judge(self._embed(items), places, statistics)
+
+    @torch.inference_mode()
+    def _judge(
+        self, embeddings: list[torch.Tensor], places: list[tuple[str, int]], statistics: Statistics | None
+    ) -> list[list[float]]:
+        """The probabilities of each embedding, (D,), which is of a path and a channel."""
+        if not embeddings:
+            return []
+        given = [statistics(*place) for place in places] if statistics else None
+        return self._probabilities(torch.stack(embeddings), given and torch.stack(given).to(self.device)).tolist()
 
 
 def _in_batches(

@@ -6,8 +6,10 @@ from functools import cache
 from pathlib import Path
 
 from speech_emotion.audio.reading import AudioError, RecordingInfo, read_pieces
+from speech_emotion.inference import recording as inference
 from speech_emotion.inference.adaptation import Voices
 from speech_emotion.inference.predictor import Predictor, Statistics
+from speech_emotion.inference.recording import Recording
 from speech_emotion.serving.limits import Limits
 from speech_emotion.serving.uploads import Upload
 from speech_emotion.tables.rows import error_row
@@ -31,6 +33,15 @@ class Answer:
         """Those of its channel."""
         return [stretch for stretch in self.stretches if stretch.get("channel") == row.get("channel")]
 
+    def in_json(self, timeline: bool) -> list[dict]:
+        """The rows, with those of their stretches as their `timeline` if asked."""
+        return [row | ({"timeline": in_timeline(self.stretches_of(row))} if timeline else {}) for row in self.rows]
+
+    @classmethod
+    def of(cls, answer: inference.Answer, name: str) -> "Answer":
+        rows, stretches = ([rounded(row | {"url": name}) for row in each] for each in (answer.rows, answer.stretches))
+        return cls(rows, stretches, answer.info.channels_differ)
+
 
 def answer_all(
     predictor: Predictor,
@@ -47,13 +58,21 @@ def answer_all(
     errors = []
     for upload in uploads:
         errors.append((yield from _refusal(upload, limits, channels)))
+    recordings = [predictor.open(upload.path, channels=channels) for upload in uploads]
     statistics = None
     if adapt:
-        fine = [upload.path for upload, error in zip(uploads, errors, strict=True) if not error]
-        statistics = yield from _adapt(predictor, fine, channels)
+        voices = Voices(predictor)
+        for recording, error in zip(recordings, errors, strict=True):
+            if not error:
+                yield from predictor.embed_in_turns(recording)
+                voices.hear(recording.embeddings())
+        of_channel = cache(voices.statistics_of)
+        statistics = lambda path, channel: of_channel(channel)  # noqa: E731
     answers = []
-    for upload, error in zip(uploads, errors, strict=True):
-        answer = yield from _answer(predictor, upload, error, statistics, channels)
+    for upload, recording, error in zip(uploads, recordings, errors, strict=True):
+        if not error and not adapt:
+            yield from predictor.embed_in_turns(recording)
+        answer = _answer(predictor, recording, upload.name, error, statistics)
         if draw:
             answer.html = yield from draw(upload.path, answer)
         answers.append(answer)
@@ -79,26 +98,19 @@ def _refusal(upload: Upload, limits: Limits, channels: str) -> Generator[None, N
     return ""
 
 
-def _adapt(predictor: Predictor, paths: list[Path], channels: str) -> Generator[None, None, Statistics]:
-    voices = Voices(predictor)
-    for path in paths:
-        voices.hear((yield from predictor.embed_in_turns(path, channels=channels)))
-        yield
-    statistics_of = cache(voices.statistics_of)
-    return lambda path, channel: statistics_of(channel)
-
-
-def _answer(
-    predictor: Predictor, upload: Upload, error: str, statistics: Statistics | None, channels: str
-) -> Generator[None, None, Answer]:
-    name = upload.name or "recording"
+def _answer(predictor: Predictor, recording: Recording, name: str, error: str, statistics: Statistics | None) -> Answer:
+    """Of a recording that was heard, unless there is an error."""
+    name = name or "recording"
     if error:
-        of_none = {"channel": None} if channels == "each" else {}
+        of_none = {"channel": None} if recording.has_channels else {}
         return Answer([error_row(name, predictor.labels, error) | of_none])
-    answer = yield from predictor.answer_in_turns(upload.path, statistics, channels=channels)
-    rows, stretches = ([_rounded(row | {"url": name}) for row in each] for each in (answer.rows, answer.stretches))
-    return Answer(rows, stretches, answer.info.channels_differ)
+    return Answer.of(predictor.answer(recording, statistics), name)
 
 
-def _rounded(row: dict) -> dict:
+def in_timeline(stretches: list[dict]) -> list[dict]:
+    """Rows of stretches as JSON has them."""
+    return [{key: value for key, value in stretch.items() if key != "url"} for stretch in stretches]
+
+
+def rounded(row: dict) -> dict:
     return {key: round(value, _DECIMALS) if isinstance(value, float) else value for key, value in row.items()}

@@ -8,6 +8,7 @@ import h11
 from fastapi import HTTPException
 from fastapi.responses import JSONResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from speech_emotion.serving.limits import Limits
 
@@ -28,7 +29,8 @@ class Guard:
     """An ASGI application around another one.
 
     Refuses foreign Host headers, with which a page that the user visits could read answers (DNS rebinding), and
-    foreign origins, with which it could ask questions. A client that falls silent in its request is hung up on.
+    foreign origins, with which it could ask questions; browsers let any page open a WebSocket. A client that falls
+    silent in its request is hung up on.
     """
 
     def __init__(self, app, allow_hosts: Iterable[str], limits: Limits):
@@ -37,7 +39,7 @@ class Guard:
         self.allow_hosts = {host.lower() for host in allow_hosts}
 
     async def __call__(self, scope, receive, send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
 
         async def send_on(message: dict) -> None:
@@ -45,8 +47,10 @@ class Guard:
 
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         if refusal := self._refusal(headers, scope["server"][0]):
-            response = JSONResponse({"detail": refusal}, 403)
+            response = JSONResponse({"detail": refusal}, 403, HEADERS if scope["type"] == "websocket" else None)
             return await response(scope, receive, send_on)
+        if scope["type"] == "websocket":  # which has a patience of its own
+            return await self.app(scope, receive, send)
         return await self.app(scope, self._in_time(receive), send_on)
 
     def _refusal(self, headers: dict[str, str], listening: str) -> str:
@@ -103,6 +107,10 @@ def impatient(limits: Limits) -> type[H11Protocol]:
             super().connection_lost(exc)
             self._idle.cancel()
 
+        def handle_websocket_upgrade(self, event) -> None:
+            self._idle.cancel()
+            super().handle_websocket_upgrade(event)
+
         def send_400_response(self, msg: str) -> None:
             """To what is not HTTP: with the headers of every other answer, which uvicorn's own lacks."""
             kind = [(b"content-type", b"application/json"), (b"connection", b"close")]
@@ -120,6 +128,24 @@ def impatient(limits: Limits) -> type[H11Protocol]:
         def _hang_up(self) -> None:
             if self.cycle is None or self.cycle.response_complete:
                 self.transport.abort()
+
+    return Protocol
+
+
+def impatient_live(limits: Limits) -> type[WebSocketsSansIOProtocol]:
+    """uvicorn's protocol for WebSockets, but one that hangs up on a client that does not read what is sent to it.
+
+    uvicorn itself would wait for it to take the last bytes.
+    """
+
+    class Protocol(WebSocketsSansIOProtocol):
+        def on_task_complete(self, task) -> None:
+            super().on_task_complete(task)
+            self.loop.call_later(limits.silence_s, self.transport.abort)
+
+        def keepalive_timeout(self) -> None:
+            super().keepalive_timeout()
+            self.transport.abort()
 
     return Protocol
 

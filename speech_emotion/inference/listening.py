@@ -1,0 +1,136 @@
+"""Sound as it is made, from a microphone or a file that is played in real time, and what is said of it meanwhile."""
+
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from queue import SimpleQueue
+from typing import TypeVar
+
+import numpy as np
+
+from speech_emotion.audio.reading import read_pieces
+from speech_emotion.audio.resampling import to_mono
+from speech_emotion.inference.live import STEP_S, LiveRecording
+from speech_emotion.inference.predictor import Predictor
+from speech_emotion.tables.formats import format_of
+from speech_emotion.tables.output_paths import output_path
+from speech_emotion.tables.rows import Row, columns, error_sentence, stretch_columns
+from speech_emotion.tables.table import Table
+from speech_emotion.terminal import say
+
+T = TypeVar("T")
+Sound = tuple[int, Iterator[bytes]]  # its sample rate, and 16-bit samples as they come
+_LONGEST_S = 3600  # of a recording, which is held in memory
+_PIECE_S = 0.1
+_BAR = 20  # characters for 100 %
+
+
+def microphone() -> Sound:
+    """Without end. Raises ImportError or OSError with a remedy."""
+    try:
+        import sounddevice
+    except OSError as error:
+        raise ImportError("--live needs PortAudio: apt install libportaudio2 (Linux)") from error
+    try:
+        rate = int(sounddevice.query_devices(kind="input")["default_samplerate"])
+    except sounddevice.PortAudioError as error:
+        raise OSError("there is no microphone; --live FILE plays a recording instead") from error
+
+    def pieces() -> Iterator[bytes]:
+        arrived: SimpleQueue[bytes] = SimpleQueue()
+        options = {"samplerate": rate, "channels": 1, "dtype": "int16", "blocksize": round(_PIECE_S * rate)}
+        with sounddevice.RawInputStream(**options, callback=lambda data, *_: arrived.put(bytes(data))):
+            while True:
+                yield b"".join([arrived.get(), *(arrived.get() for _ in range(arrived.qsize()))])
+
+    return rate, pieces()
+
+
+def played(path: str | Path, speed: float = 1.0) -> Sound:
+    """A file as if it were recorded now, `speed` times as fast. Raises AudioError if it cannot be read."""
+    source = read_pieces(path)
+    first, rate = next(source)
+
+    def pieces() -> Iterator[bytes]:
+        began, given = time.monotonic(), 0
+        for samples, its_rate in ((first, rate), *source):
+            pcm = _pcm(to_mono(samples, its_rate, rate).numpy())
+            while len(pcm):
+                given += round(_PIECE_S * rate)
+                time.sleep(max(0.0, began + given / rate / speed - time.monotonic()))
+                yield pcm[: 2 * round(_PIECE_S * rate)]
+                pcm = pcm[2 * round(_PIECE_S * rate) :]
+
+    return rate, pieces()
+
+
+def record(
+    predictor: Predictor, name: str, sound: Sound, out: str, timeline: str | None = None, adapt: bool = False
+) -> int:
+    """Print a line for each stretch of speech as it ends, then write the rows of all of it; returns the exit status.
+
+    Raises ValueError for a network that takes no statistics but should, or a table of a format that is not known.
+    """
+    if adapt and not predictor.network.takes_statistics:
+        raise ValueError("this model cannot adapt to recordings; --model model_any_voice.pt can")
+    for path, names in ((out, columns(predictor.labels)), (timeline, stretch_columns(predictor.labels))):
+        if path:
+            format_of(path, names)
+            output_path(path)
+    rate, pieces = sound
+    live = LiveRecording(predictor, rate, name, _LONGEST_S)
+    say("listening; Ctrl-C ends the recording", is_error=True)
+    listen(live, pieces, lambda row: say(line(row)), adapt)
+    answer = at_once(live.finish(adapt))
+    with ExitStack() as stack:
+        table = stack.enter_context(Table(out, columns(predictor.labels)))
+        others = [stack.enter_context(Table(timeline, stretch_columns(predictor.labels), of=table))] if timeline else []
+        for other in others:
+            other.write(answer.stretches)
+        table.write(answer.rows)
+        table.finish(*others)
+    (row,) = answer.rows
+    said = error_sentence(row) if row["error"] else f"all of it: {row['emotion']}, {row['confidence']:.0%}"
+    say(f"{said}; the row is in {out}")
+    return 1 if row["error"] else 0
+
+
+def listen(live: LiveRecording, pieces: Iterable[bytes], show: Callable[[Row], None], adapt: bool = False) -> None:
+    """Until the sound ends, Ctrl-C is pressed or no more is kept; `show` gets the row of each stretch as it ends."""
+    shown_s = 0.0
+    try:
+        for pcm in pieces:
+            live.add(pcm)
+            if live.seconds - live.heard_s < STEP_S:
+                continue
+            for row in at_once(live.update(adapt)).stretches:
+                if row["ended"] and row["end"] > shown_s:
+                    shown_s = row["end"]
+                    show(row)
+            if live.is_full:
+                break
+    except KeyboardInterrupt as stop:
+        if stop.args:  # SIGTERM
+            raise
+
+
+def at_once(work: Generator[None, None, T]) -> T:
+    """What it returns, without heeding its pauses."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value
+
+
+def line(row: Row) -> str:
+    """When a stretch begins, its emotion, and a bar as long as it is probable."""
+    minutes, seconds = divmod(row["start"], 60)
+    bar = "#" * round(_BAR * row["confidence"])
+    return f"{minutes:2.0f}:{seconds:04.1f}  {row['emotion']:<10} {bar:<{_BAR}} {row['confidence']:4.0%}"
+
+
+def _pcm(samples: np.ndarray) -> bytes:
+    """Float samples, full scale at 1, as 16-bit."""
+    return (samples * 2**15).round().clip(-(2**15), 2**15 - 1).astype("<i2").tobytes()

@@ -1,0 +1,166 @@
+"""Rows of a recording while it is made, over a WebSocket: sound comes in, JSON goes out."""
+
+import asyncio
+from collections.abc import Callable, Generator
+
+from fastapi import HTTPException, WebSocket
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from starlette.websockets import WebSocketDisconnect
+
+from speech_emotion.inference.live import STEP_S, LiveRecording
+from speech_emotion.serving.answers import Answer, in_timeline, rounded
+from speech_emotion.serving.limits import Limits
+from speech_emotion.serving.service import Service
+
+_NAME = "live"  # of the recording, in its rows
+_CLOSED = 4000  # and the status that HTTP has for it: what a refused socket is closed with
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class Beginning(_Message):
+    """What a client says first."""
+
+    sample_rate: int = Field(ge=Limits.live_rates[0], le=Limits.live_rates[1])
+    model: str | None = None
+    adapt: bool = False
+    token: str = ""
+
+
+class Command(_Message):
+    """What it may say later, between the sound."""
+
+    adapt: bool | None = None
+    forget: bool = False  # the voice that was adapted to so far
+    end: bool = False
+
+
+async def serve_live(socket: WebSocket, service: Service) -> None:
+    """Until the recording ends, its client leaves, or it breaks a rule: then it gets a sentence as its last message."""
+    await socket.accept()
+    patience = service.limits.silence_s
+    try:
+        try:
+            first = _parse(Beginning, await _receive(socket, patience))
+            if not service.knows(first.token.encode()):
+                raise HTTPException(401, "this server asks for its token, as `token` of the first message")
+            predictor = service.predictor(first.model, first.adapt)
+            longest_s = 60 * service.limits.recording_minutes
+            with service.live_place():
+                live = LiveRecording(predictor, first.sample_rate, _NAME, longest_s)
+                await _Session(socket, service, live, first).run()
+            await asyncio.wait_for(socket.close(), patience)
+        except HTTPException as refusal:
+            await asyncio.wait_for(socket.send_json({"detail": refusal.detail}), patience)
+            await asyncio.wait_for(socket.close(_CLOSED + refusal.status_code), patience)
+    except (WebSocketDisconnect, TimeoutError, asyncio.TimeoutError):
+        pass  # it has left, or does not read what is sent to it
+
+
+class _Session:
+    """A recording, whose sound is heard while what was heard before is answered.
+
+    Every message has all rows of the last minute, and none is sent before the one before it is on its way: a slow
+    client gets fewer of them, and nothing piles up.
+    """
+
+    def __init__(self, socket: WebSocket, service: Service, live: LiveRecording, first: Beginning):
+        self._socket, self._service, self._live = socket, service, live
+        self._model, self._adapt = first.model, first.adapt
+        self._has_ended = False
+        self._changed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Raises HTTPException, WebSocketDisconnect, or TimeoutError where the client does not read."""
+        tasks = [asyncio.ensure_future(each) for each in (self._hear(), self._answer())]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _hear(self) -> None:
+        """Take what comes, until the client leaves; sound as long as the recording goes on."""
+        limits = self._service.limits
+        while True:
+            content = await _receive(self._socket, None if self._has_ended else limits.silence_s)
+            if self._has_ended:
+                continue
+            if isinstance(content, bytes):
+                self._add(content)
+                await self._until(lambda: self._has_ended or self._ahead_s() < limits.ahead_s)
+            else:
+                self._obey(_parse(Command, content))
+
+    def _add(self, pcm: bytes) -> None:
+        try:
+            self._live.add(pcm)
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from error
+        self._has_ended = self._live.is_full
+        self._changed.set()
+
+    def _obey(self, command: Command) -> None:
+        if command.adapt is not None:
+            self._service.predictor(self._model, command.adapt)  # which may refuse
+            self._adapt = command.adapt
+        if command.forget:
+            self._live.forget_voice()
+        self._has_ended = command.end
+        self._changed.set()
+
+    async def _answer(self) -> None:
+        """Send provisional rows, and in the end those that count."""
+        while True:
+            await self._until(lambda: self._has_ended or self._ahead_s() >= STEP_S)
+            if self._has_ended:
+                break
+            heard = await self._work(self._live.update(self._adapt))
+            self._changed.set()
+            rows = in_timeline(map(rounded, heard.stretches))
+            await self._send(provisional=True, heard=heard.seconds, adapted=heard.is_adapted, timeline=rows)
+        answer = Answer.of(await self._work(self._live.finish(self._adapt)), _NAME)
+        (row,) = answer.in_json(timeline=True)
+        await self._send(provisional=False, heard=self._live.seconds, adapted=self._adapt, **row)
+
+    def _ahead_s(self) -> float:
+        return self._live.seconds - self._live.heard_s
+
+    async def _until(self, is_so: Callable[[], bool]) -> None:
+        while not is_so():
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def _work(self, work: Generator):
+        """What it returns, in turns with other requests; it ends when this is cancelled."""
+        return await asyncio.wrap_future(self._service.turns.submit(work))
+
+    async def _send(self, **message) -> None:
+        await asyncio.wait_for(self._socket.send_json(rounded(message)), self._service.limits.silence_s)
+
+
+async def _receive(socket: WebSocket, patience: float | None) -> bytes | str:
+    """The next message. Raises HTTPException where none comes, WebSocketDisconnect where none will."""
+    try:
+        message = await asyncio.wait_for(socket.receive(), patience)
+    except (TimeoutError, asyncio.TimeoutError):
+        raise HTTPException(408, f"nothing has come for {patience} s") from None
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1000))
+    return message["bytes"] if message.get("text") is None else message["text"]
+
+
+def _parse(kind: type[BaseModel], content: bytes | str) -> BaseModel:
+    if isinstance(content, bytes):
+        raise HTTPException(422, 'begin with JSON as text, such as {"sample_rate": 16000}')
+    try:
+        return kind.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))[:100]
+        raise HTTPException(422, f"{where}: {first['msg']}" if where else first["msg"]) from None

@@ -1,0 +1,116 @@
+"""What answers requests, within the limits: models, threads, a folder."""
+
+import asyncio
+import os
+import secrets
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import HTTPException, Request
+from starlette.requests import ClientDisconnect
+
+from speech_emotion.inference.predictor import Predictor
+from speech_emotion.serving.answers import Answer, answer_all
+from speech_emotion.serving.folder import request_folder
+from speech_emotion.serving.limits import Limits
+from speech_emotion.serving.turns import Turns
+from speech_emotion.serving.uploads import Form
+
+_FIELDS = ("model", "adapt", "channels", "timeline")  # of a form, beside its files
+_FLAGS = {"true": True, "false": False}
+
+
+@dataclass
+class Service:
+    """What answers: models by name, threads, a folder, and how many requests there are now."""
+
+    predictors: dict[str, Predictor]
+    turns: Turns
+    folder: Path
+    limits: Limits
+    token: str | None = None
+    n_requests: int = 0
+    n_live: int = 0
+
+    @contextmanager
+    def place(self):
+        """A place in the line, from before the first byte of a form is stored. Raises 503 when there is none."""
+        if self.n_requests >= self.limits.requests:
+            raise HTTPException(503, "too many requests at once; try again in a moment", {"retry-after": "2"})
+        self.n_requests += 1
+        try:
+            yield
+        finally:
+            self.n_requests -= 1
+
+    @contextmanager
+    def live_place(self):
+        """A place among the live recordings. Raises 503 when there is none."""
+        if self.n_live >= self.limits.live:
+            raise HTTPException(503, "too many live recordings at once; try again in a moment")
+        self.n_live += 1
+        try:
+            yield
+        finally:
+            self.n_live -= 1
+
+    async def answer(self, request: Request, draw=None) -> tuple[Form, Predictor, list[Answer]]:
+        """Of all recordings in a request. Raises HTTPException, or ClientDisconnect and then the work has ended."""
+        with self.place(), request_folder(self.folder) as folder:
+            form = Form(folder, self.limits)
+            await form.receive(request)
+            predictor = self._choose(form.fields)
+            adapt, channels = flag(form.fields, "adapt"), channels_of(form.fields)
+            work = self.turns.submit(answer_all(predictor, form.uploads, self.limits, draw, adapt, channels))
+            answers = asyncio.wrap_future(work)
+            gone = asyncio.ensure_future(_gone(request))
+            try:
+                await asyncio.wait((answers, gone), return_when=asyncio.FIRST_COMPLETED)
+                if not answers.done():
+                    raise ClientDisconnect
+                return form, predictor, answers.result()
+            finally:
+                answers.cancel()
+                gone.cancel()
+
+    def _choose(self, fields: dict[str, str]) -> Predictor:
+        for name in fields:
+            if name not in _FIELDS:
+                raise HTTPException(422, f"there is no field {name[:100]!r}; there are {', '.join(_FIELDS)}")
+        predictor = self.predictor(fields.get("model"), flag(fields, "adapt"))
+        flag(fields, "timeline")
+        channels_of(fields)
+        return predictor
+
+    def predictor(self, name: str | None, adapt: bool) -> Predictor:
+        """The one of that name, the first by default. Raises 422 for none, and for one that cannot adapt but should."""
+        name = next(iter(self.predictors)) if name is None else name
+        if name not in self.predictors:
+            raise HTTPException(422, f"there is no model {name[:100]!r}; there are {', '.join(self.predictors)}")
+        if adapt and not self.predictors[name].network.takes_statistics:
+            raise HTTPException(422, f"{name} does not adapt to recordings; leave out the field `adapt`")
+        return self.predictors[name]
+
+    def knows(self, token: bytes) -> bool:
+        """Whether it is the server's; true for any where it asks for none."""
+        return self.token is None or secrets.compare_digest(token, os.fsencode(self.token))
+
+
+def flag(fields: dict[str, str], name: str) -> bool:
+    value = fields.get(name, "false").lower()
+    if value not in _FLAGS:
+        raise HTTPException(422, f"`{name}` is true or false, not {value[:100]!r}")
+    return _FLAGS[value]
+
+
+def channels_of(fields: dict[str, str]) -> str:
+    value = fields.get("channels", "mix")
+    if value not in ("mix", "each"):
+        raise HTTPException(422, f"`channels` are mix or each, not {value[:100]!r}")
+    return value
+
+
+async def _gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
