@@ -29,7 +29,7 @@ def small_model(small, tmp_path_factory):
     return path
 
 
-def test_the_statistics_of_many_are_their_own_and_of_few_those_of_training(small):
+def test_statistics_of_few_recordings_are_shrunk_towards_those_of_training(small):
     x = torch.from_numpy(np.random.default_rng(0).normal(3, 2, (100_000, small.settings.n_embedding))).float()
     mean, deviation = small.statistics(x)
     assert mean.mean() == pytest.approx(3, abs=0.01) and deviation.mean() == pytest.approx(2, abs=0.01)

@@ -77,7 +77,7 @@ def test_one_clip_has_the_least_deviation(network):
     np.testing.assert_allclose(network.deviation, 1e-3)
 
 
-def test_the_rows_are_every_copy_by_everybodys_statistics_and_by_its_speakers(network):
+def test_every_copy_is_a_row_by_global_statistics_and_one_by_its_speakers(network):
     set_statistics(network, corpora(), OTHER_WEIGHT)
     rows = rows_of(network, corpora(), LABELS, OTHER_WEIGHT)
     mean, deviation = pooled_statistics()

@@ -120,7 +120,7 @@ def test_noise_has_the_asked_ratio_colour_swell_and_grain():
         np.testing.assert_allclose(added[clip], expected, rtol=1e-2, atol=1e-4 * power(dry[clip]).mean())
 
 
-def test_those_who_babble_are_equally_loud_and_begin_where_they_are_told():
+def test_babble_voices_are_equally_loud_and_start_at_the_given_frames():
     voices = speech(3) - torch.tensor([0.0, 20, 40])[:, None, None]
     who, shift = torch.tensor([[2, 0, 1], [1, 1, 0]]), torch.tensor([[3, 0, 100], [0, 50, 7]])
     snr = torch.tensor([10.0, 0.0])[:, None, None]

@@ -150,7 +150,7 @@ def test_a_full_disk_is_said_before_the_work_starts(server, tmp_path):
     assert server.requests == []
 
 
-def test_what_killed_runs_left_is_removed_and_what_is_not_theirs_stays(fetch, tmp_path):
+def test_leftovers_of_killed_runs_are_removed_and_other_files_stay(fetch, tmp_path):
     data = tmp_path / "data"
     for leftover in ("tmpab12_xyz/Actor_01/03-01-01-01-01-01-01.wav", "tmpq1w2e3r4", f"{ARCHIVES}/tmp12345678"):
         (data / leftover).parent.mkdir(parents=True, exist_ok=True)

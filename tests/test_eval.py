@@ -299,7 +299,7 @@ def test_a_waveform_and_its_file_get_the_same_row(tmp_path, model):
         predictor.predict_waveform(np.zeros((2, 3, 4)), 16_000)
 
 
-def test_predicting_leaves_the_threads_of_torch_and_the_model_alone(tmp_path, model):
+def test_predicting_changes_neither_torchs_threads_nor_the_model(tmp_path, model):
     soundfile.write(tmp_path / "a.wav", voice(1), 16_000)
     before, checkpoint = torch.get_num_threads(), load_checkpoint(model)
     weights = {name: tensor.clone() for name, tensor in checkpoint.network.state_dict().items()}

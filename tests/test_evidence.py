@@ -23,7 +23,7 @@ from evidence import (
 )
 
 
-def test_which_model_for_whom():
+def test_the_first_table_of_the_readme():
     found = cells_of("README.md", "strangers")
     known = [
         np.mean([uar(table) for table in predictions(pattern)]) for pattern in ("random8-split?.csv", "any8-split?.csv")
@@ -228,7 +228,7 @@ def test_timelines_of_long_recordings():
         assert missed == f"{rows['missed_s'].sum() / rows['heard_s'].sum():.1%}"
 
 
-def test_robustness_is_that_of_the_answers():
+def test_robustness_matches_the_committed_predictions():
     answers = pd.read_csv(RESULTS / "robustness.csv", keep_default_na=False)
     found = cells_of("MODEL_CARD.md", "robustness")
     assert list(found) == list(answers["condition"].unique())

@@ -32,7 +32,7 @@ def test_paths_are_found_from_the_table_and_labels_are_any_words(table, tmp_path
     assert clips["clip"].tolist() == ["a.wav", f"{tmp_path}/b.wav", "dir/../dir/c.wav"]
 
 
-def test_without_speakers_there_is_no_such_column_and_forms_of_one_word_are_one(table):
+def test_without_speakers_there_is_no_speaker_column_and_unicode_forms_of_a_label_are_equal(table):
     clips = read_labels(table("path,emotion\na.wav,e\u0301mu\nb.wav,\u00e9mu\na.wav,\u00e9mu\n"))
     assert list(clips) == ["clip", "path", "emotion"] and clips["emotion"].tolist() == ["\u00e9mu"] * 2
 
@@ -111,7 +111,7 @@ def test_the_usual_forms_of_an_emotion_are_known(written, meant):
     assert spelling([written, *EMOTIONS])(written.upper()) == written  # who tells two forms apart means it
 
 
-def test_recordings_need_not_be_here_when_only_their_labels_are_asked(table):
+def test_recordings_may_be_missing_if_only_their_labels_are_needed(table):
     assert len(read_labels(table("path,emotion\ngone.wav,sad\n"), must_exist=False)) == 1
 
 

@@ -205,7 +205,7 @@ print(run(0, "--resume"))
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_killed_at_random_the_tables_are_those_of_an_undisturbed_run(model, tmp_path, kind):
+def test_runs_killed_at_random_and_resumed_give_the_same_tables(model, tmp_path, kind):
     """KILLS times in all: while it starts, classifies or gives the tables their names; each next run goes on."""
     if kind == "parquet":
         pytest.importorskip("pyarrow", reason="requirements-ray.txt is not installed")

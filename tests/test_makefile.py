@@ -29,7 +29,7 @@ def commands_of(*arguments: str) -> str:
     return subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
 
 
-def test_crossval_makes_every_committed_prediction(monkeypatch):
+def test_crossval_computes_every_committed_prediction(monkeypatch):
     monkeypatch.setattr(nemo, "clip_table", lambda folder: pd.DataFrame())  # which need not be here
     recipe = commands_of("crossval")
     names = {"random8-emodb", "any8-emodb", "any8-emodb-adapted"} if "train.py emodb\n" in recipe else set()

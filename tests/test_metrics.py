@@ -66,7 +66,7 @@ def test_the_bootstrap_interval_is_that_of_the_binomial_distribution():
         assert bootstrap_interval(halves, accuracy, by, n=2000) == pytest.approx(expected, abs=0.006)
 
 
-def test_draws_that_are_weighed_at_once_are_those_that_are_weighed_one_by_one(monkeypatch):
+def test_metrics_of_many_draws_at_once_equal_those_of_single_draws(monkeypatch):
     rng = np.random.default_rng(0)
     rows = table(*[(*rng.choice(["happy", "sad"], size=2), rng.uniform(0.5, 1)) for _ in range(50)])
     draws = rng.integers(3, size=(7, 50)).astype(float)

@@ -216,7 +216,7 @@ def test_a_recording_counts_once_however_many_windows_it_has():
 
 @pytest.mark.slow
 @pytest.mark.skipif(not EMODB.exists(), reason="EmoDB is not in data/")
-def test_half_of_the_speakers_of_emodb_teach_the_emotions_of_the_others(tmp_path, monkeypatch):
+def test_a_model_trained_on_half_of_emodbs_speakers_recognises_the_others(tmp_path, monkeypatch):
     monkeypatch.setattr(own_labels, "EMBEDDINGS", 600)  # one augmented copy, one part held out: a test is in a hurry
     monkeypatch.setattr(own_labels, "FEW", 0)
     clips = emodb.clip_table(EMODB, boredom=True)

@@ -58,7 +58,7 @@ def test_a_folder_is_counted_by_emotion_and_by_confidence():
     assert colours == {to_rgb(plots.COLOURS["calm"]), to_rgb(plots.COLOURS["happy"])}
 
 
-def test_other_labels_than_those_of_ravdess_have_colours_of_their_own():
+def test_labels_that_ravdess_lacks_have_their_own_colours():
     figure = plots.plot_folder({"happy": [1], "bored": [2], "怒り": [1]}, n_failed=1)
     colours = [to_rgb(bar.get_facecolor()) for bar in figure.axes[0].patches]
     assert len(set(colours)) == 4 and colours[0] == to_rgb(plots.COLOURS["happy"])

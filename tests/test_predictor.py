@@ -72,7 +72,7 @@ def test_a_recording_may_end_with_what_is_read_at_once_or_have_no_window_at_all(
         assert [answer.stretches for answer in found] == [alone[path].stretches for path in asked]
 
 
-def test_paths_without_end_are_read_a_little_ahead_and_an_error_in_them_comes_through(paths):
+def test_endless_paths_are_read_slightly_ahead_and_their_errors_are_raised(paths):
     taken = []
 
     def endless(last=None):

@@ -49,7 +49,7 @@ def test_a_row_of_the_results_is_the_mean_over_its_runs():
         assert (runs_of_one, n, value[:7], spread) == ("1", "4", "0.500 (", "")
 
 
-def test_the_checkpoints_stand_beside_what_their_recipe_reaches_on_all_splits():
+def test_checkpoints_are_listed_with_the_accuracy_of_their_recipe_on_all_splits():
     runs = {"random8-split0": RIGHT, "random8-split1": HALF, "random7-split0": HALF, "any8-split0": HALF.tail(3)}
     assert rows(checkpoints_table(runs)) == {
         "`model.pt`": ["4", "1.0000 (1.000 to 1.000)", "0.750", "0.500 to 1.000"],
@@ -58,7 +58,7 @@ def test_the_checkpoints_stand_beside_what_their_recipe_reaches_on_all_splits():
     }
 
 
-def test_strangers_are_a_row_for_each_question_and_a_column_for_each_way_to_ask():
+def test_the_first_table_has_a_row_per_group_and_a_column_per_configuration():
     half, right = HALF.assign(channel="speech"), RIGHT.assign(channel="speech")
     runs = {"random8-split0": right, "any8-split0": half, "speaker8-fold0": right, "speaker8-fold1": half}
     runs = {name: pd.concat([run, HALF.assign(channel="song")]) for name, run in runs.items()}

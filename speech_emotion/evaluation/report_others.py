@@ -98,5 +98,5 @@ def others_paragraph(runs: Runs) -> str:
         f"splits: {known}); on speech alone, 0.842 and 0.901 (here {spoken}). Unseen actors' speech: UAR 0.62 to 0.65 "
         f"trained from scratch (here {cnn}), 0.80 to 0.82 with large frozen encoders whose layer is chosen on training "
         f"actors (`model_any_voice.pt` recipe: {any_voice}). On the same five folds as here, fine-tuned XLSR-53 has an "
-        f"accuracy of 0.818 (`model_any_voice.pt` recipe: {plain}, with `--adapt` {adapted})."
+        f"accuracy of 0.818 (here {plain}, with `--adapt` {adapted})."
     )
