@@ -195,3 +195,26 @@ def test_the_perceptron_has_one_cycle_of_adamw_over_shuffled_pairs(epochs, n_row
             optimizer.step()
             schedule.step()
     torch.testing.assert_close(perceptron.state_dict(), expected.state_dict())
+
+
+def test_linear_regression_has_no_smoothing():
+    rows = random_rows(12, 0)
+    logits = torch.randn(12, 4, generator=torch.Generator().manual_seed(0))
+    assert rows.loss(logits).sum().item() == pytest.approx(smoothed_loss(logits.double().numpy(), rows, 0.0), rel=1e-4)
+
+
+def test_chosen_clips_of_a_corpus_keep_their_speakers_and_first_copies():
+    own, other, nobody = corpora()
+    chosen = own.of(np.array([6, 0, 3]))
+    assert torch.equal(chosen.embeddings, own.embeddings[:, [6, 0, 3]])
+    assert chosen.emotions.tolist() == ["calm", "neutral", "sad"] and chosen.clips.tolist() == ["d", "a", "c"]
+    assert chosen.speakers.tolist() == ["y", "x", "y"] and nobody.of(np.array([1])).speakers is None
+    assert torch.equal(own.first(2).embeddings, own.embeddings[:2]) and own.first(2).clips is own.clips
+
+
+def test_speakers_are_left_out_together_and_recordings_where_there_is_one_speaker_or_none():
+    own, other, nobody = corpora()
+    assert own.groups is own.speakers and other.groups is other.speakers
+    assert nobody.groups is nobody.clips
+    alone = own.of(np.array([0, 1, 2]))
+    assert alone.groups is alone.clips
