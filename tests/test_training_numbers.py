@@ -1,5 +1,6 @@
 """The parts of the CNN's training, each against a second calculation in numpy."""
 
+from argparse import Namespace
 from contextlib import nullcontext
 
 import numpy as np
@@ -12,7 +13,7 @@ from speech_emotion.evaluation.metrics import fit_temperature
 from speech_emotion.models.mfcc import MFCC, FeatureSettings
 from speech_emotion.training import cnn
 from speech_emotion.training.augment import AugmentationSettings
-from speech_emotion.training.cnn import TrainingSettings, train
+from speech_emotion.training.cnn import EmotionCNNRecipe, TrainingSettings, train
 
 LABELS = ["calm", "happy", "sad", "angry"]
 
@@ -258,3 +259,15 @@ def test_every_setting_reaches_the_function_that_it_is_for(spectrograms, monkeyp
         "_loss": [[0.03]] * 4,
         "_update_average": [[step, 0.6] for step in (1, 2, 3, 4)],
     }
+
+
+def test_the_settings_of_a_run_are_the_published_ones_with_the_given_options():
+    nothing = {"epochs": None, "schedule": None, "seed": None, "shuffle_labels": False}
+    for given, settings in (
+        ({}, TrainingSettings()),
+        ({"seed": 3, "schedule": "cosine_warm_restarts"}, TrainingSettings(seed=3, schedule="cosine_warm_restarts")),
+        ({"shuffle_labels": True}, TrainingSettings(epochs=30)),
+        ({"shuffle_labels": True, "epochs": 2}, TrainingSettings(epochs=2)),
+    ):
+        assert EmotionCNNRecipe.from_options(Namespace(**nothing | given)).settings == settings
+    assert EmotionCNNRecipe.published_settings() == TrainingSettings()
