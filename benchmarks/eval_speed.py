@@ -4,10 +4,11 @@
     python3 benchmarks/eval_speed.py --clips 200
 
 The usual loop reads one file at a time with librosa.load at 22.05 kHz and classifies it with a small network (32 MFCC,
-14 thousand weights), or in the second row with the network of model.pt. The pipeline is that of transformers, with a
-randomly initialised wav2vec2-base, one file at a time. All run as separate processes, timed from start to end, in turns
-on the same machine; the pipeline and the model compared with it use one thread and fewer clips. A run with all clips
-replaces the rows of this machine in results/speed.csv.
+14 thousand weights), or in the second row with the network of model.pt. For recordings with RAVDESS's names, eval.py
+also reports how many answers are right. The pipeline is that of transformers, with a randomly initialised
+wav2vec2-base, one file at a time. All run as separate processes, timed from start to end, in turns on the same machine;
+the pipeline and the model compared with it use one thread and fewer clips. A run with all clips replaces the rows of
+this machine in results/speed.csv.
 """
 
 import argparse
@@ -53,13 +54,17 @@ def main() -> None:
 
 def compare(clips: list[Path], folder: Path, rounds: int) -> None:
     """Run all commands in turns; ratios are of wall-clock time per clip, start-up included."""
-    flac, wav, some = (folder / name for name in ("flac", "wav", "some"))
-    for recordings in (flac, wav, some):
+    flac, wav, named_flac, named_wav, some = (
+        folder / name for name in ("flac", "wav", "named_flac", "named_wav", "some")
+    )
+    for recordings in (flac, wav, named_flac, named_wav, some):
         recordings.mkdir()
     for number, clip in enumerate(clips):  # other names, so that eval.py does not report on RAVDESS
         (flac / f"{number:05d}{clip.suffix}").symlink_to(clip.resolve())
+        (named_flac / clip.name).symlink_to(clip.resolve())
         samples, rate = soundfile.read(clip, dtype="int16")
         soundfile.write(wav / f"{number:05d}.wav", samples, rate)
+        (named_wav / f"{clip.stem}.wav").symlink_to(wav / f"{number:05d}.wav")
         if number < PIPELINE_CLIPS:
             (some / f"{number:05d}{clip.suffix}").symlink_to(clip.resolve())
     save_untrained_model(folder / "model.pt")
@@ -67,14 +72,16 @@ def compare(clips: list[Path], folder: Path, rounds: int) -> None:
         [sys.executable, REPOSITORY / "eval.py"],
         [sys.executable, REPOSITORY / "benchmarks" / "usual_loops.py"],
     )
-    any_voice = [*evaluate, "--model", "model_any_voice.pt"]
+    cnn, any_voice = [*evaluate, "--model", folder / "model.pt"], [*evaluate, "--model", "model_any_voice.pt"]
     n_some, one = min(len(clips), PIPELINE_CLIPS), ["env", "OMP_NUM_THREADS=1"]
     rows = {
         "the usual loop": (len(clips), [*loop, "small", flac]),
         "the loop with model.pt's network": (len(clips), [*loop, "cnn", flac]),
-        "eval.py": (len(clips), [*evaluate, "--model", folder / "model.pt", flac]),
+        "eval.py": (len(clips), [*cnn, flac]),
+        "eval.py, RAVDESS's names": (len(clips), [*cnn, named_flac]),
         "the usual loop, 16-bit WAV": (len(clips), [*loop, "small", wav]),
-        "eval.py, 16-bit WAV": (len(clips), [*evaluate, "--model", folder / "model.pt", wav]),
+        "eval.py, 16-bit WAV": (len(clips), [*cnn, wav]),
+        "eval.py, 16-bit WAV, RAVDESS's names": (len(clips), [*cnn, named_wav]),
         "transformers' pipeline, one thread": (n_some, [*one, *loop, "pipeline", some]),
         "eval.py, any voice, one thread": (n_some, [*one, *any_voice, some, "--workers", "1"]),
     }
@@ -85,15 +92,17 @@ def compare(clips: list[Path], folder: Path, rounds: int) -> None:
             seconds[name], peaks[name] = min(seconds[name], took / n_clips), max(peaks[name], peak)
     print(f"{len(clips)} clips, {os.cpu_count()} cores, start-up included, best of {rounds}:")
     for name, (n_clips, _) in rows.items():
-        print(f"  {name:<34}{n_clips:5d} clips {1e3 * seconds[name]:8.2f} ms/clip   peak {peaks[name] / 1e6:5.0f} MB")
+        print(f"  {name:<37}{n_clips:5d} clips {1e3 * seconds[name]:8.2f} ms/clip   peak {peaks[name] / 1e6:5.0f} MB")
     if len(clips) == N_CLIPS:
         write_table({name: (n_clips, seconds[name], peaks[name]) for name, (n_clips, _) in rows.items()})
     _, peak = timed([sys.executable, "-c", "import torch"], folder)
-    print(f"  {'import torch':<63}   peak {peak / 1e6:5.0f} MB")
+    print(f"  {'import torch':<66}   peak {peak / 1e6:5.0f} MB")
     for name, against in (
         ("eval.py", "the usual loop"),
+        ("eval.py, RAVDESS's names", "the usual loop"),
         ("eval.py", "the loop with model.pt's network"),
         ("eval.py, 16-bit WAV", "the usual loop, 16-bit WAV"),
+        ("eval.py, 16-bit WAV, RAVDESS's names", "the usual loop, 16-bit WAV"),
         ("eval.py, any voice, one thread", "transformers' pipeline, one thread"),
     ):
         print(f"{name} is {seconds[against] / seconds[name]:.1f} times faster than {against}")
