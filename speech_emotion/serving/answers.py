@@ -12,9 +12,7 @@ from speech_emotion.inference.predictor import Predictor, Statistics
 from speech_emotion.inference.recording import Recording
 from speech_emotion.serving.limits import Limits
 from speech_emotion.serving.uploads import Upload
-from speech_emotion.tables.rows import error_row
-
-_DECIMALS = 4  # as in out.csv
+from speech_emotion.tables.rows import error_row, rounded
 
 
 @dataclass
@@ -110,7 +108,3 @@ def _answer(predictor: Predictor, recording: Recording, name: str, error: str, s
 def in_timeline(stretches: list[dict]) -> list[dict]:
     """Rows of stretches as JSON has them."""
     return [{key: value for key, value in stretch.items() if key != "url"} for stretch in stretches]
-
-
-def rounded(row: dict) -> dict:
-    return {key: round(value, _DECIMALS) if isinstance(value, float) else value for key, value in row.items()}
