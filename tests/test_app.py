@@ -1,21 +1,26 @@
 """The web page as its users see it: a real server, a real Chromium, real recordings.
 
-SCREENSHOT=results/figures/app.png python3 -m pytest tests/test_app.py makes the picture of the README again.
+SCREENSHOT=results/figures/app.png python3 -m pytest tests/test_app.py makes the picture of the README again, and
+LIVE_SCREENSHOT=results/figures/live.png that of a live recording.
 """
 
+import io
 import os
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import requests
 import soundfile
-from app_server import Server
+from app_server import Server, wait_until
 from conftest import REPOSITORY, read_rows, run_eval
 
 from app import MODELS
 from speech_emotion.audio.listing import find_recordings
 from speech_emotion.audio.resampling import load_audio
+from speech_emotion.evaluation.plots import COLOURS
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.tables.formats import TRACKS
 from speech_emotion.tables.rows import FIXED, is_uncertain
@@ -29,6 +34,16 @@ LEVELS = """async () => {
     return levels;
 }"""
 
+# Whether any of the colours, "#rrggbb", is on the canvas.
+PAINTED = """(colours) => {
+    const canvas = document.getElementById("scroll");
+    const data = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
+    const wanted = colours.map((colour) => parseInt(colour.slice(1), 16));
+    for (let i = 0; i < data.length; i += 4)
+        if (data[i + 3] === 255 && wanted.includes(65536 * data[i] + 256 * data[i + 1] + data[i + 2])) return true;
+    return false;
+}"""
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
@@ -39,12 +54,21 @@ def server(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def browser():
+def talk(tmp_path_factory) -> Path:
+    """What the microphone hears again and again: six voices, with half a second between them."""
+    voices = [load_audio(path, 16_000).numpy()[:25_600] for path in find_recordings([EVAL_DATA])[0][:6]]
+    path = tmp_path_factory.mktemp("microphone") / "talk.wav"
+    soundfile.write(path, np.concatenate([part for voice in voices for part in (voice, np.zeros(8_000))]), 16_000)
+    return path
+
+
+@pytest.fixture(scope="module")
+def browser(talk):
     playwright = pytest.importorskip("playwright.sync_api")
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         pytest.skip("there is no chromium here")
-    speech = f"--use-file-for-fake-audio-capture={EVAL_DATA / 'fast_high_female.wav'}"
+    speech = f"--use-file-for-fake-audio-capture={talk}"
     with playwright.sync_playwright() as driver:
         # Chromium has no sandbox for root, who runs the tests in many containers.
         arguments = ["--no-sandbox", "--use-fake-device-for-media-stream", speech]
@@ -57,15 +81,15 @@ def browser():
 def page(server, browser):
     page = browser.new_page(viewport={"width": 1100, "height": 900})
     page.set_default_timeout(120_000)  # the machine may be busy
-    requests, errors = [], []
-    page.on("request", lambda request: requests.append(request.url))
+    urls, errors = [], []
+    page.on("request", lambda request: urls.append(request.url))
     page.on("pageerror", lambda error: errors.append(error))
     page.goto(server.url)
     page.get_by_text("Drop recordings here").wait_for()
     yield page
     page.close()
     assert not errors
-    assert all(url.startswith((server.url, "data:", "blob:")) for url in requests)  # works offline, tells nobody
+    assert all(url.startswith((server.url, "data:", "blob:")) for url in urls)  # works offline, tells nobody
 
 
 def color(element) -> str:
@@ -247,3 +271,48 @@ def test_nothing_stays_on_the_disk_and_nobody_else_is_told(page, server):
     page.wait_for_selector(ANSWER)
     assert server.recordings() == []
     assert server.addresses() == {"127.0.0.1"}
+
+
+def test_the_emotion_is_seen_while_somebody_speaks(page, server):
+    page.context.grant_permissions(["microphone"])
+    page.get_by_role("button", name="Live", exact=True).click()
+    current, behind = page.locator("#current"), page.locator("#behind")
+    current.filter(has_text="%").wait_for()
+    emotion, share = current.inner_text().split()
+    labels = Predictor(REPOSITORY / MODELS[0]).labels
+    assert emotion in labels and 0 < int(share[:-1]) <= 100
+    assert re.fullmatch(r"\d+\.\d s behind", behind.inner_text())
+    assert server.recordings() == [] and requests.get(f"{server.url}/health", timeout=60).json()["live"] == 1
+    wait_until(lambda: page.evaluate(PAINTED, [COLOURS[label] for label in labels]))
+    assert page.get_by_role("button", name="Record", exact=True).is_disabled()
+    if "LIVE_SCREENSHOT" in os.environ:
+        page.wait_for_timeout(62_000)
+        page.screenshot(path=REPOSITORY / os.environ["LIVE_SCREENSHOT"])
+    page.get_by_role("button", name="Stop").click()
+    summary = page.locator(".recording summary")
+    assert "live.wav: " in summary.inner_text()
+    page.wait_for_selector(ANSWER)
+    content = page.evaluate("async () => [...new Uint8Array(await dropped[0].arrayBuffer())]")
+    sound = soundfile.info(io.BytesIO(bytes(content)))
+    assert (sound.channels, sound.subtype) == (1, "PCM_16") and sound.duration > 1
+    assert page.get_by_role("button", name="Live", exact=True).is_enabled() and not current.is_visible()
+
+
+def test_a_live_voice_is_adapted_to_and_forgotten(page):
+    """When the fifth of six voices has begun, none of whose emotions prevails."""
+    page.context.grant_permissions(["microphone"])
+    page.get_by_role("button", name="Live", exact=True).click()
+    page.get_by_label("adapt to this voice").check()
+    page.get_by_text("s behind, adapted to this voice").wait_for()
+    page.get_by_role("button", name="Another voice").click()
+    page.get_by_text(re.compile("s behind$")).wait_for()
+    page.get_by_role("button", name="Stop").click()
+    page.wait_for_selector(ANSWER)
+
+
+def test_a_live_recording_that_is_refused_says_why(page):
+    page.context.grant_permissions(["microphone"])
+    page.evaluate("document.querySelector('[name=model]:checked').value = 'none.pt'")
+    page.get_by_role("button", name="Live", exact=True).click()
+    page.get_by_text("there is no model 'none.pt'").wait_for()
+    assert page.get_by_role("button", name="Live", exact=True).is_enabled()

@@ -11,6 +11,7 @@ from speech_emotion.audio.reading import AudioError
 from speech_emotion.audio.resampling import load_audio
 from speech_emotion.corpora.clips import NoDataError
 from speech_emotion.corpora.ravdess import clip_table
+from speech_emotion.inference.adaptation import Voices
 from speech_emotion.inference.live import FEWEST_TO_ADAPT, Heard, LiveRecording
 from speech_emotion.inference.predictor import Predictor
 
@@ -117,7 +118,7 @@ def test_speech_without_a_pause_costs_no_more_the_longer_it_lasts(predictor, mon
     assert {(start, end) for start, end in before if start > 40 and end < heard[-20].seconds - 5} <= spans  # they stay
 
 
-def test_a_voice_is_adapted_to_from_the_fifth_stretch_on_and_can_be_forgotten(predictor):
+def test_a_voice_is_adapted_to_from_the_fifth_stretch_on_and_can_be_forgotten(predictor, monkeypatch):
     content = pcm(sound(*[(1, 0.1), (1, 1e-4)] * 7))
     live, plain = LiveRecording(predictor, RATE), LiveRecording(predictor, RATE)
     pairs = zip(arrive(live, content, 1, RATE, adapt=True), arrive(plain, content, 1, RATE), strict=True)
@@ -127,6 +128,9 @@ def test_a_voice_is_adapted_to_from_the_fifth_stretch_on_and_can_be_forgotten(pr
     live.forget_voice()
     assert not finish(live.update(adapt=True)).is_adapted
     assert arrive(live, content, 1, RATE, adapt=True)[-1].is_adapted
+    monkeypatch.setattr(Voices, "is_one_sided", lambda *_: True)  # one emotion prevails
+    assert not finish(live.update(adapt=True)).is_adapted
+    monkeypatch.undo()
     adapted, other = (finish(plain.finish(adapt=each)).stretches for each in (True, False))
     assert [row["calm"] for row in adapted] != [row["calm"] for row in other]
 

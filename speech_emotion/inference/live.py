@@ -32,7 +32,7 @@ class Heard:
 
     seconds: float  # of it, that the rows are about
     stretches: list[Row]  # of its last minute, as in the timeline; `ended` says whether a pause follows
-    is_adapted: bool
+    is_adapted: bool  # to the voice, in which no emotion prevails
 
 
 class LiveRecording:
@@ -162,9 +162,12 @@ class LiveRecording:
     def _recording(self, seen: list[tuple[Window, torch.Tensor]]) -> Recording:
         return Recording(self._name, RecordingWindows(list, self._predictor.features), seen=seen)
 
-    def _statistics(self, embeddings: dict[int, torch.Tensor]) -> Statistics:
+    def _statistics(self, embeddings: dict[int, torch.Tensor]) -> Statistics | None:
+        """None where one emotion prevails, or nobody speaks: as Voices has it, these are judged as they are."""
         voices = Voices(self._predictor)
         voices.hear(embeddings)
+        if not embeddings or voices.is_one_sided(0):
+            return None
         of_voice = voices.statistics_of(0)
         return lambda path, channel: of_voice
 

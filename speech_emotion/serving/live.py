@@ -127,7 +127,7 @@ class _Session:
             await self._send(provisional=True, heard=heard.seconds, adapted=heard.is_adapted, timeline=rows)
         answer = Answer.of(await self._work(self._live.finish(self._adapt)), _NAME)
         (row,) = answer.in_json(timeline=True)
-        await self._send(provisional=False, heard=self._live.seconds, adapted=self._adapt, **row)
+        await self._send(provisional=False, heard=self._live.seconds, **row)
 
     def _ahead_s(self) -> float:
         return self._live.seconds - self._live.heard_s

@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+import json
 import threading
 from collections.abc import Generator, Iterable
 from html import escape
@@ -14,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from speech_emotion.evaluation.envelope import load_envelope, plot_envelope
-from speech_emotion.evaluation.plots import ORANGE, plot_timeline
+from speech_emotion.evaluation.plots import COLOURS, ORANGE, plot_timeline
 from speech_emotion.serving.answers import Answer
 from speech_emotion.serving.headline import headline
 from speech_emotion.serving.limits import Limits
@@ -40,6 +41,7 @@ def fill_page(page: Template, models: dict, limits: Limits, token: str | None) -
         models=choices,
         megabytes=limits.recording_mb,
         minutes=limits.recording_minutes,
+        colours=escape(json.dumps(COLOURS)),
         token="" if token else " hidden",
     )
 

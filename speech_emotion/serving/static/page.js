@@ -1,6 +1,8 @@
 "use strict";
 const AT_ONCE = 3; // requests of one page
 const FEWEST_TO_ADAPT = 5;
+const NO_MICROPHONE =
+    "There is no microphone, or this page may not use it: browsers give it to HTTPS pages and to localhost.";
 const [record, files, summary, answers, adapt, why, channels, each, recording, time, level] =
     ["record", "files", "summary", "answers", "adapt", "why", "channels", "each", "recording", "time", "level"]
         .map((id) => document.getElementById(id));
@@ -159,15 +161,21 @@ function watch(stream) {
     };
 }
 
+/** As it sounds: what browsers do for telephony would change the voice. */
+function microphone() {
+    const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+    if (!navigator.mediaDevices) throw new DOMException(NO_MICROPHONE);
+    return navigator.mediaDevices.getUserMedia({ audio });
+}
+
 let recorder = null;
 record.addEventListener("click", async () => {
     if (recorder) {
         recorder.stop();
         return;
     }
-    try { // as it sounds: what browsers do for telephony would change the voice
-        const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
-        const stream = await navigator.mediaDevices.getUserMedia({ audio });
+    try {
+        const stream = await microphone();
         recorder = new MediaRecorder(stream, { audioBitsPerSecond: 256000 });
         const parts = [];
         const unwatch = watch(stream);
@@ -185,6 +193,6 @@ record.addEventListener("click", async () => {
         record.textContent = "Stop";
         record.ariaPressed = "true";
     } catch {
-        say("There is no microphone, or this page may not use it: browsers give it to HTTPS pages and to localhost.", true);
+        say(NO_MICROPHONE, true);
     }
 });
