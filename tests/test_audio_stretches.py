@@ -5,7 +5,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from speech_emotion.audio.stretches import HEARD, StretchSettings, find_stretches, without_crosstalk
+from speech_emotion.audio import stretches
+from speech_emotion.audio.stretches import (
+    HEARD,
+    Stretch,
+    StretchSettings,
+    find_onset,
+    find_stretches,
+    onset_frame,
+    without_crosstalk,
+)
 
 SETTINGS = StretchSettings()
 
@@ -85,7 +94,65 @@ def test_stretches_hold_every_frame_within_35_db_once(seed):
 
 
 def test_an_echo_in_another_channel_is_no_voice():
-    one, other = level((1, -20), (1, -90), (1, -36)), level((1, -36), (1, -90), (1, -20))
+    one, other = level((1, -20), (1, -90), (1, -35.1)), level((1, -35.1), (1, -90), (1, -20))
     assert (without_crosstalk(np.stack([one, other]))[0][200:] == 0).all()
-    near = level((1, -34))
+    near = level((1, -34.9))
     assert (without_crosstalk(np.stack([level((1, -20)), near]))[1] == near).all()
+
+
+def test_the_onset_is_where_2_percent_of_the_energy_above_twice_the_noise_has_passed():
+    rng = np.random.default_rng(0)
+    for n in [1, 2, 3, *range(20, 320, 10)]:
+        energy = rng.gamma(2, size=n) * np.linspace(1, 3, n)
+        floor = np.quantile(energy, 0.1)
+        above = [max(0.0, each - 2 * floor) for each in energy]
+        above = np.minimum(above, np.quantile(above, 0.95))
+        passed = [above[: frame + 1].sum() >= 0.02 * above.sum() for frame in range(n)]
+        assert onset_frame(energy) == passed.index(True)
+    assert onset_frame(np.array([0.0, 0, 0, 1])) == 3
+
+
+def test_the_onset_is_looked_for_with_3_s_on_both_sides_but_not_beyond_the_neighbours(monkeypatch):
+    monkeypatch.setattr(stretches, "onset_frame", lambda part: seen.extend([part[0], part[-1] + 1]) or 5)
+    for start, end, within, expected in (
+        (1000, 1100, (0, 5000), [700, 1400]),
+        (1000, 1100, (900, 1250), [900, 1250]),
+        (1000, 2000, (0, 5000), [700, 1600]),
+    ):
+        seen = []
+        assert find_onset(np.arange(5000), start, end, within) == expected[0] + 5
+        assert seen == expected
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_frame_is_heard_above_the_noise_of_its_block_and_its_neighbours(seed):
+    """6 dB above the least of the three, or 10 dB below the loudest frame; those 35 dB below it are never heard."""
+    rng = np.random.default_rng(seed)
+    noise = rng.uniform(-40, 0, size=13).repeat(20)[:-7]
+    energy = 10 ** ((noise + rng.uniform(0, 15, size=len(noise))) / 10)
+    energy[rng.uniform(size=len(energy)) < 0.2] = 0
+    energy[60:100] = 0
+    blocks = [block[block > 0] for block in np.split(energy, range(20, len(energy), 20))]
+    floors = [np.quantile(block, 0.05) if len(block) else None for block in blocks]
+    decibels = 10 * np.log10(energy.clip(min=1e-30) / energy.max())
+    expected = []
+    for frame, own in enumerate(decibels):
+        around = [floor for floor in floors[max(0, frame // 20 - 1) : frame // 20 + 2] if floor]
+        needed = min(10 * np.log10(min(around) / energy.max()) + 6, -10) if around else -np.inf
+        if own >= max(needed, -35):
+            expected.append(frame)
+    found = find_stretches(energy, 100, StretchSettings(pause_s=0.01, fragment_s=0, block_s=0.2))
+    assert [frame for stretch in found for frame in range(stretch.start, stretch.end)] == expected
+
+
+def test_frames_before_the_first_that_counts_only_tell_how_loud_the_voice_is():
+    energy = level((2, -20), (1, -90), (1, -45), (1, -90), (1, -60))
+    assert [(each.start, each.end) for each in find_stretches(energy, 2.9, begin=250)] == [(300, 400)]
+    assert find_stretches(energy, 2.9, begin=345) == [Stretch(345, 400, 346, 55)]
+    assert [(each.start, each.end) for each in find_stretches(energy[250:], 2.9)] == [(50, 150), (250, 350)]
+
+
+def test_every_part_of_a_long_stretch_has_its_onset_within_it():
+    first, second = find_stretches(level((1, -90), (3.5, -50), (2, -20), (1, -90)), 2.9)
+    assert (first.start, first.onset, first.end) == (100, 374, 375)
+    assert (second.start, second.onset, second.end) == (375, 375, 650)

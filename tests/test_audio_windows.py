@@ -82,6 +82,34 @@ def test_any_other_recording_is_aligned_to_its_onset():
         assert window_start(waveform, RATE, 1.0) == pytest.approx(onset(waveform) - 0.1)
 
 
+def test_a_margin_adds_what_is_on_both_sides_of_the_window():
+    waveform, margin = sound((1.5, 1e-5), (6, 0.1)), RATE // 2
+    wide = recording_window(waveform, SETTINGS, margin_s=0.5)
+    assert torch.equal(wide[margin:-margin], recording_window(waveform, SETTINGS))
+    start = round(window_start(waveform, RATE, 1.0) * RATE)
+    assert torch.equal(wide, waveform[start - margin : start + 3 * RATE + margin])
+    assert torch.equal(stretch_window(waveform, start, 8 * RATE, SETTINGS, margin), wide)
+    cut_off = stretch_window(waveform, start, start + RATE, SETTINGS, margin)
+    assert torch.equal(cut_off[: margin + RATE], wide[: margin + RATE]) and not cut_off[margin + RATE :].any()
+
+
+def test_a_window_that_ends_before_the_recording_is_empty():
+    assert not stretch_window(torch.ones(10 * RATE), -100, -5, SETTINGS).any()
+
+
+def test_a_voice_from_the_first_frame_on_has_its_window_before_the_recording():
+    ((window, samples),) = found(sound((0.3, 0.1), (2, 1e-5)))
+    assert window.start == -0.1 * RATE and not samples[: RATE // 10].any() and samples[RATE // 10] != 0
+
+
+def test_a_recording_in_one_piece_is_read_once_and_a_longer_one_twice():
+    waveform, readings = sound((1, 1e-5), (2, 0.1), (1, 1e-5)), []
+    for n_pieces, n_readings in ((1, 1), (2, 2)):
+        readings.clear()
+        windows = RecordingWindows(lambda n=n_pieces: readings.append(n) or waveform.chunk(n), SETTINGS)
+        assert len(list(windows)) == 1 and len(readings) == n_readings
+
+
 @pytest.mark.parametrize("n_samples", [0, 1, 479, 480, 48_000])
 def test_silence_of_any_length_starts_at_zero(n_samples):
     assert onset(torch.zeros(n_samples)) == 0.0

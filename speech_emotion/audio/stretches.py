@@ -69,8 +69,6 @@ def onset_frame(energy: np.ndarray) -> int:
 
 def without_crosstalk(energy: np.ndarray, settings: StretchSettings = SETTINGS) -> np.ndarray:
     """(C, T) → (C, T), set to 0 where a channel has only crosstalk from another."""
-    if len(energy) == 1:
-        return energy
     return np.where(energy < energy.max(axis=0) * 10 ** (-settings.crosstalk_db / 10), 0, energy)
 
 
@@ -88,8 +86,8 @@ def find_stretches(
     bounds = [(begin, begin), *spans, (len(energy), len(energy))]
     found: list[Stretch] = []
     for (_, before), (start, end), (after, _) in zip(bounds, bounds[1:], bounds[2:], strict=False):
-        onset = min(max(start, find_onset(energy, start, end, (before, after), settings)), end - 1)
-        n_parts = ceil(max(1, end - start - n_frames(settings.overhang_s)) / n_frames(longest_s))
+        onset = find_onset(energy, start, end, (before, after), settings)
+        n_parts = max(1, ceil((end - start - n_frames(settings.overhang_s)) / n_frames(longest_s)))
         for first, stop in pairwise(np.linspace(start, end, n_parts + 1).round().astype(int).tolist()):
             found.append(Stretch(first, stop, min(max(first, onset), stop - 1), int(heard[first:stop].sum())))
             onset = stop

@@ -111,7 +111,7 @@ class RecordingWindows:
         """`read()` starts anew, and yields pieces (samples,) or (C, samples) at the settings' sample rate."""
         self._read, self._settings = read, settings
         self._windows: list[Window] | None = None
-        self.n_channels = 1  # known after `measure`
+        self.n_channels: int  # set by `measure`
 
     def __iter__(self) -> Iterator[tuple[Window, torch.Tensor]]:
         """Each window with its samples, (window_samples,).
@@ -119,7 +119,7 @@ class RecordingWindows:
         Raises AudioError `too short` below 0.1 s, and `silent` if no 10 ms reach -90 dBFS.
         """
         windows = self.find()
-        buffer, offset = torch.empty(1, 0), 0  # `offset`: position of the buffer in the recording
+        buffer, offset = torch.empty(0), 0  # `offset`: position of the buffer in the recording
         waiting = iter([*windows, None])
         window = next(waiting)
         for piece in [*self._held] or map(torch.atleast_2d, self._read()):
