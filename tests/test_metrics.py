@@ -151,9 +151,13 @@ def test_the_bins_of_calibration_are_equal_and_the_last_has_certainty():
     assert bins.index.tolist() == [2, 3] and bins["clips"].tolist() == [2, 2]
     assert bins["confidence"].tolist() == pytest.approx([0.6, 0.875]) and bins["accuracy"].tolist() == [0.5, 1.0]
     assert calibration_bins(rows.assign(confidence=[0.1, 0.1, 0.9, 0.9]), 2)["accuracy"].tolist() == [1.0, 0.5]
-    fine = table(*[("happy" if i % 3 else "sad", "happy", 0.5 + i / 60) for i in range(30)])
-    assert len(calibration_bins(fine)) == 8  # of 15, those from 7 to 14
-    assert expected_calibration_error(fine) == expected_calibration_error(fine, n_bins=15)
+    fine = table(*[("happy" if i % 3 else "sad", "happy", 0.9) for i in range(30)])
+    fine = fine.assign(confidence=(np.arange(30) + 0.5) / 30)
+    assert calibration_bins(fine)["clips"].tolist() == [2] * 15
+    right = np.array([i % 3 > 0 for i in range(30)])
+    gaps = (fine["confidence"] - right).to_numpy().reshape(15, 2).mean(axis=1)
+    assert expected_calibration_error(fine) == pytest.approx(np.abs(gaps).mean())
+    assert expected_calibration_error(fine, n_bins=16) != pytest.approx(np.abs(gaps).mean())
 
 
 def test_the_interval_of_a_share_is_that_of_wilson():
