@@ -161,7 +161,10 @@ def test_channels_have_windows_of_their_own():
     left = sound((1, 1e-5), (2, 0.1), (4, 1e-5), (2, 0.1), (1, 1e-5))
     right = sound((4, 1e-5), (2, 0.05), (4, 1e-5))
     stereo = torch.stack([left + 0.1 * right, right + 0.1 * left])  # 20 dB of crosstalk
-    windows = [window for window, _ in found(stereo, 3.3)]
+    recording = RecordingWindows(lambda: stereo.split(3 * RATE, dim=-1), SETTINGS)
+    assert recording.n_channels == 1  # what a live recording has, which is never measured
+    windows = [window for window, _ in recording]
+    assert recording.n_channels == 2
     assert [(window.channel, window.span) for window in windows] == [(0, (1, 3)), (1, (4, 6)), (0, (7, 9))]
 
 

@@ -111,7 +111,7 @@ class RecordingWindows:
         """`read()` starts anew, and yields pieces (samples,) or (C, samples) at the settings' sample rate."""
         self._read, self._settings = read, settings
         self._windows: list[Window] | None = None
-        self.n_channels: int  # set by `measure`
+        self.n_channels = 1  # until `measure` counts them; a live recording has one and is never measured
 
     def __iter__(self) -> Iterator[tuple[Window, torch.Tensor]]:
         """Each window with its samples, (window_samples,).
