@@ -1,4 +1,4 @@
-"""The packages that requirements.txt lacks: what to install for what was asked."""
+"""Packages that requirements.txt does not include: errors that say how to install them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,14 +14,14 @@ _FILES = {
 
 
 def check_installed(needs: dict[str, str]) -> None:
-    """`needs` are packages by what asks for them. Raises ImportError with all of those that are missing."""
+    """Raises ImportError that names all missing packages; `needs` maps what needs a package to its name."""
     if missing := {asking: package for asking, package in needs.items() if find_spec(package) is None}:
         raise ImportError(_sentence(missing))
 
 
 @contextmanager
 def needed_by(asking: str, package: str) -> Iterator[None]:
-    """Within it, an ImportError says what to install."""
+    """Context in which an ImportError says what to install."""
     try:
         yield
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""Output and signals of all command lines."""
+"""Terminal output, signals and exit codes, shared by all command lines."""
 
 import logging
 import os
@@ -33,13 +33,13 @@ def command_line() -> Iterator[None]:
     """Context in which a program can always print, and ends cleanly.
 
     Closed standard streams are connected to the null device. SIGTERM and SIGHUP raise KeyboardInterrupt as Ctrl-C does,
-    unless they are ignored, so that temporary files are removed; only the first signal does, so that the clean-up is
-    not interrupted.
+    unless they are ignored, so that temporary files are removed. Later signals are ignored, so that they do not
+    interrupt the clean-up.
     """
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(descriptor)
-        except OSError:  # else the next opened file takes its place, and receives what libraries print
+        except OSError:  # else the next file opened gets this descriptor, and what libraries print
             os.open(os.devnull, os.O_RDWR)
             setattr(sys, name, open(descriptor, "r" if name == "stdin" else "w", closefd=False))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):

@@ -1,15 +1,16 @@
-"""Break the functions behind the published numbers, one fault at a time, and list the faults that no test notices.
+"""Mutation testing of the functions behind the published numbers: list the faults that no test notices.
 
     make mutate                                 every module of TESTS
     make mutate MODULE=training/distortions     one of them
 
-A fault is a comparison turned round, + for -, * for /, a number 1 larger, a condition negated, a sign or a statement
-left out. Each is written into a copy of the repository, where the tests of its module run until one fails. A fault that
-survives shows that a test is missing, or code that does nothing; where no test can notice it, mutate_equivalent.txt has
-it with the reason: module, line before, line after, reason, and an empty line.
+Faults are: a comparison reversed, + and - or * and / swapped, a number increased by 1, a condition negated, a sign or a
+statement removed. Each is applied in turn to a copy of the repository, where the tests of its module run until one
+fails. A fault that survives shows a missing test, or code without effect. Faults that no test can notice are listed in
+mutate_equivalent.txt, with the reason: module, line before, line after, reason, and an empty line.
 
-mutmut and cosmic-ray do this too. They start Python for each fault, and importing torch takes longer than these tests;
-here a process that has imported it is forked. Their lists of exceptions are by number or line, which every edit moves.
+mutmut and cosmic-ray do the same, but they start Python for each fault, and importing torch takes longer than these
+tests; here, a process that has imported torch is forked. They also list exceptions by number or line, which change with
+every edit.
 """
 
 import argparse
@@ -35,7 +36,7 @@ SLOW_TO_IMPORT = (
 )  # fmt: skip
 _DISTORTIONS = ["tests/test_distortions.py", "tests/test_augment.py"]
 _AUDIO = ["tests/test_audio_stretches.py", "tests/test_audio_windows.py"]
-TESTS = {  # what pytest is given for each module
+TESTS = {  # arguments of pytest by module
     "training/distortions": _DISTORTIONS,
     "training/background": _DISTORTIONS,
     "training/augment": _DISTORTIONS,
@@ -57,7 +58,7 @@ SWAPS = {
 
 
 def faults(source: str) -> Iterator[tuple[str, str, str]]:
-    """The line before, the line after, and the whole source with each fault in turn."""
+    """For each fault: the line before, the line after, and the whole source with the fault."""
     tree = ast.parse(source)
     lines = ast.unparse(tree).splitlines()
     for node in _in_functions(tree):
@@ -70,7 +71,7 @@ def faults(source: str) -> Iterator[tuple[str, str, str]]:
 
 
 def _in_functions(node: ast.AST, inside: bool = False) -> Iterator[ast.AST]:
-    """All that functions calculate with: no annotation, no setting of a class or module, no check that zip makes."""
+    """The nodes inside functions, without annotations, decorators and the `strict` of zip."""
     if isinstance(node, ast.keyword) and node.arg == "strict":
         return
     inside = inside or isinstance(node, ast.FunctionDef)
@@ -84,7 +85,7 @@ def _in_functions(node: ast.AST, inside: bool = False) -> Iterator[ast.AST]:
 
 
 def _changes(node: ast.AST) -> Iterator[tuple[dict | list, str | int, object]]:
-    """Where in a node what may be put instead."""
+    """The faults of a node: a list or dict in it, the index or key, and the replacement."""
     fields = vars(node)
     if isinstance(node, ast.Compare):
         for number, operator in enumerate(node.ops):
@@ -105,7 +106,7 @@ def _changes(node: ast.AST) -> Iterator[tuple[dict | list, str | int, object]]:
 
 
 def _can_go(statement: ast.stmt) -> bool:
-    """Whether the rest still runs without it: it gives no name its first value, and is no docstring."""
+    """Whether the code still runs without it: not a first assignment to a name, and not a docstring."""
     if isinstance(statement, ast.Assign):
         read = {node.id for node in ast.walk(statement.value) if isinstance(node, ast.Name)}
         return any(isinstance(target, ast.Name) and target.id in read for target in statement.targets)
@@ -113,7 +114,7 @@ def _can_go(statement: ast.stmt) -> bool:
 
 
 def passes(copy: Path, tests: list[str], limit_s: float) -> bool:
-    """Whether all tests pass in time, in a process of their own."""
+    """Whether all tests pass within the time limit, in a separate process."""
     process = multiprocessing.get_context("fork").Process(target=_run, args=(copy, tests))
     process.start()
     process.join(limit_s)
@@ -126,7 +127,7 @@ def passes(copy: Path, tests: list[str], limit_s: float) -> bool:
 def _run(copy: Path, tests: list[str]) -> None:
     os.chdir(copy)
     os.environ |= {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    sys.dont_write_bytecode = True  # two faults in one second may leave files of the same size
+    sys.dont_write_bytecode = True  # it would be taken for that of the next fault in the same second
     sys.path[0] = str(copy / "tests")
     for stream in (1, 2):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
@@ -134,13 +135,13 @@ def _run(copy: Path, tests: list[str]) -> None:
 
 
 def survivors(module: str, copy: Path) -> list[str]:
-    """The faults of a module that its tests do not notice, said in two lines each, as they are found."""
+    """The faults of a module that its tests do not notice: module, line before, line after; printed when found."""
     path = copy / "speech_emotion" / f"{module}.py"
     source, tests, found, n_faults, n_equivalent = path.read_text(encoding="utf-8"), TESTS[module], [], 0, 0
     known = {tuple(entry.splitlines()[:3]) for entry in EQUIVALENT.read_text(encoding="utf-8").split("\n\n")}
     start = time.monotonic()
     if not passes(copy, tests, 600):
-        raise SystemExit(f"{module}: its tests fail without a fault: pytest {' '.join(tests)}")
+        raise SystemExit(f"{module}: the tests fail even without a fault: pytest {' '.join(tests)}")
     limit_s = 10 + 5 * (time.monotonic() - start)
     for before, after, broken in tqdm(list(faults(source)), desc=module, unit="fault"):
         n_faults += 1
@@ -161,7 +162,7 @@ def main() -> int:
     parser.add_argument("module", nargs="*", default=list(TESTS), metavar="MODULE", help=", ".join(TESTS))
     modules = parser.parse_args().module
     if unknown := set(modules) - set(TESTS):
-        parser.error(f"no tests are named for {', '.join(unknown)}; TESTS in {__file__} has the list")
+        parser.error(f"no tests are listed for {', '.join(unknown)}; add them to TESTS in {__file__}")
     for name in SLOW_TO_IMPORT:
         importlib.import_module(name)
     with tempfile.TemporaryDirectory() as folder:

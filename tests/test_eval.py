@@ -73,12 +73,12 @@ def test_a_broken_file_costs_its_own_row_only(tmp_path, model):
     folder.mkdir(parents=True)
     soundfile.write(folder / "good.wav", np.random.default_rng(0).normal(scale=0.1, size=16_000), 16_000)
     (folder / "broken.wav").write_text("this is not audio")
-    (folder / "notes.txt").write_text("left alone")
-    (folder / ".hidden.wav").write_text("left alone")
+    (folder / "notes.txt").write_text("ignored")
+    (folder / ".hidden.wav").write_text("ignored")
     result = run_eval("recordings", "--model", model, "--out", "table.csv", cwd=tmp_path)
     assert result.returncode == 1 and "Traceback" not in result.stderr
     broken, good = read_rows(tmp_path / "table.csv")
-    assert "2 other files in the folders were left alone" in result.stdout
+    assert "2 other files in the folders were ignored" in result.stdout
     assert broken["url"].endswith("broken.wav") and broken["emotion"] == "" and "cannot read" in broken["error"]
     assert good["url"] == "recordings/deep/good.wav" and good["emotion"] in EMOTIONS and not good["error"]
 

@@ -140,7 +140,7 @@ def test_no_more_is_kept_than_is_allowed_and_half_a_sample_is_refused(predictor)
     content = pcm(sound((0.5, 1e-4), (3, 0.1)))
     arrive(live, content, 0.3, RATE)
     assert live.is_full and live.seconds == 2 and finish(live.finish()).stretches[-1]["end"] == 2
-    with pytest.raises(ValueError, match="an even number of bytes"):
+    with pytest.raises(ValueError, match="an odd number of bytes"):
         live.add(b"123")
     with pytest.raises(AudioError, match="its sample rate is 100 Hz"):
         LiveRecording(predictor, 100)

@@ -124,7 +124,7 @@ def test_in_the_end_the_rows_are_those_of_the_file(server, voice, tmp_path, mode
         (BEGINNING | {"adapt": True}, None, 422, "model.pt does not adapt to recordings"),
         ({"sample_rate": RATE}, None, 401, "this server asks for its token"),
         (BEGINNING | {"token": "wrong"}, None, 401, "this server asks for its token"),
-        (BEGINNING, b"123", 422, "samples of 16 bits are an even number of bytes"),
+        (BEGINNING, b"123", 422, "an odd number of bytes; send 16-bit samples"),
         (BEGINNING, "stop", 422, "Invalid JSON"),
         (BEGINNING, '{"stop": true}', 422, "stop: Extra inputs are not permitted"),
         (BEGINNING, '{"adapt": true}', 422, "model.pt does not adapt to recordings"),

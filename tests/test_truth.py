@@ -84,9 +84,9 @@ def test_a_table_alone_names_the_recordings(calls, model, tmp_path):
             ["calls/3.wav", "--labels", "truth.csv"],
             "(bored); to count them, add --map bored=LABEL, where LABEL is one of neutral, calm",
         ),
-        (["calls", "--labels", "truth.csv", "--map", "clam=neutral"], "--map joins clam, which neither the model nor"),
-        (["calls", "--map", "calm"], "calm is not LABEL=LABEL, which --map takes"),
-        (["calls", "--map", "calm=sad", "calm=happy"], "--map joins calm with sad and with happy"),
+        (["calls", "--labels", "truth.csv", "--map", "clam=neutral"], "--map names clam, found neither in the model"),
+        (["calls", "--map", "calm"], "calm is not of the form LABEL=LABEL"),
+        (["calls", "--map", "calm=sad", "calm=happy"], "--map counts calm both as sad and as happy"),
         (["--labels", "gone.csv"], "1 of 1 recordings in gone.csv does not exist: gone.wav"),
     ],
 )

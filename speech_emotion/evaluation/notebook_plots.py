@@ -1,4 +1,4 @@
-"""The pictures that only the notebooks show: waves, MFCC, augmentations, the network, embeddings.
+"""Plots that only the notebooks use: waveforms, MFCC, augmentations, the network, embeddings.
 
 M: mel bands, C: coefficients, T: frames, N: clips.
 """
@@ -16,15 +16,15 @@ from speech_emotion.evaluation.plots import BLUE, COLOURS, ORANGE
 from speech_emotion.models.cnn import EmotionCNN, Stream
 from speech_emotion.models.mfcc import FeatureSettings
 
-_SHADE = "#fbe8cf"  # solid, and behind the wave, which keeps its own colour
-_MFCC_PERCENTILE = 99  # of the magnitudes, where the colours of the MFCC end
-_MFCC_COLOURS = 15  # steps; a smooth scale would show noise and make the notebook twice as large
-_SPEAKERS_APART = 5  # every fifth speaker has a colour: an odd step shows men and women, who alternate in RAVDESS
+_SHADE = "#fbe8cf"  # solid and behind the waveform, so that it does not change the colour of the waveform
+_MFCC_PERCENTILE = 99  # of the magnitudes; end of the colour scale
+_MFCC_COLOURS = 15  # steps; a smooth colour scale would show noise and double the size of the notebook
+_SPEAKERS_APART = 5  # every fifth speaker is coloured; odd, because men and women alternate in RAVDESS
 _BOX_WIDTH, _BOX_HEIGHT = 0.84, 0.62
 
 
 def plot_waveforms(waveforms: dict[str, torch.Tensor], starts_s: dict[str, float], settings, columns: int) -> Figure:
-    """A panel for each title: samples (S,) over seconds, each on its own scale, with its window shaded."""
+    """One panel per waveform, by title: samples (S,) over seconds, each on its own scale, with its window shaded."""
     rows = -(-len(waveforms) // columns)
     figure, axes = plt.subplots(
         rows, columns, figsize=(11, 1.9 * rows), layout="constrained", sharex=True, squeeze=False
@@ -39,7 +39,7 @@ def plot_waveforms(waveforms: dict[str, torch.Tensor], starts_s: dict[str, float
 
 
 def _draw_wave(waveform: torch.Tensor, sample_rate: int, ax: Axes) -> None:
-    """The lowest and the highest sample of every 5 ms of (S,)."""
+    """Draw the lowest and highest sample of every 5 ms of (S,)."""
     step = sample_rate // 200
     pieces = np.pad(np.asarray(waveform), (0, -len(waveform) % step), mode="edge").reshape(-1, step)
     edges = np.arange(len(pieces) + 1) * step / sample_rate
@@ -51,7 +51,7 @@ def _draw_wave(waveform: torch.Tensor, sample_rate: int, ax: Axes) -> None:
 
 
 def plot_mfccs(mfccs: dict[str, torch.Tensor], features: FeatureSettings) -> Figure:
-    """(C, T) for each title: coefficient 0, the level, as a line, the others as a picture; all share one scale."""
+    """MFCC (C, T), by title: coefficient 0, the level, as a line, the others as an image; all share one scale."""
     rows = -(-len(mfccs) // 2)
     figure = plt.figure(figsize=(11, 2.6 * rows), layout="constrained")
     axes = figure.subplots(2 * rows, 2, sharex=True, height_ratios=[1, 3] * rows)
@@ -83,7 +83,7 @@ def plot_mfccs(mfccs: dict[str, torch.Tensor], features: FeatureSettings) -> Fig
 
 
 def plot_log_mels(log_mels: dict[str, torch.Tensor], features: FeatureSettings) -> Figure:
-    """(M, T) in dB for each title, side by side, each relative to its loudest point."""
+    """Log-mel spectrograms (M, T) in dB, by title, side by side, each relative to its loudest point."""
     figure, axes = plt.subplots(1, len(log_mels), figsize=(12, 2.9), layout="constrained", sharey=True)
     for ax, (title, log_mel) in zip(axes, log_mels.items(), strict=True):
         mesh = ax.imshow(
@@ -97,7 +97,7 @@ def plot_log_mels(log_mels: dict[str, torch.Tensor], features: FeatureSettings) 
 
 
 def plot_network(network: EmotionCNN) -> Figure:
-    """Both streams as rows of boxes, with the size of what comes out of each."""
+    """Block diagram of the two streams, with the output size of each block."""
     settings = network.settings
     network = network.for_inference()
     figure, ax = plt.subplots(figsize=(12, 3.4), layout="constrained")
@@ -125,7 +125,7 @@ def plot_network(network: EmotionCNN) -> Figure:
 
 @torch.inference_mode()
 def _layers(stream: Stream, n_rows: int, n_frames: int) -> list[tuple[str, str]]:
-    """What happens to (rows, frames) in a stream, and to which size: channels x rows x frames."""
+    """The layers of a stream and their output sizes (channels x rows x frames) for an input (rows, frames)."""
     x = torch.zeros(1, 1, n_rows, n_frames)
     first, _, *blocks = stream.blocks
     layers = [
@@ -147,7 +147,7 @@ def _box(ax: Axes, place: tuple[float, float], name: str, size: str, colour: str
 
 
 def plot_embeddings(maps: dict[str, np.ndarray], speakers: np.ndarray, emotions: np.ndarray) -> Figure:
-    """A row for each title: points (N, 2), some speakers in colours of their own, and all in those of the emotions."""
+    """One row per map, by title: points (N, 2) coloured by speaker (some speakers only) and by emotion."""
     figure, axes = plt.subplots(len(maps), 2, figsize=(11, 4.6 * len(maps)), layout="constrained", squeeze=False)
     chosen = np.unique(speakers)[::_SPEAKERS_APART]
     colours = sns.color_palette("colorblind").as_hex()

@@ -1,6 +1,6 @@
-"""The pictures of the notebooks, the README, eval.py and train.py, in one style: colour-blind safe, legible in print.
+"""The plots of the notebooks, the README, eval.py and train.py, in one style: colour-blind safe, legible in print.
 
-Those that make several drawings on one figure take the axes to draw on; without, they make a figure for the notebook.
+Functions with an `ax` or `axes` argument draw on these if given, else on a new figure for the notebook.
 """
 
 import warnings
@@ -22,7 +22,7 @@ from speech_emotion.tables.output_paths import output_path
 
 BLUE, ORANGE = "#0173b2", "#de8f05"  # the first two of seaborn's "colorblind"
 
-# Any two differ under red-green blindness, and emotions that are drawn side by side differ in lightness too.
+# Distinguishable with red-green colour blindness; emotions that are drawn side by side also differ in lightness.
 COLOURS = {
     "neutral": "#666666",
     "calm": "#9adcff",
@@ -35,33 +35,33 @@ COLOURS = {
 }
 
 OTHER_SCRIPTS = {"Noto Sans CJK JP", "Noto Sans Arabic", "Noto Sans Devanagari", "Arial Unicode MS", "Yu Gothic"}
-NO_EMOTION = "no emotion"  # what recordings without one are called
-_FEWEST = 5  # clips in a bin of the reliability diagram; fewer say nothing
+NO_EMOTION = "no emotion"  # label of the bar for recordings with an error
+_FEWEST = 5  # clips in a bin of the reliability diagram; smaller bins are not drawn
 
 
 def use_style() -> None:
     sns.set_theme(context="notebook", style="ticks", palette="colorblind")
     plt.rcParams["font.family"] = ["sans-serif", *sorted(OTHER_SCRIPTS & {*font_manager.get_font_names()})]
-    warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box says so, where no font is here
+    warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box is drawn instead
     plt.rcParams.update({"figure.dpi": 110, "savefig.dpi": 150, "axes.spines.top": False, "axes.spines.right": False})
 
 
 def check_picture(path: str | Path) -> None:
-    """Raises OSError when no picture can be written to `path`."""
+    """Raises OSError if no picture can be written to `path`."""
     part = Path(f"{output_path(path)}.part")
     part.touch()
     part.unlink()
 
 
 def save_picture(figure: Figure, path: str | Path) -> None:
-    """Write `figure` in the format that the ending of `path` names; it appears under its name when it is whole."""
+    """Write `figure` atomically, in the format that the extension of `path` names."""
     part = Path(f"{output_path(path)}.part")
     figure.savefig(part, format=Path(path).suffix[1:])
     part.replace(output_path(path))
 
 
 def plot_history(history: pd.DataFrame, axes: np.ndarray | None = None) -> Figure:
-    """Learning curves: loss and, below, accuracy of the training and the validation part over the epochs."""
+    """Learning curves: training and validation loss by epoch, and below it the accuracies."""
     if axes is None:
         _, axes = plt.subplots(2, 1, figsize=(5.6, 4.8), layout="constrained", sharex=True)
     for ax, measure in zip(axes, ("loss", "accuracy"), strict=True):
@@ -75,7 +75,7 @@ def plot_history(history: pd.DataFrame, axes: np.ndarray | None = None) -> Figur
 
 
 def plot_schedules(histories: dict[str, pd.DataFrame]) -> Figure:
-    """Validation loss and accuracy of the same network under several learning-rate schedules."""
+    """Validation loss and accuracy by epoch, one line per learning-rate schedule."""
     figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.2), layout="constrained")
     for ax, measure in zip(axes, ("loss", "accuracy"), strict=True):
         for (name, history), style in zip(histories.items(), ("-", "--", ":"), strict=False):
@@ -86,7 +86,7 @@ def plot_schedules(histories: dict[str, pd.DataFrame]) -> Figure:
 
 
 def plot_confusion(predictions: pd.DataFrame, title="", ax: Axes | None = None, labels: list[str] = ()) -> Figure:
-    """Share of each true emotion's clips that was given each emotion, with the counts written in; no zeros."""
+    """Confusion matrix: colours show shares of the true emotion, numbers show counts other than zero."""
     labels = labels or label_columns(predictions)
     counts = confusion(predictions, labels)
     shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
@@ -98,13 +98,13 @@ def plot_confusion(predictions: pd.DataFrame, title="", ax: Axes | None = None, 
     )  # fmt: skip
     ax.set(xlabel="predicted", ylabel="true", title=title)
     plt.setp(ax.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
-    plt.setp(ax.get_yticklabels(), rotation=0)  # seaborn turns those that have room for it
+    plt.setp(ax.get_yticklabels(), rotation=0)  # seaborn rotates them if there is room
     ax.tick_params(length=0)
     return ax.figure
 
 
 def plot_recalls(tables: dict[str, pd.DataFrame], ax: Axes | None = None) -> Figure:
-    """Bars of per-emotion recall: one table in the colours of the emotions, several in a colour for each."""
+    """Bars of recall by emotion: in the colours of the emotions for one table, in a colour per table for two."""
     if ax is None:
         _, ax = plt.subplots(figsize=(5.6, 4.8), layout="constrained")
     labels = max((label_columns(table) for table in tables.values()), key=len)
@@ -155,10 +155,10 @@ def plot_run(history: pd.DataFrame, predictions: pd.DataFrame, title: str) -> Fi
 
 
 def plot_folder(confidences: dict[str, list[int]], n_failed: int, judged: Judged | None = None) -> Figure:
-    """What was found in a folder: how many recordings have each emotion, and with what confidence.
+    """The results for a folder: the number of recordings by emotion, and a histogram of confidences.
 
-    `confidences` counts the recordings of each of the K emotions in equal bins from 0 to 1, `n_failed` those without an
-    emotion; what `judged` has is drawn as a confusion matrix and a reliability diagram.
+    `confidences` are counts by emotion in equal bins from 0 to 1; `n_failed` is the number of recordings without an
+    emotion. If true labels are known, `judged` adds a confusion matrix and a reliability diagram.
     """
     n_panels = 4 if judged else 2
     figure = Figure(figsize=(4.8 * n_panels, 4.6), layout="constrained")
@@ -179,7 +179,7 @@ def plot_folder(confidences: dict[str, list[int]], n_failed: int, judged: Judged
         axes[1].bar(starts, counts, width, below, align="edge", color=colour, edgecolor="white")
         below = below + np.array(counts)
     axes[1].yaxis.get_major_locator().set_params(integer=True)
-    axes[1].set(xlim=(0, 1), xlabel="confidence", ylabel="recordings", title="confidence, in the same colours")
+    axes[1].set(xlim=(0, 1), xlabel="confidence", ylabel="recordings", title="confidence by emotion (same colours)")
     if judged:
         known = judged.table()
         plot_confusion(known, judged.source, axes[2], judged.labels)
@@ -188,7 +188,7 @@ def plot_folder(confidences: dict[str, list[int]], n_failed: int, judged: Judged
 
 
 def plot_recording(stretches: list[dict], labels: list[str]) -> Figure:
-    """The timeline of one recording, of every channel that has one."""
+    """The timeline of one recording, with one plot per channel."""
     channels = sorted({stretch.get("channel", 0) for stretch in stretches})
     figure = Figure(figsize=(8, 3.6 * len(channels)), layout="constrained")
     axes = figure.subplots(len(channels), sharex=True, squeeze=False)[:, 0]
@@ -203,10 +203,10 @@ def plot_recording(stretches: list[dict], labels: list[str]) -> Figure:
 
 
 def plot_timeline(stretches: list[dict], labels: list[str], ax: Axes) -> QuadMesh:
-    """The probability of each emotion over the time of one recording; a line runs through the emotion given.
+    """The probability of each emotion over time in one recording; a line marks the predicted emotion.
 
     `stretches` are rows of eval.py's timeline for one channel, at least one, with start, end (s), emotion and a
-    probability per label; where nobody was heard, the picture is blank.
+    probability per label; the plot is blank between them.
     Returns the coloured mesh, for a colour bar.
     """
     spans = [(float(stretch["start"]), float(stretch["end"])) for stretch in stretches]
@@ -219,7 +219,7 @@ def plot_timeline(stretches: list[dict], labels: list[str], ax: Axes) -> QuadMes
         columns.append([float(stretch[label]) for label in labels])
     mesh = ax.pcolormesh(edges, np.arange(len(labels) + 1) - 0.5, np.transpose(columns), cmap="Blues", vmin=0, vmax=1)
     given = [labels.index(stretch["emotion"]) for stretch in stretches]
-    ax.hlines(given, *zip(*spans, strict=True), color=ORANGE, linewidth=4, label="emotion given")
+    ax.hlines(given, *zip(*spans, strict=True), color=ORANGE, linewidth=4, label="predicted emotion")
     ax.set(xlabel="time (s)", yticks=range(len(labels)), yticklabels=labels)
     ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()
@@ -227,7 +227,7 @@ def plot_timeline(stretches: list[dict], labels: list[str], ax: Axes) -> QuadMes
 
 
 def _colours(names: Collection[str]) -> list[str]:
-    """Those of RAVDESS's emotions, and others for other labels; `no emotion` stays pale."""
+    """The colours of RAVDESS's emotions, further colours for other labels, light grey for `no emotion`."""
     others = [name for name in names if name not in {*COLOURS, NO_EMOTION}]
     colours = COLOURS | dict(zip(others, sns.color_palette("husl", len(others)).as_hex(), strict=True))
     return [colours.get(name, "lightgrey") for name in names]

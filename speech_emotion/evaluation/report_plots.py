@@ -1,4 +1,4 @@
-"""The report's pictures of actors and of adaptation."""
+"""The report's plots of actors and of adaptation."""
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,11 +10,11 @@ from speech_emotion.evaluation.plots import BLUE, ORANGE
 from speech_emotion.evaluation.report_adaptation import FOLDERS, folder_uar
 
 _SEXES = (("female", "women", ORANGE, "o"), ("male", "men", BLUE, "s"))
-_APART = 0.16  # distance of the dots of women and men from the centre of a column
+_APART = 0.16  # offset of women and men from the centre of a column
 
 
 def plot_actors(tables: dict[str, pd.DataFrame]) -> Figure:
-    """A dot per actor, for each configuration, women and men apart; speech on the left, song on the right."""
+    """A dot per actor by configuration, women and men separately; speech on the left, song on the right."""
     figure, axes = plt.subplots(1, 2, figsize=(9.6, 4.2), layout="constrained", sharey=True)
     for ax, channel in zip(axes, ("speech", "song"), strict=True):
         for place, table in enumerate(tables.values()):

@@ -1,4 +1,4 @@
-"""What the rows of a run say: how many recordings have which emotion, and how many of the known ones are right."""
+"""The summary that eval.py prints: counts of emotions and errors, the accuracy if labels are known, notes on files."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,26 +9,26 @@ from speech_emotion.evaluation.truth import Judged
 from speech_emotion.tables.rows import Row, error_sentence, is_uncertain, rounded
 from speech_emotion.terminal import count, printable
 
-SHOWN = 10  # rows, where there are no more, else errors
+SHOWN = 10  # most rows that are listed one by one, and most errors in a longer table
 CONFIDENCE_BINS = 20
 
 
 class Summary:
-    """Counts over the rows of a table while they pass; `str` is what eval.py prints."""
+    """Counts the rows of a table as they are written; `str` returns what eval.py prints."""
 
     def __init__(self, path: str | Path, labels: list[str], judged: Judged, files: "FileNotes"):
-        """`path` is the table's; `judged` gets the rows too, `files` what the recordings are like."""
+        """`path` is that of the table; rows are passed on to `judged`, and the information about files to `files`."""
         self.path, self.labels, self.judged, self.files = path, labels, judged, files
         self.n_rows = self.n_failed = 0
-        self.n_recordings = self.n_heard = 0  # with a row, with an emotion in one
-        self.rows: list[str] = []  # the first of them
-        self.errors: list[str] = []  # the first of them
+        self.n_recordings = self.n_heard = 0  # all, and those with an emotion
+        self.rows: list[str] = []  # the first SHOWN
+        self.errors: list[str] = []  # the first SHOWN
         self.counts: Counter[str] = Counter()
-        self.confidences: Counter[str] = Counter()  # their sums
+        self.confidences: Counter[str] = Counter()  # sums by emotion
         self.bins = {label: [0] * CONFIDENCE_BINS for label in labels}
 
     def add(self, rows: Sequence[Row], info: RecordingInfo | None = None) -> None:
-        """Those of one recording: one, or one for each channel; a resumed run knows no more of those from before."""
+        """Add the rows of one recording, one per channel; `info` is None for those kept from an earlier run."""
         for row in map(rounded, rows):
             self._count(row)
             self.judged.add(row)
@@ -67,7 +67,7 @@ class Summary:
         return "\n".join([*lines, *self.judged.lines()])
 
     def draw(self, picture: str | Path, stretches: Sequence[Row] = ()) -> None:
-        """The `stretches` of one recording over its time, else how often each emotion and confidence was given."""
+        """Draw the timeline of one recording, if given its `stretches`, else histograms of emotions and confidences."""
         from speech_emotion.evaluation import plots
 
         plots.use_style()
@@ -79,7 +79,7 @@ class Summary:
 
 
 def answer_line(row: Row) -> str:
-    """For a terminal: what was said of a recording, or of one of its channels, and whether to rely on it."""
+    """A row as a line for the terminal: emotion or error, confidence, and a mark if it is uncertain."""
     channel = f", channel {row['channel']}" if row.get("channel") else ""
     if row["error"]:
         return f"{'-':<10}       {printable(row['url'])}{channel}: {printable(row['error'])}"
@@ -88,10 +88,10 @@ def answer_line(row: Row) -> str:
 
 
 class FileNotes:
-    """What the files of a run are like, beyond what is said of them: counted while they are read."""
+    """Counts files that need a remark: damaged, with several tracks or different channels, or not recordings."""
 
     def __init__(self, channels: str, track: int | None, n_others: int):
-        """Given the options of the run, and how many files beside the recordings are no recordings."""
+        """`channels` and `track` are the options of the run, `n_others` the number of files that are not recordings."""
         self._channels, self._track, self.n_others = channels, track, n_others
         self.n_damaged = self.n_with_tracks = self.n_with_channels = 0
 
@@ -101,7 +101,7 @@ class FileNotes:
         self.n_with_channels += info.channels_differ
 
     def lines(self) -> list[str]:
-        """For a terminal; none where there is nothing to note."""
+        """Lines for the terminal; empty if there is nothing to remark."""
         lines = []
         if self.n_damaged:
             lines.append(f"{_recordings(self.n_damaged)} damaged; only the part that could be read was used")
@@ -114,7 +114,7 @@ class FileNotes:
             lines.append(f"{has} different sound in each channel; --channels each classifies them separately")
         if self.n_others:
             were = "was" if self.n_others == 1 else "were"
-            lines.append(f"{count(self.n_others, 'other file')} in the folders {were} left alone")
+            lines.append(f"{count(self.n_others, 'other file')} in the folders {were} ignored")
         return lines
 
 

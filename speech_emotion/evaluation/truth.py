@@ -1,6 +1,6 @@
-"""What was predicted beside what is true, as the names of RAVDESS or the user's table of labels have it.
+"""Predictions compared with true labels, from RAVDESS file names or from the user's table of labels.
 
-pandas is imported where it is needed: eval.py reports without it on recordings with RAVDESS's names.
+pandas is imported only where it is needed, so that eval.py starts faster on recordings with RAVDESS names.
 """
 
 import os
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class RavdessNames:
-    """What is true of recordings that are named as in RAVDESS."""
+    """The true labels of recordings that are named as in RAVDESS."""
 
     source = "RAVDESS names"
     labels = EMOTIONS
@@ -34,7 +34,7 @@ class RavdessNames:
     absence = ""
 
     def of(self, url: str) -> tuple[str, str, str | None] | None:
-        """What a recording is called, its emotion, its speaker if known; None where its emotion is not known."""
+        """An identifier of the recording, its emotion, and its speaker if known; None if its emotion is unknown."""
         try:
             name = parse_name(url)
         except ValueError:
@@ -43,10 +43,10 @@ class RavdessNames:
 
 
 class LabelTable:
-    """What is true by the user's table; a recording is the same under every name that leads to the file."""
+    """The true labels from the user's table; all paths to the same file are the same recording."""
 
     def __init__(self, file: str | Path, must_exist: bool = False):
-        """Raises LabelsError as read_labels does; with `must_exist`, also when none of the recordings does."""
+        """Raises LabelsError as read_labels does, and with `must_exist` if none of the recordings exists."""
         from speech_emotion.corpora.labels import LabelsError, absence, missing, read_labels
 
         clips = read_labels(file, must_exist=False)
@@ -71,19 +71,20 @@ class LabelTable:
 
 
 class Judged:
-    """The rows of a model whose true emotion is known, and how many were left out, and why.
+    """The rows with a known true emotion, and counts of those left out, by reason.
 
-    `joins` such as `calm=neutral` say which labels count as which, in what is true and in what was predicted. Labels
-    are the same without regard to case, and in the usual forms of RAVDESS's emotions.
+    `joins` such as `calm=neutral` map one label to another, in true labels and in predictions. Labels are matched
+    without regard to case, and RAVDESS's emotions also in other usual forms, such as fear for fearful.
     """
 
     def __init__(self, truth: RavdessNames | LabelTable, labels: list[str], joins: Iterable[str] = ()):
-        """Raises ValueError for what is no join, and for labels to join that are nowhere."""
+        """Raises ValueError for an invalid join, and for a join of labels that neither the model nor the truth has."""
         known = [*labels, *map(spelling(labels), truth.labels)]
         self._spelled = spelling(known)
         self.source, self._truth, self._joined = truth.source, truth, _joined(joins, self._spelled)
         if nowhere := [label for label in self._joined if label not in known]:
-            raise ValueError(f"--map joins {', '.join(nowhere)}, which neither the model nor the {truth.source} know")
+            names = ", ".join(nowhere)
+            raise ValueError(f"--map names {names}, found neither in the model nor among the {truth.source}")
         self._of_model = {label: self._join(label) for label in labels}
         self.labels = list(dict.fromkeys(self._of_model.values()))
         self.unknown: Counter[str] = Counter()  # labels that the model does not know
@@ -91,9 +92,9 @@ class Judged:
         self._rows: list[tuple] = []
 
     def check(self, urls: list[str]) -> str | None:
-        """A warning when the model does not know the labels of most of these recordings, and what would help.
+        """A warning, with a remedy, if the model does not know the labels of most of these recordings.
 
-        Raises ValueError when none of them could be judged.
+        Raises ValueError if none of them has a label that the model knows.
         """
         counts = Counter(self._join(known[1]) for url in urls if (known := self._truth.of(url)))
         if not counts:
@@ -107,7 +108,7 @@ class Judged:
         return f"warning: the model does not know the labels of {share} ({some(unknown)}); {self._remedy(unknown)}"
 
     def _remedy(self, unknown: Iterable[str]) -> str:
-        """The --map that would join the first labels, as far as it can be guessed."""
+        """The --map option for the first unknown labels, with guesses where possible."""
         joins = []
         for label in islice(unknown, SHOWN):
             near = get_close_matches(self._spelled(label).casefold(), self.labels, 1)
@@ -116,7 +117,7 @@ class Judged:
         return f"to count them, add --map {' '.join(joins)}{which}"
 
     def add(self, row: Row) -> None:
-        """A row of a recording."""
+        """Add the row of a recording."""
         if (known := self._truth.of(row["url"])) is None:
             self.n_unlabelled += 1
         elif row["error"]:
@@ -132,7 +133,7 @@ class Judged:
         return len(self._rows)
 
     def columns(self) -> dict[str, tuple]:
-        """Of a prediction table: clip, speaker, emotion, prediction, confidence."""
+        """The columns of a prediction table: clip, speaker, emotion, prediction, confidence."""
         names = ("clip", "speaker", "emotion", "prediction", "confidence")
         return dict(zip(names, zip(*self._rows, strict=True) if self._rows else [()] * len(names), strict=True))
 
@@ -142,7 +143,7 @@ class Judged:
         return pd.DataFrame(self.columns())
 
     def lines(self) -> list[str]:
-        """For a terminal; none where nothing is known."""
+        """Lines for the terminal; empty if no true label is known."""
         lines = []
         if self._rows:
             have = f"{count(len(self), 'recording')} {'has' if len(self) == 1 else 'have'}"
@@ -166,12 +167,12 @@ class Judged:
 
 
 def group_column(predictions: "pd.DataFrame | dict") -> str:
-    """What belongs together when an interval is drawn: speaker where there are several, else clip."""
+    """The column that bootstrap intervals are grouped by: speaker if there are several, else clip."""
     return "speaker" if has_speakers(predictions) else "clip"
 
 
 def findings(predictions: "pd.DataFrame | dict", labels: list[str]) -> str:
-    """Accuracy, UAR, their intervals, calibration error, numbers of each emotion and the confusion matrix."""
+    """The report as text: accuracy and UAR with intervals, calibration error, numbers per emotion, confusion matrix."""
     by = group_column(predictions)
     numbers = []
     for name, metric in (("accuracy", accuracy), ("UAR", uar)):
@@ -193,7 +194,7 @@ def findings(predictions: "pd.DataFrame | dict", labels: list[str]) -> str:
                     present, counts.diagonal(), counts.sum(axis=0), counts.sum(axis=1), strict=True
                 )
             ),
-            "\nconfusion matrix, a row for each true emotion:",
+            "\nconfusion matrix (rows: true emotions, columns: predictions):",
             " " * width + "".join(f"{label:>{max(8, len(label) + 1)}}" for label in present),
             *(
                 f"{label:<{width}}"
@@ -209,15 +210,15 @@ def _share(part: int, whole: int) -> str:
 
 
 def _joined(joins: Iterable[str], spelled: Callable[[str], str]) -> dict[str, str]:
-    """{"calm": "neutral"} of calm=neutral."""
+    """calm=neutral → {"calm": "neutral"}. Raises ValueError for an invalid or contradictory join."""
     joined: dict[str, str] = {}
     for join in joins:
         one, _, other = normalize("NFC", join).partition("=")
         if not one or not other:
-            raise ValueError(f"{join} is not LABEL=LABEL, which --map takes")
+            raise ValueError(f"{join} is not of the form LABEL=LABEL, which --map takes")
         one, other = spelled(one), spelled(other)
         if joined.setdefault(one, other) != other:
-            raise ValueError(f"--map joins {one} with {joined[one]} and with {other}")
+            raise ValueError(f"--map counts {one} both as {joined[one]} and as {other}")
     return joined
 
 

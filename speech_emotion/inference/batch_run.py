@@ -34,10 +34,10 @@ def write_tables(
     count: Callable[[list[Row], RecordingInfo | None], None],
     name: str | None = None,
 ) -> list[Row]:
-    """Classify the recordings, each with its rows in the tables, under `name` if given, as soon as they are known.
+    """Classify the recordings and write the rows of each as soon as they are known, under `name` if given.
 
-    `count` gets the rows of each recording, also of those that a resumed run finds in the table, and what its file is
-    like. Returns the stretches of a recording that is the only one and has a timeline.
+    `count` is called with the rows of each recording and the information about its file; for rows kept from an earlier
+    run that information is None. Returns the stretches if there is a timeline and a single recording.
     """
     with ExitStack() as stack:
         table, timelines = _open_tables(options, recordings, predictor, stack)
@@ -47,14 +47,14 @@ def write_tables(
         answers, adaptation = _answers(options, recordings, predictor, left)
         check_space(options.out, len(left))
         if options.resume and len(left) == len(recordings):
-            say(f"nothing is left of a run to {options.out} that was stopped: all is classified", is_error=True)
+            say(f"there is no run to resume for {options.out}; classifying all recordings", is_error=True)
         progress = stack.enter_context(tqdm(total=len(recordings), initial=len(recordings) - len(left), unit="file"))
         for answer in answers:
             for row in (*answer.rows, *answer.stretches):
                 row["url"] = name or row["url"]
             for timeline in timelines:
                 timeline.write(answer.stretches)
-            table.write(answer.rows)  # last: with these rows, a resumed run takes the stretches as whole
+            table.write(answer.rows)  # last, because a resumed run takes the stretches for complete if these rows exist
             count(answer.rows, answer.info)
             progress.update()
         table.finish(*timelines)
@@ -66,7 +66,7 @@ def write_tables(
 def _open_tables(
     options: Namespace, recordings: list[str], predictor: "Predictor | ClusterPredictor", stack: ExitStack
 ) -> tuple[Table, list[Table]]:
-    """The table of recordings and, if requested, that of their stretches; `stack` closes them."""
+    """The table of recordings and, if requested, the timeline; `stack` closes them."""
     # Everything that changes rows; the list of recordings only if rows depend on other recordings.
     settings = [predictor.digest, options.adapt, predictor.speech_only, options.channels, options.track]
     belongs_to = fingerprint(settings, recordings if options.adapt else [])
@@ -82,12 +82,12 @@ def _open_tables(
 def _answers(
     options: Namespace, recordings: list[str], predictor: "Predictor | ClusterPredictor", left: list[str]
 ) -> "tuple[Iterator[Answer], Adaptation | None]":
-    """Those to the recordings that are `left`, and what they are adapted to."""
+    """The answers for the recordings that are `left`, and the adaptation, if any."""
     how = {name: getattr(options, name) for name in ("batch_size", "workers", "channels", "track")}
     if not options.adapt:
         return predictor.answers(left, **how), None
     from speech_emotion.inference.adaptation import GROUPS, Adaptation
 
-    # From all recordings, also those already classified, so that a resumed run gives the same table.
+    # Statistics of all recordings, also those already classified, so that a resumed run gives the same table.
     adaptation = Adaptation(predictor, recordings, GROUPS[options.adapt], **how)
     return predictor.answers(left, statistics=adaptation, **how), adaptation

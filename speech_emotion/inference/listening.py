@@ -1,4 +1,4 @@
-"""Sound as it is made, from a microphone or a file that is played in real time, and what is said of it meanwhile."""
+"""eval.py --live: classify sound from a microphone, or from a file played in real time, while it arrives."""
 
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -20,14 +20,14 @@ from speech_emotion.tables.table import Table
 from speech_emotion.terminal import say
 
 T = TypeVar("T")
-Sound = tuple[int, Iterator[bytes]]  # its sample rate, and 16-bit samples as they come
-_LONGEST_S = 3600  # of a recording, which is held in memory
+Sound = tuple[int, Iterator[bytes]]  # sample rate, and 16-bit samples as they arrive
+_LONGEST_S = 3600  # longest recording, which is kept in memory
 _PIECE_S = 0.1
 _BAR = 20  # characters for 100 %
 
 
 def microphone() -> Sound:
-    """Without end. Raises ImportError or OSError with a remedy."""
+    """Endless sound from the default microphone. Raises ImportError or OSError with the remedy."""
     try:
         import sounddevice
     except OSError as error:
@@ -48,7 +48,7 @@ def microphone() -> Sound:
 
 
 def played(path: str | Path, speed: float = 1.0) -> Sound:
-    """A file as if it were recorded now, `speed` times as fast. Raises AudioError if it cannot be read."""
+    """A file, as if it were recorded now, or `speed` times as fast. Raises AudioError if it cannot be read."""
     source = read_pieces(path)
     first, rate = next(source)
 
@@ -68,9 +68,9 @@ def played(path: str | Path, speed: float = 1.0) -> Sound:
 def record(
     predictor: Predictor, name: str, sound: Sound, out: str, timeline: str | None = None, adapt: bool = False
 ) -> int:
-    """Print a line for each stretch of speech as it ends, then write the rows of all of it; returns the exit status.
+    """Print a line for each stretch of speech when it ends, then write the tables; returns the exit status.
 
-    Raises ValueError for a network that takes no statistics but should, or a table of a format that is not known.
+    Raises ValueError for an unknown table format, or for `adapt` with a network that takes no statistics.
     """
     if adapt and not predictor.network.takes_statistics:
         raise ValueError("this model cannot adapt to recordings; --model model_any_voice.pt can")
@@ -80,7 +80,7 @@ def record(
             output_path(path)
     rate, pieces = sound
     live = LiveRecording(predictor, rate, name, _LONGEST_S)
-    say("listening; Ctrl-C ends the recording", is_error=True)
+    say("listening; press Ctrl-C to end the recording", is_error=True)
     listen(live, pieces, lambda row: say(line(row)), adapt)
     answer = at_once(live.finish(adapt))
     with ExitStack() as stack:
@@ -91,13 +91,13 @@ def record(
         table.write(answer.rows)
         table.finish(*others)
     (row,) = answer.rows
-    said = error_sentence(row) if row["error"] else f"all of it: {row['emotion']}, {row['confidence']:.0%}"
+    said = error_sentence(row) if row["error"] else f"whole recording: {row['emotion']}, {row['confidence']:.0%}"
     say(f"{said}; the row is in {out}")
     return 1 if row["error"] else 0
 
 
 def listen(live: LiveRecording, pieces: Iterable[bytes], show: Callable[[Row], None], adapt: bool = False) -> None:
-    """Until the sound ends, Ctrl-C is pressed or no more is kept; `show` gets the row of each stretch as it ends."""
+    """Call `show` with the row of each stretch when it ends, until the sound ends, Ctrl-C, or the longest duration."""
     shown_s = 0.0
     try:
         for pcm in pieces:
@@ -116,7 +116,7 @@ def listen(live: LiveRecording, pieces: Iterable[bytes], show: Callable[[Row], N
 
 
 def at_once(work: Generator[None, None, T]) -> T:
-    """What it returns, without heeding its pauses."""
+    """Run a generator to its end; returns its return value."""
     while True:
         try:
             next(work)
@@ -125,12 +125,12 @@ def at_once(work: Generator[None, None, T]) -> T:
 
 
 def line(row: Row) -> str:
-    """When a stretch begins, its emotion, and a bar as long as it is probable."""
+    """A line for the terminal: start of the stretch, emotion, confidence as a bar and a number."""
     minutes, seconds = divmod(row["start"], 60)
     bar = "#" * round(_BAR * row["confidence"])
     return f"{minutes:2.0f}:{seconds:04.1f}  {row['emotion']:<10} {bar:<{_BAR}} {row['confidence']:4.0%}"
 
 
 def _pcm(samples: np.ndarray) -> bytes:
-    """Float samples, full scale at 1, as 16-bit."""
+    """Float samples, full scale at 1, as 16-bit little-endian."""
     return (samples * 2**15).round().clip(-(2**15), 2**15 - 1).astype("<i2").tobytes()

@@ -1,4 +1,4 @@
-"""A recording while it is made: rows of what was heard so far, and in the end those that its file would get."""
+"""Classification of a recording in progress: provisional rows, and finally the rows that a file of it would get."""
 
 import math
 import threading
@@ -18,30 +18,30 @@ from speech_emotion.inference.predictor import Predictor, Statistics
 from speech_emotion.inference.recording import Answer, Recording
 from speech_emotion.tables.rows import Row
 
-STEP_S = 0.4  # of sound that is waited for before the rows are found again
-FEWEST_TO_ADAPT = 5  # stretches; fewer say little about a voice
+STEP_S = 0.4  # new sound needed for an update of the rows
+FEWEST_TO_ADAPT = 5  # stretches needed for the statistics of a voice
 _SHOWN_S = 60.0  # how far back provisional rows reach
-_SETTLED_S = 4.0  # a stretch that ended so long ago stays as it is: how a long one is cut depends on what follows
-_LEAD_S = 0.2  # that is read again before the first frame that may still change: a window opens 0.1 s before its onset
-_AT_ONCE = 8  # windows, then it is another request's turn
+_SETTLED_S = 4.0  # age at which a stretch no longer changes; where a long one is cut depends on what follows
+_LEAD_S = 0.2  # read again before the first frame that may change, because a window begins 0.1 s before its onset
+_AT_ONCE = 8  # windows between two yields
 
 
 @dataclass(frozen=True)
 class Heard:
-    """What is known of a recording that goes on."""
+    """The provisional result for a recording in progress."""
 
-    seconds: float  # of it, that the rows are about
-    stretches: list[Row]  # of its last minute, as in the timeline; `ended` says whether a pause follows
-    is_adapted: bool  # to the voice, in which no emotion prevails
+    seconds: float  # duration that the rows cover
+    stretches: list[Row]  # the last minute of the timeline; `ended` is true for stretches followed by a pause
+    is_adapted: bool  # to the voice; false after too few stretches, or if one emotion prevails
 
 
 class LiveRecording:
     """One channel of 16-bit sound that arrives piece by piece and is kept in memory, up to `longest_s`.
 
-    While it goes on, each update finds the stretches in what was heard so far, as if it had ended there, but for those
-    that ended some seconds ago, which stay as they were found. They are provisional: a louder voice may come, and
-    change what counts as silence. In the end `finish` sends all of it along the path of files, which gives the rows of
-    a file that holds these samples, whatever the size of the pieces.
+    Each update finds the stretches of the recording so far, as if it ended there; stretches that ended some seconds
+    before are not changed. These rows are provisional, because a louder voice may follow and change what counts as
+    silence. At the end, `finish` processes the whole recording as a file, so the final rows are those of a file with
+    these samples, whatever the size of the pieces.
 
     >>> live = LiveRecording(Predictor("model_any_voice.pt"), 16_000)
     >>> live.add(bytes(3200))
@@ -49,28 +49,28 @@ class LiveRecording:
     """
 
     def __init__(self, predictor: Predictor, sample_rate: int, name: str = "live", longest_s: float = 600):
-        """Raises AudioError for a sample rate that no recording has."""
+        """Raises AudioError for a sample rate that is not supported."""
         check_samples(np.empty(0), sample_rate)
         self._predictor, self._rate, self._name = predictor, sample_rate, name
         self._most = 2 * round(longest_s * sample_rate)  # bytes
         self._pcm, self._lock = bytearray(), threading.Lock()
-        self._energy = np.empty(0, np.float32)  # of each frame that was heard
-        self._begin = 0  # the first frame that is not in a settled stretch
+        self._energy = np.empty(0, np.float32)  # of each frame so far
+        self._begin = 0  # first frame after the settled stretches
         self._settled: list[tuple[Window, torch.Tensor]] = []  # with their embeddings
-        self._current: dict[tuple[int, int], tuple[Window, torch.Tensor]] = {}  # by their first and last sample
+        self._current: dict[tuple[int, int], tuple[Window, torch.Tensor]] = {}  # by first and last sample
         self._voice_from_s = 0.0
-        self.heard_s = 0.0  # of which the last update knew
+        self.heard_s = 0.0  # duration at the last update
 
     def add(self, pcm: bytes) -> None:
-        """Little-endian samples; those beyond the longest duration are left out. Raises ValueError for half a one."""
+        """Append little-endian samples, up to the longest duration. Raises ValueError for an odd number of bytes."""
         if len(pcm) % 2:
-            raise ValueError("samples of 16 bits are an even number of bytes")
+            raise ValueError("an odd number of bytes; send 16-bit samples")
         with self._lock:
             self._pcm += pcm[: self._most - len(self._pcm)]
 
     @property
     def seconds(self) -> float:
-        """That have arrived."""
+        """Duration so far."""
         return len(self._pcm) / 2 / self._rate
 
     @property
@@ -78,11 +78,11 @@ class LiveRecording:
         return len(self._pcm) >= self._most
 
     def forget_voice(self) -> None:
-        """Adapt to what is heard from here on only: somebody else speaks."""
+        """Adapt only to what follows, because another person speaks."""
         self._voice_from_s = self.seconds
 
     def update(self, adapt: bool = False) -> Generator[None, None, Heard]:
-        """What is known now, with pauses for other work; one at a time. With `adapt`, by the voice's own statistics."""
+        """The provisional result; yields between batches. Not reentrant. `adapt` uses the statistics of the voice."""
         waveform, offset = self._listen()
         features, last = self._predictor.features, offset + len(waveform)
         windows = find_windows(self._energy[None], features, self._begin) if len(self._energy) else []
@@ -105,13 +105,13 @@ class LiveRecording:
         return heard
 
     def finish(self, adapt: bool = False) -> Generator[None, None, Answer]:
-        """The answer that its file would get, with pauses; with `adapt`, by the statistics of all of it."""
+        """The result for the whole recording; yields as it goes. `adapt` uses the statistics of the whole recording."""
         recording = Recording(self._name, RecordingWindows(self._pieces, self._predictor.features))
         yield from self._predictor.embed_in_turns(recording)
         return self._predictor.answer(recording, self._statistics(recording.embeddings()) if adapt else None)
 
     def _listen(self) -> tuple[torch.Tensor, int]:
-        """Samples from some before the first settled frame on, and the number of the first; their levels are noted."""
+        """Resample the part that may change, and update the levels of its frames; returns it and its first sample."""
         rate = self._predictor.features.sample_rate
         p, q = ratio(self._rate, rate)
         first, frame = max(0, self._begin - n_frames(_LEAD_S)), int(FRAME_S * rate)
@@ -122,20 +122,20 @@ class LiveRecording:
         return waveform, skipped * q
 
     def _samples(self, first: int, last: int | None) -> torch.Tensor:
-        """Those that have arrived, [first, last), as float32."""
+        """The samples [first, last) as float32."""
         with self._lock:
             pcm = bytes(memoryview(self._pcm)[2 * first : last and 2 * last])
         return torch.from_numpy(np.frombuffer(pcm, "<i2").astype(np.float32) / 2**15)
 
     def _pieces(self) -> Iterator[torch.Tensor]:
-        """All of it at the rate of the network, in the pieces of a file."""
+        """The whole recording, resampled to the rate of the network, in pieces as of a file."""
         length = int(PIECE_S * self._rate)
         starts = range(0, len(self._pcm) // 2, length)
         pieces = (self._samples(start, start + length) for start in starts)
         return resampled(pieces, *ratio(self._rate, self._predictor.features.sample_rate))
 
     def _settle(self) -> None:
-        """Keep stretches that ended some time ago as they are, and look for others only after them."""
+        """Settle the stretches that ended some time ago; later updates look for others only after them."""
         until = self.heard_s - _SETTLED_S
         for place, (window, embedding) in list(self._current.items()):
             if window.span[1] <= until:
@@ -146,7 +146,7 @@ class LiveRecording:
         self._begin = max(self._begin, n_frames(min(next_s, until) - SETTINGS.context_s))
 
     def _heard(self, adapt: bool) -> Heard:
-        """The rows of the last minute."""
+        """The result with the rows of the last minute."""
         seen = [*self._settled, *self._current.values()]
         statistics = None
         if adapt:
@@ -163,7 +163,7 @@ class LiveRecording:
         return Recording(self._name, RecordingWindows(list, self._predictor.features), seen=seen)
 
     def _statistics(self, embeddings: dict[int, torch.Tensor]) -> Statistics | None:
-        """None where one emotion prevails, or nobody speaks: as Voices has it, these are judged as they are."""
+        """The statistics of the voice; None if nobody speaks or one emotion prevails, as in Voices."""
         voices = Voices(self._predictor)
         voices.hear(embeddings)
         if not embeddings or voices.is_one_sided(0):
@@ -173,7 +173,7 @@ class LiveRecording:
 
 
 def _goes_on_since(windows: list[Window], now_s: float) -> float:
-    """Where the stretch begins that no pause has ended yet, with the parts that it was cut into; inf where none is."""
+    """Start of the stretch that no pause has ended yet, with all parts that it was cut into; inf if there is none."""
     start = math.inf
     for window in reversed(windows):
         end = window.span[1]

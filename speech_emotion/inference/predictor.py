@@ -1,4 +1,4 @@
-"""Recordings → emotions with probabilities, by the same functions as in training."""
+"""Recordings → emotions with probabilities, computed by the same functions as in training."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +22,7 @@ from speech_emotion.tables.rows import Row, error_row
 
 _READ_AT_ONCE = 16  # windows per read, so that a long recording is never in memory as a whole
 
-Statistics = Callable[[str, int], torch.Tensor]  # a path and a channel, from 0 → mean and deviation, (2, D)
+Statistics = Callable[[str, int], torch.Tensor]  # path, channel (from 0) → mean and standard deviation, (2, D)
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class _Item:
 
     recording: Recording
     window: Window | None = None
-    inputs: torch.Tensor | None = None  # one of the network's
+    inputs: torch.Tensor | None = None  # the network's input for the window
 
 
 class Predictor:
@@ -42,7 +42,7 @@ class Predictor:
     """
 
     def __init__(self, model: str | Path | Checkpoint, device: str = "auto", speech_only: bool | None = False):
-        """With `speech_only`, windows without speech do not count; None is the model's default.
+        """With `speech_only`, windows without speech are left out; None selects the model's default.
 
         Raises CheckpointError for an unreadable model, ValueError for a device that is not available, and with
         `speech_only` NoDetectorError if Silero VAD is not installed.
@@ -76,7 +76,7 @@ class Predictor:
     ) -> Iterator[Answer]:
         """Like predict, with the stretches of speech and information about the file.
 
-        `statistics` maps a path and a channel to the mean and deviation that its windows are normalised by; `reading`
+        `statistics` maps a path and a channel to the mean and standard deviation for normalising its windows; `reading`
         are the options `channels` and `track` of stream_audio. Raises ValueError for a network that takes no
         statistics.
         """
@@ -111,16 +111,16 @@ class Predictor:
         return self.answer(recording).rows[0]
 
     def open(self, path: str | Path, **reading) -> Recording:
-        """A recording that is read when its windows are asked for; the options are those of answers."""
+        """A recording whose windows are read when they are needed; the options are those of `answers`."""
         info = RecordingInfo()
         read = partial(stream_audio, path, self.features.sample_rate, info=info, **reading)
         return Recording(str(path), RecordingWindows(read, self.features), info, reading.get("channels") == "each")
 
     def embed_in_turns(self, recording: Recording) -> Iterator[None]:
-        """Read a recording in this thread; embeddings are then what was `seen`.
+        """Read a recording in this thread and store the embeddings of its windows in `seen`.
 
-        There is a pause after every some windows or 30 s that are read: who has several recordings may go on with
-        another one there, or close this one.
+        Yields after every few windows, and after every 30 s of sound read, so that the caller can switch to another
+        recording or close this generator.
         """
         yield from recording.measure()
         while items := self._read(recording):
@@ -128,13 +128,13 @@ class Predictor:
             yield
 
     def embed_windows(self, windows: Iterable[tuple[Window, torch.Tensor]]) -> list[tuple[Window, torch.Tensor]]:
-        """Windows with their samples → the same windows, with how much speech is in each, and embeddings, (D,)."""
+        """Windows with their samples → the same windows, with the amount of speech in each, and embeddings, (D,)."""
         nowhere = Recording("", RecordingWindows(list, self.features))
         items = [self._item(nowhere, *window) for window in windows]
         return list(zip([item.window for item in items], self._embed(items), strict=True))
 
     def answer(self, recording: Recording, statistics: Statistics | None = None) -> Answer:
-        """When embeddings are what was `seen`."""
+        """The answer for a recording with embeddings in `seen`, which are replaced by probabilities."""
         windows = [window for window, _ in recording.seen]
         places = [(recording.path, window.channel) for window in windows]
         embeddings = [embedding for _, embedding in recording.seen]
@@ -147,7 +147,7 @@ class Predictor:
         return self._probabilities(self.network.embed(inputs.to(self.device)))
 
     def _probabilities(self, embedding: torch.Tensor, statistics: torch.Tensor | None = None) -> torch.Tensor:
-        """(B, D), and (B, 2, D) for networks that take them → (B, classes)."""
+        """(B, D), and (B, 2, D) for networks that take statistics → (B, classes)."""
         return (self.network.classify(embedding, statistics) / self.temperature).softmax(dim=1).cpu()
 
     def _schedule(
@@ -158,9 +158,9 @@ class Predictor:
         work: Callable[[list[_Item]], list],
         reading: dict,
     ) -> Iterator[Recording]:
-        """Each recording, in order, when `work` has done all its windows; it does those of a batch at once."""
+        """Each recording, in order, with the results of `work`, which is called on batches of windows."""
         workers = workers or torch.get_num_threads()
-        # One torch thread each: recordings and batches run in parallel, and more threads would only compete.
+        # One torch thread per worker: recordings and batches run in parallel, so more threads would only compete.
         pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
         try:
             items = self._read_ahead(paths, pool, 2 * (batch_size + workers), reading)
@@ -174,7 +174,7 @@ class Predictor:
     def _read_ahead(
         self, paths: Iterable[str | Path], pool: ThreadPoolExecutor, ahead: int, reading: dict
     ) -> Iterator[_Item]:
-        """The windows of all recordings in order, while the pool reads `ahead` recordings further on."""
+        """The windows of all recordings, in order, while the pool reads up to `ahead` recordings in advance."""
         paths = iter(paths)
         waiting: deque[tuple[Recording, Future]] = deque()
         while True:
@@ -190,7 +190,7 @@ class Predictor:
             yield from items or [_Item(recording)]
 
     def _read(self, recording: Recording) -> list[_Item]:
-        """The next windows of a recording; fewer than `_READ_AT_ONCE` are its last."""
+        """The next windows of a recording; fewer than `_READ_AT_ONCE` at its end."""
         return recording.read(_READ_AT_ONCE, partial(self._item, recording))
 
     @torch.inference_mode()
@@ -216,7 +216,7 @@ class Predictor:
     def _judge(
         self, embeddings: list[torch.Tensor], places: list[tuple[str, int]], statistics: Statistics | None
     ) -> list[list[float]]:
-        """The probabilities of each embedding, (D,), which is of a path and a channel."""
+        """The probabilities for each embedding, (D,); `places` are the paths and channels they belong to."""
         if not embeddings:
             return []
         given = [statistics(*place) for place in places] if statistics else None
@@ -226,7 +226,7 @@ class Predictor:
 def _in_batches(
     items: Iterator[_Item], batch_size: int, pool: ThreadPoolExecutor, workers: int, work: Callable[[list[_Item]], list]
 ) -> Iterator[tuple[_Item, list[float] | torch.Tensor | None]]:
-    """Each item, in order, with what `work` makes of its window; the pool does one batch more than it has threads."""
+    """Each item, in order, with the result of `work`; the pool has one batch more than it has threads."""
     running: deque[Future] = deque()
     while batch := list(islice(items, batch_size)):
         running.append(pool.submit(_with_results, batch, work))

@@ -32,7 +32,7 @@ class Answer:
 
 @dataclass(eq=False)
 class Recording:
-    """A recording, its windows while they are read, and the network's results for them."""
+    """A recording that is read window by window, with the network's results for its windows in `seen`."""
 
     path: str
     windows: RecordingWindows
@@ -45,17 +45,17 @@ class Recording:
         self._unread = iter(self.windows)
 
     def measure(self) -> Iterator[None]:
-        """Read all of it for its level, with a pause every 30 s: `read` is quick then."""
+        """Measure the level of the whole recording, which `read` needs; yields after every 30 s of sound."""
         pieces = self.windows.measure()
         while self._guarded(lambda: next(pieces, self)) is None and not self.error:
             yield
 
     def read(self, n: int, prepare: Callable[[Window, torch.Tensor], T]) -> list[T]:
-        """What `prepare` makes of the next `n` windows and their samples; of fewer at the end or where it fails."""
+        """Apply `prepare` to the next `n` windows and their samples; fewer at the end or after an error."""
         return self._guarded(lambda: [prepare(*window) for window in islice(self._unread, n)]) or []
 
     def _guarded(self, read: Callable[[], T]) -> T | None:
-        """What `read` returns; None where it fails or failed before, and `error` says why."""
+        """The result of `read`, or None if it fails, or failed before; `error` then says why."""
         if self.error:
             return None
         try:
@@ -67,14 +67,14 @@ class Recording:
         return None
 
     def embeddings(self) -> dict[int, torch.Tensor]:
-        """By channel, (stretches, D), if `seen` has embeddings."""
+        """The embeddings in `seen` by channel, (stretches, D)."""
         found: dict[int, list[torch.Tensor]] = {}
         for window, embedding in self._spoken():
             found.setdefault(window.channel, []).append(embedding)
         return {channel: torch.stack(each).cpu() for channel, each in found.items()}
 
     def answer(self, labels: list[str]) -> Answer:
-        """The rows, if `seen` has the probabilities of `labels`."""
+        """The rows; requires that `seen` has the probabilities of `labels`."""
         spoken = self._spoken()
         if not spoken:
             return Answer([self._row(error_row(self.path, labels, self.error or NOBODY))], [], self.info)
@@ -103,7 +103,7 @@ class Recording:
 def _blended(parts: list[tuple[Window, list[float]]]) -> np.ndarray:
     """(n, K): the probabilities of each window, averaged with those of adjacent windows.
 
-    Adjacent windows are parts of one stretch, which was cut for its length, not where the emotion changes.
+    Adjacent windows are parts of one stretch that was cut because it is long, not where the emotion changes.
     """
     probabilities = np.array([each for _, each in parts])
     spans = [window.span for window, _ in parts]

@@ -31,15 +31,16 @@ from speech_emotion.training.cnn import MARGIN_S, autocast, target_indices
 from speech_emotion.training.recipe import Parts
 
 _BATCH = 16
-_VOICES = 600  # most clips of another corpus that are used as background voices
+_VOICES = 600  # clips of another corpus used as background voices, at most
 _COMMITTED = Path(__file__).parents[2] / "model_any_voice.pt"
 
 
 @dataclass(frozen=True)
 class AnyVoiceRecipe:
-    """A small head on the frozen `encoder`, as speech_emotion.training.recipe.Recipe describes.
+    """Training of a small head on the frozen `encoder`; see speech_emotion.training.recipe.Recipe.
 
-    It has no validation part: the temperature is fitted on training speakers held out in turn; nothing else is chosen.
+    It needs no validation part: the temperature is fitted on training speakers held out in turn, and nothing else is
+    chosen by validation.
     """
 
     network: ClassVar = AnyVoice
@@ -54,7 +55,7 @@ class AnyVoiceRecipe:
 
     @staticmethod
     def published_settings(shuffle_labels: bool = False, spoken: bool = False) -> HeadSettings:
-        """Without nEMO for the control, because nEMO's labels are not shuffled, and for runs on speech only."""
+        """Without nEMO for runs on speech only, and for the control, as nEMO's labels would not be shuffled."""
         return HeadSettings(with_nemo=not (shuffle_labels or spoken))
 
     @classmethod
@@ -92,7 +93,7 @@ def train_head(
     device: torch.device,
     cache_dir: str | Path,
 ) -> Checkpoint:
-    """Train on the clips of `training`, which are a part of `corpora[0]`, and on all of the other corpora.
+    """Train on `training`, a subset of the clips of `corpora[0]`, and on all clips of the other corpora.
 
     The tables have the columns clip, path, emotion and, if known, speaker; with columns start and end, they have a row
     per window (see log_mels). Embeddings are cached for whole corpora, so that all splits share them. The temperature
@@ -140,7 +141,7 @@ def embeddings(
 ) -> torch.Tensor:
     """(1 + copies, B, D) float16: the unchanged clips, then augmented copies; cached in `folder`.
 
-    `voices` are those that babble, as `augmentation` takes them.
+    `voices` are background voices, as for `augmentation`.
     """
     spectrograms = log_mels(clips, network.front_end, MARGIN_S, folder).contiguous()
     digest = hashlib.sha256(spectrograms.numpy())

@@ -128,9 +128,8 @@ def rows_of(network: AnyVoice, corpora: list[Corpus], labels: list[str], other_w
         views = [None] if corpus.speakers is None else [None, _statistics_by_speaker(network, corpus)]
         target, mask = _soft_targets(corpus.emotions, labels)
         shares_of = target * corpus.weights[:, None]
-        weight = (shares_of / shares_of.sum(dim=0).clamp(min=1)).amax(
-            dim=1
-        )  # equal weight for all emotions of a corpus
+        # Equal weight for all emotions of a corpus.
+        weight = (shares_of / shares_of.sum(dim=0).clamp(min=1)).amax(dim=1)
         weight *= (other_weight if number else 1.0) / weight.sum() / len(corpus.embeddings)
         for copy in corpus.embeddings:
             for statistics in views:

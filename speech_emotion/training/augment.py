@@ -1,4 +1,4 @@
-"""Training-time augmentation: which distortions of distortions.py and background.py, how strong and how often."""
+"""Augmentation during training: which transforms of distortions.py and background.py, how strong and how often."""
 
 from dataclasses import dataclass
 
@@ -12,28 +12,28 @@ from speech_emotion.training.distortions import Augmentation, BandLimit, Equalis
 
 @dataclass(frozen=True)
 class AugmentationSettings:
-    """The strength of each augmentation, and the share of clips it is applied to; 0 switches it off."""
+    """The strength of each augmentation, and the probability that a clip gets it; 0 switches it off."""
 
-    warp_frequency: float = 0.1  # frequencies are multiplied by up to 1 ± this
-    warp_time: float = 0.1  # and so are durations
-    shift_s: float = 0.15  # that the window moves, at most
-    channel_probability: float = 0.6  # of the next four, together
+    warp_frequency: float = 0.1  # frequencies are multiplied by a factor within 1 ± this
+    warp_time: float = 0.1  # the same for durations
+    shift_s: float = 0.15  # largest shift of the window, either way
+    channel_probability: float = 0.6  # of equaliser, reverberation, noise and band limit together
     equaliser_db: float = 3.0  # standard deviation of the gain over frequency
     reverberation_probability: float = 0.2
-    shortest_rt60_s: float = 0.15  # in which a room's sound decays by 60 dB
-    rt60_s: float = 0.6  # the longest
-    direct_to_reverberant_db: tuple[float, float] = (-3.0, 12.0)  # least and most
+    shortest_rt60_s: float = 0.15  # shortest time in which the sound of a room decays by 60 dB
+    rt60_s: float = 0.6  # longest
+    direct_to_reverberant_db: tuple[float, float] = (-3.0, 12.0)  # lowest and highest
     noise_probability: float = 0.5
     noise_snr_db: tuple[float, float] = (5.0, 50.0)
     noise_colour_db: float = 8.0  # standard deviation of its spectrum over frequency
-    noise_swell_db: float = 8.0  # and over the pace of syllables, at most
+    noise_swell_db: float = 8.0  # largest standard deviation over time, at the rate of syllables
     band_limit_probability: float = 0.1
-    band_limit_hz: tuple[float, float] = (3_000.0, 8_000.0)  # a telephone's, that of a low-rate codec
-    babble_probability: float = 0.0  # where there are other voices to talk
+    band_limit_hz: tuple[float, float] = (3_000.0, 8_000.0)  # a telephone; a low-rate codec
+    babble_probability: float = 0.0  # if background voices are given
     babble_snr_db: tuple[float, float] = (3.0, 30.0)
     gate_probability: float = 0.3
     gate_depth_db: tuple[float, float] = (30.0, 50.0)  # below the loudest frame
-    mask_bands: int = 10  # the widest
+    mask_bands: int = 10  # largest width of the mask
     mask_frames: int = 20
 
 
@@ -43,9 +43,9 @@ def augmentation(
     generator: torch.Generator,
     voices: torch.Tensor | None = None,
 ) -> nn.Sequential:
-    """What happens to every training clip, anew in every epoch, in the order in which the world does it.
+    """All augmentations of a training clip, in physical order: voice, room and microphone, background, editing.
 
-    `voices` are the spectrograms of others, (N, M, T or more), without whom nobody babbles.
+    `voices` are spectrograms (N, M, T or more) of background voices; without them, there is no babble.
     """
 
     def sometimes(probability: float, *modules: nn.Module) -> nn.Module:
@@ -73,7 +73,7 @@ def augmentation(
 
 
 class Sometimes(Augmentation):
-    """Other modules, one after the other, for a random share of the clips; the rest pass untouched."""
+    """Applies modules in sequence to each clip with a probability; the other clips are unchanged."""
 
     def __init__(self, generator, probability: float, *modules: nn.Module):
         super().__init__(generator, probability=probability)

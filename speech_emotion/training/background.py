@@ -1,6 +1,6 @@
-"""What else is heard in a recording: distortions that add noise or other voices to log-mel spectrograms.
+"""Augmentations that add background noise or voices to log-mel spectrograms.
 
-B: clips, M: mel bands, T: frames, V: other voices.
+B: clips, M: mel bands, T: frames, V: background voices.
 """
 
 import torch
@@ -10,11 +10,12 @@ from speech_emotion.training.distortions import Augmentation, decibels, over_ban
 
 
 class Noise(Augmentation):
-    """Noise of a random colour that swells at the pace of syllables, `snr_db` = (least, most) below the mean power.
+    """Noise with a random spectrum that fluctuates at the rate of syllables, `snr_db` = (least, most) below the clip.
 
-    Its level in dB is the sum of three random parts, of these standard deviations: `colour_db` over frequency, straight
-    between `knots`; up to `swell_db` over time, straight between points `syllable_frames` apart (8 a second for frames
-    of 20 ms), in `swell_bands` parts of the spectrum; `grain_db` in each band and frame, as a mel band of noise has it.
+    Its level in dB is the sum of three random components, with these standard deviations: `colour_db` over frequency,
+    linear between `knots`; up to `swell_db` over time, linear between points `syllable_frames` apart (8 per second with
+    frames of 20 ms), in `swell_bands` parts of the spectrum; and `grain_db` in each band and frame, as in the mel bands
+    of steady noise.
     """
 
     def __init__(
@@ -53,7 +54,7 @@ class Noise(Augmentation):
         grain_db: torch.Tensor,
         snr_db: torch.Tensor,
     ) -> torch.Tensor:
-        """Colour (B, 1, knots), swell (B, bands, syllables) of deviation 1, its strength and the ratio (B, 1, 1)."""
+        """Colour (B, 1, knots), swell (B, bands, syllables) with deviation 1, its strength and the ratio (B, 1, 1)."""
         B, M, T = log_mel.shape
         swell = F.interpolate(swell, size=T, mode="linear")
         swell = F.interpolate(swell.transpose(1, 2), size=M, mode="linear").transpose(1, 2)  # (B, M, T)
@@ -62,9 +63,9 @@ class Noise(Augmentation):
 
 
 class Babble(Augmentation):
-    """`talkers` = (fewest, most) others who talk at once, equally loud, `snr_db` = (least, most) below the mean power.
+    """`talkers` = (fewest, most) other people talking at once, equally loud, `snr_db` = (least, most) below the clip.
 
-    `voices` are (N, M, T or more) in dB.
+    They are chosen from `voices`, spectrograms (N, M, T or more) in dB.
     """
 
     def __init__(self, generator, voices: torch.Tensor, snr_db: tuple[float, float], talkers: tuple[int, int] = (2, 6)):
@@ -89,7 +90,7 @@ class Babble(Augmentation):
         n_talkers: torch.Tensor,
         snr_db: torch.Tensor,
     ) -> torch.Tensor:
-        """Indices of voices and the frames at which they begin (B, V), how many of them talk (B, 1), dB (B, 1, 1)."""
+        """Indices of voices and their first frames (B, V), the number that talk (B, 1), the ratio in dB (B, 1, 1)."""
         B, M, T = log_mel.shape
         talks = torch.arange(who.shape[1], device=log_mel.device) < n_talkers
         frames = (torch.arange(T, device=log_mel.device) + shift[..., None]) % T  # (B, V, T)
@@ -99,7 +100,7 @@ class Babble(Augmentation):
 
 
 def _mixed(log_mel: torch.Tensor, noise: torch.Tensor, snr_db: torch.Tensor) -> torch.Tensor:
-    """Spectrograms in dB and the power of noise, (B, M, T), `snr_db` (B, 1, 1) apart in the mean → dB."""
+    """Add noise, as power (B, M, T), to spectrograms in dB (B, M, T), with mean power `snr_db` (B, 1, 1) below."""
     speech = power(log_mel)
     gain = speech.mean(dim=(1, 2), keepdim=True) / noise.mean(dim=(1, 2), keepdim=True) / power(snr_db)
     return decibels(speech + gain * noise)

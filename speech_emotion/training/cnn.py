@@ -54,7 +54,7 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class EmotionCNNRecipe:
-    """Training from scratch on RAVDESS only; see speech_emotion.training.recipe.Recipe."""
+    """Training from scratch, on RAVDESS only; see speech_emotion.training.recipe.Recipe."""
 
     network: ClassVar = EmotionCNN
     of_split: ClassVar = "random"
@@ -209,7 +209,7 @@ def _scheduler(optimizer, settings: TrainingSettings, n_batches: int):
 
 
 def autocast(device: torch.device):
-    """Autocast to bfloat16 if the hardware multiplies it: two to three times faster on such CPUs."""
+    """Autocast to bfloat16 if the hardware supports it: two to three times faster on such CPUs."""
     if device.type == "cpu":
         in_hardware = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     else:

@@ -1,8 +1,8 @@
-"""What other voices, rooms and microphones do to log-mel spectrograms.
+"""Augmentations of log-mel spectrograms that simulate other voices, rooms and microphones.
 
-Each is an nn.Module that maps a batch (B, M, T) in dB to a batch: `draw` makes new random numbers for every clip, and
-`distort` calculates what they do. All randomness comes from the torch.Generator that is passed in.
-B: clips, M: mel bands, T: frames. What sounds in the background is in background.py.
+Each is an nn.Module that maps a batch (B, M, T) in dB to a batch: `draw` draws random parameters for every clip, and
+`distort` applies them. All randomness comes from the torch.Generator that is passed in.
+B: clips, M: mel bands, T: frames. Background sounds are in background.py.
 """
 
 import math
@@ -14,11 +14,11 @@ from torch import nn
 
 from speech_emotion.models.mfcc import FeatureSettings
 
-_SILENCE_DB = -100.0  # where MFCC.log_mel ends, too
+_SILENCE_DB = -100.0  # also the lowest level of MFCC.log_mel
 
 
 class Augmentation(nn.Module):
-    """Base class: keeps the settings for `repr` and the generator for the draws."""
+    """Base class: stores the settings, for `repr`, and the random generator."""
 
     def __init__(self, generator: torch.Generator, **settings):
         super().__init__()
@@ -33,7 +33,7 @@ class Augmentation(nn.Module):
         raise NotImplementedError
 
     def distort(self, log_mel: torch.Tensor, **drawn: torch.Tensor) -> torch.Tensor:
-        """The batch with these numbers; nothing in here is random."""
+        """Apply these parameters to the batch; deterministic."""
         raise NotImplementedError
 
     def extra_repr(self) -> str:
@@ -50,10 +50,10 @@ class Augmentation(nn.Module):
 
 
 class Warp(Augmentation):
-    """Speaking rate, pitch and formants, and where the speech sits: (B, M, T + 2 margins) → (B, M, T).
+    """Changes speaking rate, pitch and formants, and shifts the window: (B, M, T + 2 margins) → (B, M, T).
 
-    Frequencies are multiplied by up to 1 ± `frequency`, durations by up to 1 ± `time`, and the window moves by up
-    to `shift_s`; one interpolation does all three.
+    Frequencies are multiplied by a factor within 1 ± `frequency`, durations by one within 1 ± `time`, and the window is
+    shifted by up to `shift_s` either way, all in one interpolation.
     """
 
     def __init__(self, generator, features: FeatureSettings, frequency: float, time: float, shift_s: float):
@@ -70,17 +70,17 @@ class Warp(Augmentation):
         }
 
     def distort(self, log_mel, frequency: torch.Tensor, duration: torch.Tensor, shift_s: torch.Tensor) -> torch.Tensor:
-        """Factors and seconds (B, 1); a window that moves by `shift_s` > 0 opens later."""
+        """Factors and seconds, (B, 1) each; with `shift_s` > 0 the window begins later."""
         B, M, T_wide = log_mel.shape
         T = self.features.n_frames
         shift = shift_s * (self.features.sample_rate / self.features.hop_length)  # frames
 
-        # Source band for each target band: the fractional index of centre / factor.
+        # Source band of each target band: fractional index of the frequency centre / factor.
         source_hz = self.centres / frequency  # (B, M)
         right = torch.searchsorted(self.centres, source_hz).clamp(1, M - 1)
         left_hz, right_hz = self.centres[right - 1], self.centres[right]
         band = right - 1 + (source_hz - left_hz) / (right_hz - left_hz)  # (B, M)
-        # Source frame for each target frame, anchored where the window starts.
+        # Source frame of each target frame; the start of the window is fixed.
         margin = (T_wide - T) / 2
         frame = margin + shift + torch.arange(T, device=log_mel.device) / duration  # (B, T)
 
@@ -91,14 +91,14 @@ class Warp(Augmentation):
             ],
             dim=-1,
         )  # (B, M, T, 2)
-        # Beyond the edge the edge goes on; as a padding mode, Apple silicon does not have that.
+        # Clamping repeats the edges; the equivalent padding_mode="border" is missing on Apple silicon.
         return F.grid_sample(log_mel[:, None], grid.clamp(-1, 1), align_corners=True)[:, 0]
 
 
 class Equaliser(Augmentation):
-    """Another microphone or distance: a smooth random curve over frequency, `gain_db` standard deviation.
+    """Simulates another microphone or distance by a random gain over frequency, with `gain_db` standard deviation.
 
-    The curve is straight between `knots` that are equally far apart in mel bands.
+    The gain is linear between `knots`, which are equally spaced in mel bands.
     """
 
     def __init__(self, generator, gain_db: float, knots: int = 6):
@@ -108,14 +108,15 @@ class Equaliser(Augmentation):
         return {"gains_db": self.normal(log_mel, len(log_mel), 1, self.settings["knots"]) * self.settings["gain_db"]}
 
     def distort(self, log_mel: torch.Tensor, gains_db: torch.Tensor) -> torch.Tensor:
-        """Gains at the knots (B, 1, knots)."""
+        """Gains in dB at the knots, (B, 1, knots)."""
         return log_mel + over_bands(gains_db, log_mel.shape[1])
 
 
 class Reverberation(Augmentation):
-    """A room: after the direct sound, the energy in each band decays exponentially, by 60 dB in `rt60_s`.
+    """Simulates a room: after the direct sound, the energy in each band decays exponentially, by 60 dB in `rt60_s`.
 
-    All of that tail together is `direct_to_reverberant_db` below the direct sound; both are (least, most).
+    The total energy of the tail is `direct_to_reverberant_db` below that of the direct sound. Both settings are ranges,
+    (lowest, highest).
     """
 
     def __init__(
@@ -134,7 +135,7 @@ class Reverberation(Augmentation):
     def distort(
         self, log_mel: torch.Tensor, rt60_s: torch.Tensor, direct_to_reverberant_db: torch.Tensor
     ) -> torch.Tensor:
-        """Seconds and dB (B, 1)."""
+        """Seconds and dB, (B, 1) each."""
         B, M, T = log_mel.shape
         n_taps = math.ceil(self.settings["rt60_s"][1] / self.frame_s)
         decay = 10 ** (-6 * torch.arange(1, n_taps + 1, device=log_mel.device) * self.frame_s / rt60_s)  # (B, taps)
@@ -146,7 +147,7 @@ class Reverberation(Augmentation):
 
 
 class BandLimit(Augmentation):
-    """A telephone or a low-rate codec: nothing above `cutoff_hz` = (least, most)."""
+    """Simulates a telephone or low-rate codec by silence above a cutoff from the range `cutoff_hz`."""
 
     def __init__(self, generator, features: FeatureSettings, cutoff_hz: tuple[float, float]):
         super().__init__(generator, cutoff_hz=cutoff_hz)
@@ -156,15 +157,16 @@ class BandLimit(Augmentation):
         return {"cutoff_hz": self.uniform(log_mel, *self.settings["cutoff_hz"], len(log_mel), 1)}
 
     def distort(self, log_mel: torch.Tensor, cutoff_hz: torch.Tensor) -> torch.Tensor:
-        """Hz (B, 1)."""
+        """Cutoff in Hz, (B, 1)."""
         cut = self.centres > cutoff_hz  # (B, M)
         return log_mel.masked_fill(cut[:, :, None], _SILENCE_DB)
 
 
 class Gate(Augmentation):
-    """An editor or a noise gate: digital silence before and after what is heard.
+    """Simulates an audio editor or a noise gate: digital silence before and after the audible part.
 
-    Heard is what lies between the first and the last frame within `depth_db` = (least, most) of the loudest.
+    The audible part is from the first to the last frame within a number of dB, from the range `depth_db`, of the
+    loudest frame.
     """
 
     def __init__(self, generator, depth_db: tuple[float, float]):
@@ -174,7 +176,7 @@ class Gate(Augmentation):
         return {"depth_db": self.uniform(log_mel, *self.settings["depth_db"], len(log_mel), 1)}
 
     def distort(self, log_mel: torch.Tensor, depth_db: torch.Tensor) -> torch.Tensor:
-        """dB (B, 1)."""
+        """Depth in dB, (B, 1)."""
         level = decibels(power(log_mel).mean(dim=1))  # (B, T)
         loud = level > level.amax(dim=1, keepdim=True) - depth_db
         heard = (loud.cumsum(dim=1) > 0) & (loud.flip(1).cumsum(dim=1).flip(1) > 0)
@@ -182,7 +184,7 @@ class Gate(Augmentation):
 
 
 class Mask(Augmentation):
-    """SpecAugment (Park et al., 2019): one band of up to `bands` and one stretch of up to `frames`, at the mean."""
+    """SpecAugment (Park et al., 2019): one mask of up to `bands` bands, one of up to `frames` frames, at the mean."""
 
     def __init__(self, generator, bands: int, frames: int):
         super().__init__(generator, bands=bands, frames=frames)
@@ -197,7 +199,7 @@ class Mask(Augmentation):
         return drawn
 
     def distort(self, log_mel: torch.Tensor, bands: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
-        """Where the band and the stretch start and end, (2, B, 1) each."""
+        """Start and end of the masked bands and frames, (2, B, 1) each."""
         mean = log_mel.mean(dim=(1, 2), keepdim=True)
         for dim, (start, end) in ((1, bands), (2, frames)):
             position = torch.arange(log_mel.shape[dim], device=log_mel.device)
@@ -213,7 +215,7 @@ def _mel_centres(features: FeatureSettings) -> torch.Tensor:
 
 
 def over_bands(knots: torch.Tensor, n_bands: int) -> torch.Tensor:
-    """(B, 1, knots) → (B, n_bands, 1), straight in between; the first and the last band are knots."""
+    """Linear interpolation (B, 1, knots) → (B, n_bands, 1); the first and last knots are the first and last bands."""
     return F.interpolate(knots, size=n_bands, mode="linear", align_corners=True).transpose(1, 2)
 
 

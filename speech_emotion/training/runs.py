@@ -24,12 +24,12 @@ from speech_emotion.training.recipe import Parts, Recipe
 
 @dataclass(frozen=True)
 class Run:
-    """What is trained, and which clips are held out; the name shows every deviation from the published runs."""
+    """A recipe and the clips that are held out; the name shows every deviation from the published runs."""
 
     recipe: Recipe
     drop: tuple[str, ...] = ()  # emotions left out
     split: int = 0  # random state of the 80/20 split
-    fold: int | None = None  # of actors, held out instead
+    fold: int | None = None  # fold of actors that is held out instead of a random split
     folds: str = "fold"  # a name in FOLDS
     spoken: bool = False  # without sung clips
     shuffle_labels: bool = False  # control experiment: train on shuffled labels
@@ -69,7 +69,7 @@ class Run:
 
     @property
     def file(self) -> str | None:
-        """The committed checkpoint that it writes, if any."""
+        """The committed checkpoint that this run produces, if any."""
         return next((model.file for model in PUBLISHED if model.run == self.name), None)
 
     def chosen(self, clips: pd.DataFrame) -> pd.DataFrame:
