@@ -81,7 +81,12 @@ def test_lines_come_while_the_sound_goes_on(talk, model):
 def test_ctrl_c_ends_the_recording_and_writes_its_row(model, tmp_path):
     command = eval_command("--live", "--model", model)
     with subprocess.Popen(
-        command, cwd=tmp_path, env=environment(tmp_path, "plays"), stdout=subprocess.PIPE, text=True
+        command,
+        cwd=tmp_path,
+        env=environment(tmp_path, "plays"),
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which tests in the background ignore
     ) as process:
         first = process.stdout.readline()
         process.send_signal(signal.SIGINT)
