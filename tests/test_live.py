@@ -152,3 +152,9 @@ def test_silence_and_nothing_at_all_have_no_rows(predictor):
         live.add(content)
         assert finish(live.update()).stretches == []
         assert finish(live.finish()).rows[0]["error"] in ("too short", "silent")
+
+
+def test_what_arrives_at_once_is_classified_bit_by_bit(predictor):
+    live = LiveRecording(predictor, RATE)
+    live.add(pcm(sound((25, 0.1))))
+    assert [round(finish(live.update()).seconds) for _ in range(4)] == [10, 20, 25, 25]

@@ -6,14 +6,11 @@ from itertools import combinations, pairwise
 import numpy as np
 import pandas as pd
 import pytest
-import soundfile
-from conftest import finish
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from speech_emotion.corpora.ravdess import EMOTIONS
 from speech_emotion.evaluation import plots
-from speech_emotion.evaluation.envelope import load_envelope
 from speech_emotion.evaluation.metrics import wilson_interval
 from speech_emotion.evaluation.results import write_results
 
@@ -165,15 +162,3 @@ def test_no_two_emotions_look_alike_to_the_colour_blind_nor_neighbours_in_grey()
     ):
         seen = lab((linear @ np.transpose(blindness)).clip(0, 1))
         assert min(np.linalg.norm(one - other) for one, other in combinations(seen, 2)) > 18
-
-
-def test_the_outline_of_a_recording_keeps_every_peak_in_its_place(tmp_path):
-    samples = np.random.default_rng(0).normal(scale=0.1, size=65 * 44_100).clip(-0.5, 0.5)
-    samples[round(31.5 * 44_100)], samples[-1] = 0.9, -0.9
-    soundfile.write(tmp_path / "long.wav", samples, 44_100)
-    ((low, high),), duration_s = finish(load_envelope(tmp_path / "long.wav", n_points=650))
-    assert duration_s == 65 and len(low) == len(high) == 650
-    assert high.argmax() == 315 and high.max() == pytest.approx(0.9, abs=1e-3)
-    assert low.argmin() == 649 and low.min() == pytest.approx(-0.9, abs=1e-3)
-    ((low, high),), duration_s = finish(load_envelope(tmp_path / "long.wav"))
-    assert len(low) <= 1000

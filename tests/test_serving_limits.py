@@ -19,7 +19,7 @@ from conftest import REPOSITORY, finish, small_any_voice, write_noise
 pytest.importorskip("fastapi")
 
 from speech_emotion.inference.predictor import Predictor
-from speech_emotion.serving.answers import Answer, answer_all
+from speech_emotion.serving.answers import Answer, Outline, answer_all
 from speech_emotion.serving.limits import Limits
 from speech_emotion.serving.page import fill_page, render
 from speech_emotion.serving.turns import Turns
@@ -200,11 +200,12 @@ def test_nothing_of_a_checkpoint_or_a_client_is_html():
     name = "<script>alert(1)</script>"
     row = {"url": name, "emotion": name, "confidence": 1.0, name: 1.0, "error": ""}
     stretch = {"start": 0.0, "end": 1.0, "emotion": name, "confidence": 1.0, name: 1.0}
+    outline = Outline(np.zeros((1, 2, 100)), 1.0)
     for emotions in ((name,), (name, "x")):
         stretches = [stretch | {"emotion": emotion, "x": 0.0} for emotion in emotions]
-        html = finish(render(EVAL_DATA / NAMES[0], Answer([row | {"x": 0.0}], stretches)))
+        html = finish(render(Answer([row | {"x": 0.0}], stretches), outline))
         assert "&lt;script" in html and "<script" not in html
-    html = finish(render(EVAL_DATA / NAMES[0], Answer([row | {"emotion": "", "error": name}])))
+    html = finish(render(Answer([row | {"emotion": "", "error": name}]), Outline()))
     assert "&lt;script" in html and "<script" not in html
     predictor = SimpleNamespace(network=SimpleNamespace(takes_statistics=True))
     assert "<script" not in fill_page(Template("$models $token"), {name: predictor}, Limits(), None)

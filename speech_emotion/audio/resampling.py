@@ -11,6 +11,7 @@ import torch
 from torchaudio.functional import resample
 
 from speech_emotion.audio.channels import mix
+from speech_emotion.audio.decoders import Block
 from speech_emotion.audio.reading import RecordingInfo, check_samples, read_pieces
 
 _ZERO_CROSSINGS = 6  # of torchaudio's resampling kernel, on each side
@@ -46,9 +47,13 @@ def stream_audio(
     info: RecordingInfo | None = None,
 ) -> Iterator[torch.Tensor]:
     """The samples of load_audio in pieces of about 30 s; may raise AudioError after some of them."""
-    source = read_pieces(path, track=track, channels=channels, info=info)
-    for rate, pieces in groupby(source, key=lambda piece: piece[1]):
-        yield from resampled((_tensor(samples) for samples, _ in pieces), *ratio(rate, sample_rate))
+    return resample_pieces(read_pieces(path, track=track, channels=channels, info=info), sample_rate)
+
+
+def resample_pieces(pieces: Iterable[Block], sample_rate: int) -> Iterator[torch.Tensor]:
+    """What read_pieces gives → the same at `sample_rate` Hz, (samples,) or (channels, samples)."""
+    for rate, of_rate in groupby(pieces, key=lambda piece: piece[1]):
+        yield from _resampled((_tensor(samples) for samples, _ in of_rate), *ratio(rate, sample_rate))
 
 
 def _parts(path, track, channels, info) -> Iterator[tuple[int, list[np.ndarray]]]:
@@ -58,7 +63,7 @@ def _parts(path, track, channels, info) -> Iterator[tuple[int, list[np.ndarray]]
         yield rate, [samples for samples, _ in pieces]
 
 
-def resampled(pieces: Iterable[torch.Tensor], p: int, q: int) -> Iterator[torch.Tensor]:
+def _resampled(pieces: Iterable[torch.Tensor], p: int, q: int) -> Iterator[torch.Tensor]:
     """Resample (..., samples) by q / p as if all were one piece: each is resampled with its neighbours' ends."""
     source = iter(pieces)
     following = next(source, None)

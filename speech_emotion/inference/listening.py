@@ -1,17 +1,16 @@
 """eval.py --live: classify sound from a microphone, or from a file played in real time, while it arrives."""
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
-from typing import TypeVar
 
 import numpy as np
 
 from speech_emotion.audio.reading import read_pieces
 from speech_emotion.audio.resampling import to_mono
-from speech_emotion.inference.live import STEP_S, LiveRecording
+from speech_emotion.inference.live import STEP_S, LiveRecording, at_once
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.tables.formats import format_of
 from speech_emotion.tables.output_paths import output_path
@@ -19,9 +18,8 @@ from speech_emotion.tables.rows import Row, columns, error_sentence, stretch_col
 from speech_emotion.tables.table import Table
 from speech_emotion.terminal import say
 
-T = TypeVar("T")
-Sound = tuple[int, Iterator[bytes]]  # sample rate, and 16-bit samples as they arrive
-_LONGEST_S = 3600  # longest recording, which is kept in memory
+Sound = tuple[int, Iterator[bytes]]  # sample rate, and 16-bit samples as they come
+_LONGEST_S = 3600  # of a recording, which is held in memory
 _PIECE_S = 0.1
 _BAR = 20  # characters for 100 %
 
@@ -68,9 +66,9 @@ def played(path: str | Path, speed: float = 1.0) -> Sound:
 def record(
     predictor: Predictor, name: str, sound: Sound, out: str, timeline: str | None = None, adapt: bool = False
 ) -> int:
-    """Print a line for each stretch of speech when it ends, then write the tables; returns the exit status.
+    """Print a line for each stretch of speech as it ends, then write the final rows; returns the exit status.
 
-    Raises ValueError for an unknown table format, or for `adapt` with a network that takes no statistics.
+    Raises ValueError to adapt with a network that takes no statistics, and for an unknown table format.
     """
     if adapt and not predictor.network.takes_statistics:
         raise ValueError("this model cannot adapt to recordings; --model model_any_voice.pt can")
@@ -81,8 +79,11 @@ def record(
     rate, pieces = sound
     live = LiveRecording(predictor, rate, name, _LONGEST_S)
     say("listening; press Ctrl-C to end the recording", is_error=True)
-    listen(live, pieces, lambda row: say(line(row)), adapt)
+    shown_s = listen(live, pieces, lambda row: say(line(row)), adapt)
     answer = at_once(live.finish(adapt))
+    for row in answer.stretches:
+        if row["start"] >= shown_s:  # it ended with the recording
+            say(line(row))
     with ExitStack() as stack:
         table = stack.enter_context(Table(out, columns(predictor.labels)))
         others = [stack.enter_context(Table(timeline, stretch_columns(predictor.labels), of=table))] if timeline else []
@@ -96,8 +97,11 @@ def record(
     return 1 if row["error"] else 0
 
 
-def listen(live: LiveRecording, pieces: Iterable[bytes], show: Callable[[Row], None], adapt: bool = False) -> None:
-    """Call `show` with the row of each stretch when it ends, until the sound ends, Ctrl-C, or the longest duration."""
+def listen(live: LiveRecording, pieces: Iterable[bytes], show: Callable[[Row], None], adapt: bool = False) -> float:
+    """Call `show` with the row of each stretch as it ends, until the sound ends, Ctrl-C, or the longest duration.
+
+    Returns the end of the last stretch that was shown, in seconds.
+    """
     shown_s = 0.0
     try:
         for pcm in pieces:
@@ -113,20 +117,12 @@ def listen(live: LiveRecording, pieces: Iterable[bytes], show: Callable[[Row], N
     except KeyboardInterrupt as stop:
         if stop.args:  # SIGTERM
             raise
-
-
-def at_once(work: Generator[None, None, T]) -> T:
-    """Run a generator to its end; returns its return value."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return end.value
+    return shown_s
 
 
 def line(row: Row) -> str:
-    """A line for the terminal: start of the stretch, emotion, confidence as a bar and a number."""
-    minutes, seconds = divmod(row["start"], 60)
+    """The start of a stretch, its emotion, and a bar for its probability."""
+    minutes, seconds = divmod(round(row["start"], 1), 60)
     bar = "#" * round(_BAR * row["confidence"])
     return f"{minutes:2.0f}:{seconds:04.1f}  {row['emotion']:<10} {bar:<{_BAR}} {row['confidence']:4.0%}"
 

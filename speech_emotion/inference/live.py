@@ -5,25 +5,29 @@ import threading
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 import torch
 
+from speech_emotion.audio.decoders import Block
 from speech_emotion.audio.reading import PIECE_S, check_samples
-from speech_emotion.audio.resampling import change_rate, ratio, resampled
+from speech_emotion.audio.resampling import change_rate, ratio
 from speech_emotion.audio.stretches import FRAME_S, SETTINGS, frame_energy, n_frames
-from speech_emotion.audio.windows import RecordingWindows, Window, find_windows, stretch_window
+from speech_emotion.audio.windows import Window, find_windows, stretch_window
 from speech_emotion.inference.adaptation import Voices
 from speech_emotion.inference.predictor import Predictor, Statistics
 from speech_emotion.inference.recording import Answer, Recording
 from speech_emotion.tables.rows import Row
 
-STEP_S = 0.4  # new sound needed for an update of the rows
-FEWEST_TO_ADAPT = 5  # stretches needed for the statistics of a voice
+T = TypeVar("T")
+STEP_S = 0.4  # of new sound before the rows are computed again
+FEWEST_TO_ADAPT = 5  # stretches; fewer say little about a voice
 _SHOWN_S = 60.0  # how far back provisional rows reach
-_SETTLED_S = 4.0  # age at which a stretch no longer changes; where a long one is cut depends on what follows
-_LEAD_S = 0.2  # read again before the first frame that may change, because a window begins 0.1 s before its onset
-_AT_ONCE = 8  # windows between two yields
+_SETTLED_S = 4.0  # a stretch that ended this long ago is kept: where a long one is cut depends on what follows
+_NEW_S = 10.0  # the most new sound that an update covers, whatever has arrived
+_LEAD_S = 0.2  # of sound before the first frame that may still change: a window opens 0.1 s before its onset
+_AT_ONCE = 8  # windows before other work gets its turn
 
 
 @dataclass(frozen=True)
@@ -36,16 +40,17 @@ class Heard:
 
 
 class LiveRecording:
-    """One channel of 16-bit sound that arrives piece by piece and is kept in memory, up to `longest_s`.
+    """One channel of 16-bit sound that arrives in pieces and is kept in memory, up to `longest_s`.
 
-    Each update finds the stretches of the recording so far, as if it ended there; stretches that ended some seconds
-    before are not changed. These rows are provisional, because a louder voice may follow and change what counts as
-    silence. At the end, `finish` processes the whole recording as a file, so the final rows are those of a file with
-    these samples, whatever the size of the pieces.
+    Each update finds the stretches as if the recording had ended now, except that stretches which ended some seconds
+    ago are kept as they are, so that an update takes the same time however long the recording is. These rows are
+    provisional: what counts as silence depends on the loudest voice, which may come later. `finish` classifies all of
+    it as a file is classified, so the final rows do not depend on the size of the pieces.
 
     >>> live = LiveRecording(Predictor("model_any_voice.pt"), 16_000)
     >>> live.add(bytes(3200))
-    >>> heard = finish(live.update())
+    >>> for row in at_once(live.update()).stretches:
+    ...     print(row["emotion"], row["ended"])
     """
 
     def __init__(self, predictor: Predictor, sample_rate: int, name: str = "live", longest_s: float = 600):
@@ -105,8 +110,8 @@ class LiveRecording:
         return heard
 
     def finish(self, adapt: bool = False) -> Generator[None, None, Answer]:
-        """The result for the whole recording; yields as it goes. `adapt` uses the statistics of the whole recording."""
-        recording = Recording(self._name, RecordingWindows(self._pieces, self._predictor.features))
+        """The answer that a file of it would get, with `adapt` by its own statistics; yields like update."""
+        recording = self._predictor.recording(self._name, self._pieces)
         yield from self._predictor.embed_in_turns(recording)
         return self._predictor.answer(recording, self._statistics(recording.embeddings()) if adapt else None)
 
@@ -116,23 +121,23 @@ class LiveRecording:
         p, q = ratio(self._rate, rate)
         first, frame = max(0, self._begin - n_frames(_LEAD_S)), int(FRAME_S * rate)
         skipped = first * frame // q
-        waveform = change_rate(self._samples(skipped * p, None), p, q)
+        last = round((self.heard_s + _NEW_S) * self._rate)
+        waveform = change_rate(torch.from_numpy(self._samples(skipped * p, last)), p, q)
         energy = frame_energy(waveform[first * frame - skipped * q :], rate).numpy()
         self._energy = np.concatenate([self._energy[:first], energy])
         return waveform, skipped * q
 
-    def _samples(self, first: int, last: int | None) -> torch.Tensor:
-        """The samples [first, last) as float32."""
+    def _samples(self, first: int, last: int) -> np.ndarray:
+        """Samples [first, last) of what has arrived, as float32."""
         with self._lock:
-            pcm = bytes(memoryview(self._pcm)[2 * first : last and 2 * last])
-        return torch.from_numpy(np.frombuffer(pcm, "<i2").astype(np.float32) / 2**15)
+            pcm = bytes(memoryview(self._pcm)[2 * first : 2 * last])
+        return np.frombuffer(pcm, "<i2").astype(np.float32) / 2**15
 
-    def _pieces(self) -> Iterator[torch.Tensor]:
-        """The whole recording, resampled to the rate of the network, in pieces as of a file."""
+    def _pieces(self) -> Iterator[Block]:
+        """All of it, in pieces as a file is read."""
         length = int(PIECE_S * self._rate)
-        starts = range(0, len(self._pcm) // 2, length)
-        pieces = (self._samples(start, start + length) for start in starts)
-        return resampled(pieces, *ratio(self._rate, self._predictor.features.sample_rate))
+        for start in range(0, len(self._pcm) // 2, length):
+            yield self._samples(start, start + length), self._rate
 
     def _settle(self) -> None:
         """Settle the stretches that ended some time ago; later updates look for others only after them."""
@@ -160,7 +165,7 @@ class LiveRecording:
         return Heard(self.heard_s, [row | {"ended": row["start"] < goes_on} for row in rows], statistics is not None)
 
     def _recording(self, seen: list[tuple[Window, torch.Tensor]]) -> Recording:
-        return Recording(self._name, RecordingWindows(list, self._predictor.features), seen=seen)
+        return replace(self._predictor.recording(self._name, list), seen=seen)
 
     def _statistics(self, embeddings: dict[int, torch.Tensor]) -> Statistics | None:
         """The statistics of the voice; None if nobody speaks or one emotion prevails, as in Voices."""
@@ -170,6 +175,15 @@ class LiveRecording:
             return None
         of_voice = voices.statistics_of(0)
         return lambda path, channel: of_voice
+
+
+def at_once(work: Generator[None, None, T]) -> T:
+    """What a generator returns, without pausing where it yields."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as end:
+            return end.value
 
 
 def _goes_on_since(windows: list[Window], now_s: float) -> float:

@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from speech_emotion.audio.reading import AudioError, RecordingInfo
-from speech_emotion.audio.resampling import stream_audio, to_mono
+from speech_emotion.audio.decoders import Block
+from speech_emotion.audio.reading import AudioError, RecordingInfo, read_pieces
+from speech_emotion.audio.resampling import resample_pieces, to_mono
 from speech_emotion.audio.windows import RecordingWindows, Window
 from speech_emotion.inference.recording import Answer, Recording
 from speech_emotion.inference.speech import SpeechDetector
@@ -77,7 +78,7 @@ class Predictor:
         """Like predict, with the stretches of speech and information about the file.
 
         `statistics` maps a path and a channel to the mean and standard deviation for normalising its windows; `reading`
-        are the options `channels` and `track` of stream_audio. Raises ValueError for a network that takes no
+        are the options `channels` and `track` of read_pieces. Raises ValueError for a network that takes no
         statistics.
         """
         if statistics and not self.network.takes_statistics:
@@ -105,16 +106,21 @@ class Predictor:
             waveform = to_mono(samples, sample_rate, self.features.sample_rate)
         except AudioError as error:
             return error_row("", self.labels, str(error))
-        recording = Recording("", RecordingWindows(lambda: [waveform], self.features))
+        recording = self.recording("", lambda: [(waveform.numpy(), self.features.sample_rate)])
         for _ in self.embed_in_turns(recording):
             pass
         return self.answer(recording).rows[0]
 
-    def open(self, path: str | Path, **reading) -> Recording:
-        """A recording whose windows are read when they are needed; the options are those of `answers`."""
+    def open(self, path: str | Path, channels: str = "mix", track: int | None = None) -> Recording:
+        """A recording that is read when its windows are asked for; the options are those of read_pieces."""
         info = RecordingInfo()
-        read = partial(stream_audio, path, self.features.sample_rate, info=info, **reading)
-        return Recording(str(path), RecordingWindows(read, self.features), info, reading.get("channels") == "each")
+        pieces = partial(read_pieces, path, track=track, channels=channels, info=info)
+        return self.recording(str(path), pieces, info, channels == "each")
+
+    def recording(self, name: str, pieces: Callable[[], Iterable[Block]], *details) -> Recording:
+        """One with `pieces` as read_pieces gives them, anew each time; `details` are more fields of Recording."""
+        windows = RecordingWindows(lambda: resample_pieces(pieces(), self.features.sample_rate), self.features)
+        return Recording(name, windows, *details)
 
     def embed_in_turns(self, recording: Recording) -> Iterator[None]:
         """Read a recording in this thread and store the embeddings of its windows in `seen`.
@@ -129,7 +135,7 @@ class Predictor:
 
     def embed_windows(self, windows: Iterable[tuple[Window, torch.Tensor]]) -> list[tuple[Window, torch.Tensor]]:
         """Windows with their samples → the same windows, with the amount of speech in each, and embeddings, (D,)."""
-        nowhere = Recording("", RecordingWindows(list, self.features))
+        nowhere = self.recording("", list)
         items = [self._item(nowhere, *window) for window in windows]
         return list(zip([item.window for item in items], self._embed(items), strict=True))
 

@@ -1,18 +1,20 @@
 """The recordings of one request → their rows, in turns, within the limit of duration."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 
+import numpy as np
+
+from speech_emotion.audio.decoders import Block
 from speech_emotion.audio.reading import AudioError, RecordingInfo, read_pieces
 from speech_emotion.inference import recording as inference
 from speech_emotion.inference.adaptation import Voices
-from speech_emotion.inference.predictor import Predictor, Statistics
-from speech_emotion.inference.recording import Recording
+from speech_emotion.inference.predictor import Predictor
+from speech_emotion.serving.envelope import Envelope
 from speech_emotion.serving.limits import Limits
 from speech_emotion.serving.uploads import Upload
-from speech_emotion.tables.rows import error_row, rounded
+from speech_emotion.tables.rows import rounded
 
 
 @dataclass
@@ -36,16 +38,24 @@ class Answer:
         return [row | ({"timeline": in_timeline(self.stretches_of(row))} if timeline else {}) for row in self.rows]
 
     @classmethod
-    def of(cls, answer: inference.Answer, name: str) -> "Answer":
-        rows, stretches = ([rounded(row | {"url": name}) for row in each] for each in (answer.rows, answer.stretches))
+    def of(cls, answer: inference.Answer) -> "Answer":
+        rows, stretches = (list(map(rounded, each)) for each in (answer.rows, answer.stretches))
         return cls(rows, stretches, answer.info.channels_differ)
+
+
+@dataclass
+class Outline:
+    """The envelope of each channel of a recording, (channels, 2, points), once it has been read."""
+
+    channels: Collection[np.ndarray] = ()
+    duration_s: float = 0.0
 
 
 def answer_all(
     predictor: Predictor,
     uploads: list[Upload],
     limits: Limits,
-    draw: Callable[[Path, Answer], Generator[None, None, str]] | None = None,
+    draw: Callable[[Answer, Outline], Generator[None, None, str]] | None = None,
     adapt: bool = False,
     channels: str = "mix",
 ) -> Generator[None, None, list[Answer]]:
@@ -53,56 +63,55 @@ def answer_all(
 
     With `adapt`, all are heard before, as one voice or room. `channels` are "mix", or "each" for a row for each.
     """
-    errors = []
-    for upload in uploads:
-        errors.append((yield from _refusal(upload, limits, channels)))
-    recordings = [predictor.open(upload.path, channels=channels) for upload in uploads]
+    outlines = [Outline() for _ in uploads]
+    recordings = [
+        _recording(predictor, upload, limits, channels, outline)
+        for upload, outline in zip(uploads, outlines, strict=True)
+    ]
     statistics = None
     if adapt:
         voices = Voices(predictor)
-        for recording, error in zip(recordings, errors, strict=True):
-            if not error:
-                yield from predictor.embed_in_turns(recording)
-                voices.hear(recording.embeddings())
+        for recording in recordings:
+            yield from predictor.embed_in_turns(recording)
+            voices.hear(recording.embeddings())
         of_channel = cache(voices.statistics_of)
         statistics = lambda path, channel: of_channel(channel)  # noqa: E731
     answers = []
-    for upload, recording, error in zip(uploads, recordings, errors, strict=True):
-        if not error and not adapt:
+    for upload, recording, outline in zip(uploads, recordings, outlines, strict=True):
+        if not adapt:
             yield from predictor.embed_in_turns(recording)
-        answer = _answer(predictor, recording, upload.name, error, statistics)
-        if draw:
-            answer.html = yield from draw(upload.path, answer)
-        answers.append(answer)
         upload.path.unlink(missing_ok=True)
+        answer = Answer.of(predictor.answer(recording, statistics))
+        if draw:
+            answer.html = yield from draw(answer, outline)
+        answers.append(answer)
     return answers
 
 
-def _refusal(upload: Upload, limits: Limits, channels: str) -> Generator[None, None, str]:
-    """Why a recording is not answered, before any other work: what unpacks to hours may be a small file."""
-    if upload.is_too_large:
-        return f"larger than {limits.recording_mb} MB"
-    seconds, info = 0.0, RecordingInfo()
-    try:
-        for samples, rate in read_pieces(upload.path, info=info):
-            seconds += len(samples) / rate
-            if seconds > 60 * limits.recording_minutes:
-                return f"longer than {limits.recording_minutes} min"
+def _recording(
+    predictor: Predictor, upload: Upload, limits: Limits, channels: str, outline: Outline
+) -> inference.Recording:
+    """An upload that is decoded once, or twice if it is longer than a piece; within the limits.
+
+    They are asked for while it is decoded: what unpacks to hours may be a small file.
+    """
+    info = RecordingInfo()
+
+    def pieces() -> Iterator[Block]:
+        envelope = Envelope()
+        for samples, rate in read_pieces(upload.path, channels=channels, info=info):
+            envelope.add(samples, rate)
+            if envelope.duration_s > 60 * limits.recording_minutes:
+                raise AudioError(f"longer than {limits.recording_minutes} min")
             if channels == "each" and info.n_channels > limits.channels:
-                return f"more than {limits.channels} channels"
-            yield
-    except AudioError as error:
-        return str(error)
-    return ""
+                raise AudioError(f"more than {limits.channels} channels")
+            yield samples, rate
+        outline.channels, outline.duration_s = envelope.merged(), envelope.duration_s
 
-
-def _answer(predictor: Predictor, recording: Recording, name: str, error: str, statistics: Statistics | None) -> Answer:
-    """Of a recording that was heard, unless there is an error."""
-    name = name or "recording"
-    if error:
-        of_none = {"channel": None} if recording.has_channels else {}
-        return Answer([error_row(name, predictor.labels, error) | of_none])
-    return Answer.of(predictor.answer(recording, statistics), name)
+    recording = predictor.recording(upload.name or "recording", pieces, info, channels == "each")
+    if upload.is_too_large:
+        recording.error = f"larger than {limits.recording_mb} MB"
+    return recording
 
 
 def in_timeline(stretches: list[dict]) -> list[dict]:

@@ -133,9 +133,9 @@ def impatient(limits: Limits) -> type[H11Protocol]:
 
 
 def impatient_live(limits: Limits) -> type[WebSocketsSansIOProtocol]:
-    """uvicorn's protocol for WebSockets, but one that hangs up on a client that does not read what is sent to it.
+    """uvicorn's WebSocket protocol, which also hangs up on clients that do not read.
 
-    uvicorn itself would wait for it to take the last bytes.
+    uvicorn itself would wait until they have taken the last bytes.
     """
 
     class Protocol(WebSocketsSansIOProtocol):

@@ -18,7 +18,6 @@ class Limits:
     fields: int = 10
     field_bytes: int = 1000
     connections: int = 500
-    live: int = 8  # recordings that are made at once; each holds up to 58 MB for 10 minutes at 48 kHz
+    live: int = 8  # live recordings at once; 10 minutes at 48 kHz need 58 MB of memory
     live_rates: tuple[int, int] = (8_000, 48_000)  # Hz
     message_bytes: int = 2**20
-    ahead_s: float = 10  # that live sound may be ahead of its rows; what comes then waits with its client

@@ -1,7 +1,7 @@
-"""Rows of a recording while it is made, over a WebSocket: sound comes in, JSON goes out."""
+"""Live recordings over a WebSocket: sound comes in, rows go out as JSON."""
 
 import asyncio
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 
 from fastapi import HTTPException, WebSocket
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -14,7 +14,7 @@ from speech_emotion.serving.service import Service
 from speech_emotion.tables.rows import rounded
 
 _NAME = "live"  # of the recording, in its rows
-_CLOSED = 4000  # and the status that HTTP has for it: what a refused socket is closed with
+_CLOSED = 4000  # plus the HTTP status of a refusal: the code that the socket is closed with
 
 
 class _Message(BaseModel):
@@ -22,7 +22,7 @@ class _Message(BaseModel):
 
 
 class Beginning(_Message):
-    """What a client says first."""
+    """The first message of a client."""
 
     sample_rate: int = Field(ge=Limits.live_rates[0], le=Limits.live_rates[1])
     model: str | None = None
@@ -31,15 +31,15 @@ class Beginning(_Message):
 
 
 class Command(_Message):
-    """What it may say later, between the sound."""
+    """A message between pieces of sound."""
 
     adapt: bool | None = None
-    forget: bool = False  # the voice that was adapted to so far
+    forget: bool = False  # adapt only to what follows
     end: bool = False
 
 
 async def serve_live(socket: WebSocket, service: Service) -> None:
-    """Until the recording ends, its client leaves, or it breaks a rule: then it gets a sentence as its last message."""
+    """Serve one recording until it ends or its client leaves; one that breaks a rule gets a sentence and is closed."""
     await socket.accept()
     patience = service.limits.silence_s
     try:
@@ -57,14 +57,14 @@ async def serve_live(socket: WebSocket, service: Service) -> None:
             await asyncio.wait_for(socket.send_json({"detail": refusal.detail}), patience)
             await asyncio.wait_for(socket.close(_CLOSED + refusal.status_code), patience)
     except (WebSocketDisconnect, TimeoutError, asyncio.TimeoutError):
-        pass  # it has left, or does not read what is sent to it
+        pass  # it has left, or does not read
 
 
 class _Session:
-    """A recording, whose sound is heard while what was heard before is answered.
+    """A recording: new sound is received while earlier sound is classified.
 
-    Every message has all rows of the last minute, and none is sent before the one before it is on its way: a slow
-    client gets fewer of them, and nothing piles up.
+    Each message has all rows of the last minute, and waits until the one before it has been sent. So a slow client gets
+    fewer of them, and none pile up.
     """
 
     def __init__(self, socket: WebSocket, service: Service, live: LiveRecording, first: Beginning):
@@ -74,7 +74,7 @@ class _Session:
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
-        """Raises HTTPException, WebSocketDisconnect, or TimeoutError where the client does not read."""
+        """Raises HTTPException for a refusal, WebSocketDisconnect, and TimeoutError if the client does not read."""
         tasks = [asyncio.ensure_future(each) for each in (self._hear(), self._answer())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -86,15 +86,13 @@ class _Session:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _hear(self) -> None:
-        """Take what comes, until the client leaves; sound as long as the recording goes on."""
-        limits = self._service.limits
+        """Receive until the client leaves; what comes after the end is ignored."""
         while True:
-            content = await _receive(self._socket, None if self._has_ended else limits.silence_s)
+            content = await _receive(self._socket, None if self._has_ended else self._service.limits.silence_s)
             if self._has_ended:
                 continue
             if isinstance(content, bytes):
                 self._add(content)
-                await self._until(lambda: self._has_ended or self._ahead_s() < limits.ahead_s)
             else:
                 self._obey(_parse(Command, content))
 
@@ -116,29 +114,22 @@ class _Session:
         self._changed.set()
 
     async def _answer(self) -> None:
-        """Send provisional rows, and in the end those that count."""
+        """Send provisional rows, and the final ones at the end."""
         while True:
-            await self._until(lambda: self._has_ended or self._ahead_s() >= STEP_S)
+            while not self._has_ended and self._live.seconds - self._live.heard_s < STEP_S:
+                self._changed.clear()
+                await self._changed.wait()
             if self._has_ended:
                 break
             heard = await self._work(self._live.update(self._adapt))
-            self._changed.set()
             rows = in_timeline(map(rounded, heard.stretches))
             await self._send(provisional=True, heard=heard.seconds, adapted=heard.is_adapted, timeline=rows)
-        answer = Answer.of(await self._work(self._live.finish(self._adapt)), _NAME)
+        answer = Answer.of(await self._work(self._live.finish(self._adapt)))
         (row,) = answer.in_json(timeline=True)
         await self._send(provisional=False, heard=self._live.seconds, **row)
 
-    def _ahead_s(self) -> float:
-        return self._live.seconds - self._live.heard_s
-
-    async def _until(self, is_so: Callable[[], bool]) -> None:
-        while not is_so():
-            self._changed.clear()
-            await self._changed.wait()
-
     async def _work(self, work: Generator):
-        """What it returns, in turns with other requests; it ends when this is cancelled."""
+        """What `work` returns, in turns with other requests; cancelling this ends it."""
         return await asyncio.wrap_future(self._service.turns.submit(work))
 
     async def _send(self, **message) -> None:
@@ -146,7 +137,7 @@ class _Session:
 
 
 async def _receive(socket: WebSocket, patience: float | None) -> bytes | str:
-    """The next message. Raises HTTPException where none comes, WebSocketDisconnect where none will."""
+    """The next message. Raises HTTPException if none comes in time, WebSocketDisconnect if the client has left."""
     try:
         message = await asyncio.wait_for(socket.receive(), patience)
     except (TimeoutError, asyncio.TimeoutError):

@@ -8,15 +8,14 @@ import threading
 from collections.abc import Generator, Iterable
 from html import escape
 from itertools import zip_longest
-from pathlib import Path
 from string import Template
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from speech_emotion.evaluation.envelope import load_envelope, plot_envelope
 from speech_emotion.evaluation.plots import COLOURS, ORANGE, plot_timeline
-from speech_emotion.serving.answers import Answer
+from speech_emotion.serving.answers import Answer, Outline
+from speech_emotion.serving.envelope import plot_envelope
 from speech_emotion.serving.headline import headline
 from speech_emotion.serving.limits import Limits
 from speech_emotion.tables.rows import FIXED
@@ -51,18 +50,15 @@ def _described(name: str) -> str:
     return f"{_WHAT_FOR[name]} {of_file}" if name in _WHAT_FOR else of_file
 
 
-def render(path: Path, answer: Answer) -> Generator[None, None, str]:
+def render(answer: Answer, outline: Outline) -> Generator[None, None, str]:
     """The HTML of one answer, with pauses; nothing of a client or a checkpoint gets into it unescaped."""
-    has_channels, envelopes, duration_s = "channel" in answer.rows[0], iter(()), 0.0
-    if not answer.error:
-        envelopes, duration_s = yield from load_envelope(path, "each" if has_channels else "mix")
     parts = []
-    for row, envelope in zip_longest(answer.rows, envelopes):
+    for row, envelope in zip_longest(answer.rows, outline.channels):
         name = f"{row['url']}, channel {row['channel']}" if row.get("channel") else row["url"]
         if row["error"]:
             parts.append(f'<p class="error">{escape(name)}: {escape(row["error"])}</p>')
         else:
-            parts.append(_section(name, row, answer.stretches_of(row), (envelope, duration_s)))
+            parts.append(_section(name, row, answer.stretches_of(row), (envelope, outline.duration_s)))
         yield
     return "".join(parts)
 

@@ -1,4 +1,4 @@
-"""What answers requests, within the limits: models, threads, a folder."""
+"""The state that all requests share: models, threads, a folder, and how many requests there are."""
 
 import asyncio
 import os
