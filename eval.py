@@ -16,7 +16,7 @@ from speech_emotion.terminal import program, say
 STANDARD_INPUT = "-"
 PICTURES = (".png", ".pdf", ".svg")
 MICROPHONE = "microphone"
-ALONE = ("paths", "plot", "labels", "map", "resume", "ray", "track")  # options that --live does not go with
+ALONE = ("paths", "plot", "labels", "map", "resume", "ray", "track")  # cannot be combined with --live
 STRANGERS = (
     "{} was trained on the 24 speakers of RAVDESS only; --model model_any_voice.pt is more accurate for the speech of "
     "others, but not for song without --adapt"
@@ -127,10 +127,10 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     if options.plot and Path(options.plot).suffix.lower() not in PICTURES:
         parser.error(f"--plot writes {', '.join(PICTURES)}, not {options.plot}")
     if STANDARD_INPUT in options.paths and (len(options.paths) > 1 or options.resume or options.ray):
-        parser.error("- is one recording, and goes without others, --resume and --ray")
+        parser.error("- (standard input) cannot be combined with other recordings, --resume or --ray")
     if options.live and any(getattr(options, name) for name in ALONE):
         names = [name if name == "paths" else f"--{name}" for name in ALONE if getattr(options, name)]
-        parser.error(f"--live is a recording made now, and goes without {', '.join(names)}")
+        parser.error(f"--live cannot be combined with {', '.join(names)}")
     if options.labels and options.channels == "each":
         parser.error("--labels gives a recording one emotion; leave out --channels each")
     return options
@@ -219,7 +219,7 @@ def check_recordings(options: argparse.Namespace, recordings: list[str]) -> None
     from speech_emotion.tables.output_paths import check_not_read
 
     if len(recordings) > 1 and options.timeline and is_track(options.timeline):
-        raise ValueError(f"{options.timeline} would hold one recording, not {len(recordings)}; a .csv holds many")
+        raise ValueError(f"{options.timeline} can only hold one recording, not {len(recordings)}; use a .csv")
     inputs = [*filter(None, (options.model, options.labels)), *recordings]
     for file in outputs_of(options):
         check_not_read(file, inputs)

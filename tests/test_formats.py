@@ -72,12 +72,12 @@ def test_without_an_emotion_a_track_is_empty(tmp_path):
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), [
-    (["eval_data", "--timeline", "t.srt"], "t.srt would hold one recording, not 8; a .csv holds many"),
+    (["eval_data", "--timeline", "t.srt"], "t.srt can only hold one recording, not 8; use a .csv"),
     (["eval_data", "--out", "t.TextGrid"], "t.TextGrid would hold emotions over time, which --timeline writes"),
     (["eval_data", "--out", "results.xlsx"], "a table ends in .csv, .jsonl, .parquet"),
     (["eval_data", "--timeline", "t.docx"], "a timeline also in .TextGrid, .srt, .vtt, .txt"),
-    (["-", "eval_data"], "- is one recording"),
-    (["-", "--resume"], "- is one recording"),
+    (["-", "eval_data"], "- (standard input) cannot be combined"),
+    (["-", "--resume"], "- (standard input) cannot be combined"),
 ])  # fmt: skip
 def test_what_a_format_cannot_hold_is_one_sentence(arguments, sentence, tmp_path):
     (tmp_path / "eval_data").symlink_to(REPOSITORY / "eval_data")

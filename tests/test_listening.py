@@ -108,7 +108,7 @@ def test_what_is_missing_is_said(model, talk, tmp_path):
         "--live", "--model", model, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path / "fake")}
     )
     assert "apt install libportaudio2" in result.stderr
-    assert "goes without paths, --labels" in said("talk.wav", "--labels", "x.csv", "--", "b.wav")
+    assert "--live cannot be combined with paths, --labels" in said("talk.wav", "--labels", "x.csv", "--", "b.wav")
     assert said("talk.wav", "--adapt").startswith("eval.py: this model cannot adapt")
     assert "talk.wav" in said("talk.wav", "--out", "talk.wav") and talk.exists()
     with pytest.raises(AudioError, match="cannot read"):

@@ -97,7 +97,7 @@ def test_a_second_run_is_told_who_has_the_table(folder, model, whole, tmp_path):
 def test_a_part_of_another_model_is_refused(folder, model, other, tmp_path, timeline):
     stopped(folder, model, *timeline, cwd=tmp_path)
     message = refused(folder, "--model", other, "--resume", *timeline, cwd=tmp_path)
-    assert message == "out.csv.part is of another model or of other options; leave out --resume to start anew"
+    assert message == "out.csv.part is from a run with another model or other options; leave out --resume to start over"
 
 
 @pytest.mark.slow
@@ -107,7 +107,7 @@ def test_a_part_with_another_adaptation_or_other_inputs_to_it_is_refused(folder,
     (tmp_path / "few").mkdir()
     write_noise(tmp_path / "few" / "a.wav", 1)
     for arguments in ((folder,), (folder, "--adapt", "folder"), (folder, "few", "--adapt")):
-        assert "of other options" in refused(*arguments, "--all-sounds", "--model", any_voice, "--resume", cwd=tmp_path)
+        assert "or other options" in refused(*arguments, "--all-sounds", "--model", any_voice, "--resume", cwd=tmp_path)
 
 
 @pytest.mark.slow
@@ -121,7 +121,7 @@ def test_a_timeline_of_another_model_or_of_fewer_recordings_is_refused(folder, m
     assert "t.csv lacks windows of recordings that are in out.csv" in refused(*arguments, cwd=tmp_path)
     for kind in ("part", "run.part"):
         (tmp_path / f"kept.{kind}").rename(tmp_path / f"t.csv.{kind}")
-    assert "t.csv.part is of another model" in refused(*arguments, cwd=tmp_path)
+    assert "t.csv.part is from a run with another model" in refused(*arguments, cwd=tmp_path)
     shutil.copy(tmp_path / "out.csv.run.part", tmp_path / "t.csv.run.part")  # the same model, but it has nine only
     assert "t.csv lacks windows of recordings that are in out.csv" in refused(*arguments, cwd=tmp_path)
 

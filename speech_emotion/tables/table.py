@@ -21,7 +21,7 @@ from speech_emotion.tables.rows import Row, cell, text, value
 
 _ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}  # names that are not UTF-8 are preserved
 _BYTES_PER_ROW = 200
-_ANEW = "leave out --resume to start anew"
+_ANEW = "leave out --resume to start over"
 
 
 class Table:
@@ -147,7 +147,7 @@ class Table:
         with self.part.open("rb") as file:
             rows = _whole_rows(file)
             if next(rows, (self._header, 0))[0] != self._header:
-                raise ValueError(f"{self.part} has other columns, perhaps of another model; {_ANEW}")
+                raise ValueError(f"{self.part} has other columns, perhaps from another model; {_ANEW}")
             for row, end in rows:
                 if len(row) != len(self.columns) or (of is not None and text(row[0]) not in of):
                     break
@@ -155,7 +155,7 @@ class Table:
                 if row[emotion]:
                     self._heard.add(url)
         if self._ends and (self._run.read_text() if self._run.exists() else "") != self._belongs_to:
-            raise ValueError(f"{self.part} is of another model or of other options; {_ANEW}")
+            raise ValueError(f"{self.part} is from a run with another model or other options; {_ANEW}")
         if self._ends and of is None:  # of windows, all of a recording were written before its row
             self._heard.discard(self._ends.popitem()[0])
 
