@@ -91,7 +91,7 @@ def serve(options: argparse.Namespace) -> None:
     from speech_emotion.inference.predictor import Predictor
     from speech_emotion.serving.api import build_app
     from speech_emotion.serving.folder import run_folder
-    from speech_emotion.serving.guard import HEADERS, impatient, impatient_live
+    from speech_emotion.serving.guard import HEADERS, http_with_timeout, websocket_with_timeout
     from speech_emotion.serving.service import Service
     from speech_emotion.serving.turns import Turns
 
@@ -110,9 +110,9 @@ def serve(options: argparse.Namespace) -> None:
             host, port = listening.getsockname()[:2]
             config = uvicorn.Config(
                 build_app(service, [*options.allow_host, options.host], _results()),
-                http=impatient(limits),
+                http=http_with_timeout(limits),
                 headers=list(HEADERS.items()),
-                ws=impatient_live(limits),
+                ws=websocket_with_timeout(limits),
                 ws_max_size=limits.message_bytes,
                 ws_per_message_deflate=False,
                 ws_ping_interval=limits.silence_s,

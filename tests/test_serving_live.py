@@ -1,5 +1,6 @@
 """Live recordings over a WebSocket, and what hostile clients get: a real server process, real sockets."""
 
+import asyncio
 import json
 import socket
 import subprocess
@@ -9,6 +10,8 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -22,8 +25,15 @@ from speech_emotion.audio.resampling import load_audio
 pytest.importorskip("fastapi")
 pytest.importorskip("websockets")
 
+from starlette.websockets import WebSocketDisconnect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
+
+from speech_emotion.inference.live import LiveRecording
+from speech_emotion.inference.predictor import Predictor
+from speech_emotion.serving.limits import Limits
+from speech_emotion.serving.live import Beginning, _Session
+from speech_emotion.serving.turns import Turns
 
 RATE = 16_000
 TOKEN = "s3cret-é"
@@ -182,6 +192,30 @@ def test_a_recording_that_is_longer_than_allowed_ends_there(server, voice):
         *_, last = rest(client)
     assert not last["provisional"] and last["heard"] == 60 * MINUTES
     assert last["emotion"] and 50 < last["timeline"][-1]["end"] <= 60 * MINUTES
+
+
+def test_sound_that_trickles_in_ends_when_its_time_is_up(model):
+    class Trickle:
+        sent: ClassVar = []
+
+        async def receive(self):
+            await asyncio.sleep(0.05)
+            return {"type": "websocket.receive", "bytes": bytes(2)}
+
+        async def send_json(self, message):
+            self.sent.append(message)
+            raise WebSocketDisconnect
+
+    turns = Turns()
+    service = SimpleNamespace(limits=Limits(recording_minutes=0.01, silence_s=0.5), turns=turns)
+    session = _Session(Trickle(), service, LiveRecording(Predictor(model, "cpu"), RATE), Beginning(sample_rate=RATE))
+    try:
+        with pytest.raises(WebSocketDisconnect):
+            asyncio.run(asyncio.wait_for(session.run(), 20))
+    finally:
+        turns.stop()
+    (last,) = Trickle.sent
+    assert not last["provisional"] and last["heard"] < 0.1
 
 
 def test_eight_are_answered_at_once_with_flat_memory_and_the_next_is_told_so(server, voice):

@@ -86,7 +86,7 @@ class Guard:
         return receive_in_time
 
 
-def impatient(limits: Limits) -> type[H11Protocol]:
+def http_with_timeout(limits: Limits) -> type[H11Protocol]:
     """uvicorn's protocol, but one that hangs up on a client that has no request under way for too long.
 
     uvicorn itself would wait for ever for the headers, and for the rest of a request that is answered already.
@@ -132,7 +132,7 @@ def impatient(limits: Limits) -> type[H11Protocol]:
     return Protocol
 
 
-def impatient_live(limits: Limits) -> type[WebSocketsSansIOProtocol]:
+def websocket_with_timeout(limits: Limits) -> type[WebSocketsSansIOProtocol]:
     """uvicorn's WebSocket protocol, which also hangs up on clients that do not read.
 
     uvicorn itself would wait until they have taken the last bytes.

@@ -86,10 +86,18 @@ class _Session:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _hear(self) -> None:
-        """Receive until the client leaves; what comes after the end is ignored."""
+        """Receive until the client leaves; what comes after the end is ignored.
+
+        Sound that trickles in keeps a place among the live recordings no longer than sound at its own pace.
+        """
+        limits, clock = self._service.limits, asyncio.get_running_loop().time
+        deadline = clock() + 60 * limits.recording_minutes + limits.silence_s
         while True:
-            content = await _receive(self._socket, None if self._has_ended else self._service.limits.silence_s)
+            content = await _receive(self._socket, None if self._has_ended else limits.silence_s)
             if self._has_ended:
+                continue
+            if clock() > deadline:
+                self._obey(Command(end=True))
                 continue
             if isinstance(content, bytes):
                 self._add(content)
