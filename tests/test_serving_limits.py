@@ -154,7 +154,7 @@ def test_a_full_queue_says_so_and_silent_clients_are_hung_up_on(tmp_path):
 
 
 def test_what_a_killed_run_leaves_goes_at_the_next_start(tmp_path):
-    with Server(tmp_path, "--model", REPOSITORY / "model.pt") as killed:
+    with Server(tmp_path, "--model", REPOSITORY / "model.pt", "--timeout", "300") as killed:
         client = begin(killed, 500_000)
         wait_until(killed.recordings)
         with Server(tmp_path, "--model", REPOSITORY / "model.pt") as beside:
