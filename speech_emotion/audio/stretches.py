@@ -116,7 +116,7 @@ def _heard(energy: np.ndarray, settings: StretchSettings) -> np.ndarray:
 
 
 def _noise_floor(energy: np.ndarray, settings: StretchSettings) -> np.ndarray:
-    """(T,) → (T,): the lowest of a block's and its neighbours' low quantiles, ignoring digital silence."""
+    """(T,) → (T,): the lowest of a block's and its neighbours' low quantiles; infinite if all are digital silence."""
     block = n_frames(settings.block_s)
     floors = []
     for start in range(0, len(energy), block):
@@ -125,7 +125,7 @@ def _noise_floor(energy: np.ndarray, settings: StretchSettings) -> np.ndarray:
         floors.append(np.quantile(sounding, settings.noise_quantile) if len(sounding) else np.inf)
     padded = np.pad(floors, 1, constant_values=np.inf)
     least = np.minimum(np.minimum(padded[:-2], padded[1:-1]), padded[2:])
-    return np.where(np.isfinite(least), least, 0).astype(energy.dtype).repeat(block)[: len(energy)]
+    return least.astype(energy.dtype).repeat(block)[: len(energy)]
 
 
 def _join_pauses(heard: np.ndarray, settings: StretchSettings) -> list[tuple[int, int]]:
