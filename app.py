@@ -11,12 +11,12 @@ from functools import partial
 from pathlib import Path
 
 from speech_emotion.arguments import Parser, positive
+from speech_emotion.published import PUBLISHED
 from speech_emotion.serving.limits import Limits
 from speech_emotion.terminal import command_line, printable, say
 
 HERE = Path(__file__).parent
-MODELS = ("model_any_voice.pt", "model.pt", "model_sad_removed.pt")  # the first that is there is ticked
-OPTIONAL = MODELS[0]
+MODELS = sorted(PUBLISHED, key=lambda model: not model.is_recommended)  # the first that is there is the default
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -157,7 +157,7 @@ def _results() -> str:
 def load_models(files: list[str] | None, predictor: Callable) -> dict:
     """Predictors by the name of their file. Raises CheckpointError, and ValueError for one name of two models."""
     if files is None:
-        files = [HERE / name for name in MODELS if name != OPTIONAL or (HERE / name).exists()]
+        files = [HERE / model.file for model in MODELS if not model.is_recommended or (HERE / model.file).exists()]
     models = {printable(Path(file).name): predictor(file) for file in files}
     if len(models) < len(files):
         raise ValueError("two models have the same file name; rename one")

@@ -200,9 +200,9 @@ def adaptation(options: argparse.Namespace) -> None:
 def check(options: argparse.Namespace) -> None:
     """What the committed checkpoints reach on the clips that they name as their test."""
     from speech_emotion.evaluation.metrics import accuracy, prediction_table, uar
-    from speech_emotion.evaluation.results import PUBLISHED
     from speech_emotion.inference.predictor import Predictor
     from speech_emotion.models.checkpoint import load_checkpoint
+    from speech_emotion.published import PUBLISHED
 
     clips = clip_table(options.data)
     for file in (model.file for model in PUBLISHED):

@@ -108,7 +108,7 @@ def drop(page, *paths) -> None:
 
 def test_a_recording_gets_the_emotion_that_the_predictor_gives(page, server):
     path = EVAL_DATA / "bright_french.mp3"
-    (expected,) = Predictor(REPOSITORY / MODELS[0]).predict([path])
+    (expected,) = Predictor(REPOSITORY / MODELS[0].file).predict([path])
     drop(page, path)
     card = page.locator(".recording")
     assert card.locator("summary").inner_text() == f"bright_french.mp3: {in_words(expected)}"
@@ -136,7 +136,7 @@ def test_several_files_give_the_table_of_eval_and_a_broken_one_costs_its_own_row
     (tmp_path / names[1]).write_text("this is not audio")
     for name in names[::2]:
         shutil.copy(EVAL_DATA / name, tmp_path)
-    run_eval(*names, "--model", REPOSITORY / MODELS[0], cwd=tmp_path)
+    run_eval(*names, "--model", REPOSITORY / MODELS[0].file, cwd=tmp_path)
     drop(page, *(tmp_path / name for name in names))
     with page.expect_download() as download:
         page.click(ANSWER)
@@ -164,7 +164,9 @@ def test_a_long_recording_shows_its_emotions_over_time(page, tmp_path):
     assert endings == [f"conversation{ending}" for ending in TRACKS] and short.locator("a").count() == 0
     with page.expect_download() as subtitles:
         long.get_by_text("conversation.srt").click()
-    run_eval(tmp_path / "conversation.wav", "--timeline", "eval.srt", "--model", REPOSITORY / MODELS[0], cwd=tmp_path)
+    run_eval(
+        tmp_path / "conversation.wav", "--timeline", "eval.srt", "--model", REPOSITORY / MODELS[0].file, cwd=tmp_path
+    )
     assert Path(subtitles.value.path()).read_text() == (tmp_path / "eval.srt").read_text()
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
@@ -188,7 +190,7 @@ def test_channels_with_different_voices_can_be_told_apart(page, tmp_path):
     page.get_by_text("two.wav, channel 2").wait_for()
     with page.expect_download() as download:
         page.click(ANSWER)
-    run_eval("two.wav", "--channels", "each", "--model", REPOSITORY / MODELS[0], cwd=tmp_path)
+    run_eval("two.wav", "--channels", "each", "--model", REPOSITORY / MODELS[0].file, cwd=tmp_path)
     expected = read_rows(tmp_path / "out.csv")
     assert read_rows(Path(download.value.path())) == expected and len(expected) == 2
     headings = page.locator(".recording summary").all_inner_texts()
@@ -279,7 +281,7 @@ def test_the_emotion_is_seen_while_somebody_speaks(page, server):
     current, behind = page.locator("#current"), page.locator("#behind")
     current.filter(has_text="%").wait_for()
     emotion, share = current.inner_text().split()
-    labels = Predictor(REPOSITORY / MODELS[0]).labels
+    labels = Predictor(REPOSITORY / MODELS[0].file).labels
     assert emotion in labels and 0 < int(share[:-1]) <= 100
     assert re.fullmatch(r"\d+\.\d s behind", behind.inner_text())
     assert server.recordings() == [] and requests.get(f"{server.url}/health", timeout=60).json()["live"] == 1

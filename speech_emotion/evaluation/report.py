@@ -26,7 +26,8 @@ from speech_emotion.evaluation.plots import (
 )
 from speech_emotion.evaluation.report_plots import plot_actors, plot_adaptation
 from speech_emotion.evaluation.report_tables import UNSEEN, Runs, pooled, tables_of
-from speech_emotion.evaluation.results import PUBLISHED, result_files, write_run_picture
+from speech_emotion.evaluation.results import result_files, write_run_picture
+from speech_emotion.published import PUBLISHED
 
 SCHEDULE_RUNS = {"one cycle": "random7-split0", "cosine, warm restarts": "random7-split0-cosine_warm_restarts"}
 OTHERS = (

@@ -1,27 +1,10 @@
 """The files of a run: its split, learning curve, predictions and picture."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from speech_emotion.evaluation.plots import plot_run, save_picture, use_style
-
-
-@dataclass(frozen=True)
-class Published:
-    """A model in the repository: its file, the run that trains it, and its title in pictures."""
-
-    file: str
-    run: str
-    title: str
-
-
-PUBLISHED = (
-    Published("model.pt", "random8-split0", "eight emotions"),
-    Published("model_sad_removed.pt", "random7-split0", "without sad"),
-    Published("model_any_voice.pt", "any8-split0", "any voice"),
-)
 
 
 def result_files(folder: str | Path, name: str) -> dict[str, Path]:

@@ -15,9 +15,9 @@ import pandas as pd
 from tqdm import tqdm
 
 from speech_emotion.audio.resampling import load_audio
-from speech_emotion.evaluation.results import PUBLISHED
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.checkpoint import load_checkpoint
+from speech_emotion.published import PUBLISHED
 
 _RATE = 48_000  # Hz, RAVDESS's sample rate
 

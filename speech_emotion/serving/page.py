@@ -14,17 +14,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from speech_emotion.evaluation.plots import COLOURS, ORANGE, plot_timeline
+from speech_emotion.published import PUBLISHED
 from speech_emotion.serving.answers import Answer, Outline
 from speech_emotion.serving.envelope import plot_envelope
 from speech_emotion.serving.headline import headline
 from speech_emotion.serving.limits import Limits
 from speech_emotion.tables.rows import FIXED
 
-_WHAT_FOR = {
-    "model_any_voice.pt": "any voice (recommended)",
-    "model.pt": "RAVDESS, eight emotions",
-    "model_sad_removed.pt": "RAVDESS, without sad",
-}
+_TITLES = {model.file: model.page_title for model in PUBLISHED}
 _drawing = threading.Lock()  # matplotlib draws one picture at a time
 
 
@@ -47,7 +44,7 @@ def fill_page(page: Template, models: dict, limits: Limits, token: str | None) -
 
 def _described(name: str) -> str:
     of_file = f"<code>{escape(name)}</code>"
-    return f"{_WHAT_FOR[name]} {of_file}" if name in _WHAT_FOR else of_file
+    return f"{_TITLES[name]} {of_file}" if name in _TITLES else of_file
 
 
 def render(answer: Answer, outline: Outline) -> Generator[None, None, str]:

@@ -13,12 +13,13 @@ from speech_emotion.audio.windows import RecordingWindows
 from speech_emotion.corpora.ravdess import EMOTIONS
 from speech_emotion.corpora.splits import FOLDS, fold_split, hold_out_validation, stratified_split
 from speech_emotion.evaluation.metrics import accuracy, prediction_table, uar
-from speech_emotion.evaluation.results import PUBLISHED, write_results
+from speech_emotion.evaluation.results import write_results
 from speech_emotion.inference.adaptation import Adaptation
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.checkpoint import Checkpoint, save_checkpoint
 from speech_emotion.models.devices import choose_device
 from speech_emotion.models.mfcc import FeatureSettings
+from speech_emotion.published import PUBLISHED
 from speech_emotion.training.recipe import Parts, Recipe
 
 
