@@ -65,6 +65,11 @@ def test_what_is_always_loud_is_heard():
     assert sum(stretch.n_heard for stretch in find_stretches(level((10, -20)), 2.9)) == 1000
 
 
+def test_in_steady_sound_what_is_10_db_below_the_loudest_frame_is_heard():
+    energy = level((3, -20), (1, -29.9), (3, -20), (1, -30.1), (3, -20))
+    assert [(stretch.start, stretch.end) for stretch in find_stretches(energy, 100)] == [(0, 700), (800, 1100)]
+
+
 def test_silence_has_no_stretch():
     for energy in (np.zeros(0), np.zeros(100), level((3, -95))):
         assert find_stretches(energy, 2.9) == []
