@@ -24,32 +24,32 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--host",
         default="127.0.0.1",
-        help="address to listen on (default: 127.0.0.1, this machine alone). From another machine browsers give the "
-        "microphone to HTTPS pages only",
+        help="address to listen on (default: 127.0.0.1, this machine only). From other machines, browsers allow the "
+        "microphone only on HTTPS pages",
     )
-    parser.add_argument("--port", type=int, default=7860, help="default: 7860; 0 takes a free one")
+    parser.add_argument("--port", type=int, default=7860, help="port to listen on (default: 7860); 0 for a free one")
     parser.add_argument(
         "--allow-host",
         action="append",
         default=[],
         metavar="NAME",
-        help="answer under this name, too; may be given again (default: localhost and the address it listens on)",
+        help="host name to answer to, besides localhost and the address it listens on; may be repeated",
     )
     parser.add_argument(
-        "--model", action="append", metavar="FILE", help="checkpoint to offer, the first by default; may be given again"
+        "--model", action="append", metavar="FILE", help="checkpoint to offer; may be repeated; first is the default"
     )
     parser.add_argument(
         "--token",
         default=os.environ.get("SPEECH_EMOTION_TOKEN"),
-        help="answer only who sends it as bearer token (default: $SPEECH_EMOTION_TOKEN)",
+        help="bearer token that clients must send (default: $SPEECH_EMOTION_TOKEN)",
         type=_token,
     )
     for name, unit, text in (
         ("recording_mb", "--max-mb", "largest recording, in megabytes"),
         ("recording_minutes", "--max-minutes", "longest recording, in minutes"),
-        ("requests", "--queue", "requests that may be sent, wait or be answered at once"),
-        ("live", "--live", "live recordings at once"),
-        ("silence_s", "--timeout", "seconds without a byte after which a request that was begun is given up"),
+        ("requests", "--queue", "most requests being sent, waiting or being answered at once"),
+        ("live", "--live", "most live recordings at once"),
+        ("silence_s", "--timeout", "seconds without a byte after which an unfinished request is dropped"),
     ):
         default = getattr(Limits, name)
         parser.add_argument(
@@ -59,23 +59,23 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def _token(text: str) -> str:
-    if text.split() != [text]:  # what `$(openssl …)` gives without openssl would let everybody in
+    if text.split() != [text]:  # `$(openssl …)` is empty without openssl, and would let everyone in
         raise argparse.ArgumentTypeError("the token (or $SPEECH_EMOTION_TOKEN) is empty or has spaces")
     return text
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
-    logging.basicConfig(level=logging.CRITICAL)  # what libraries think of a client's damaged form is nobody's concern
+    logging.basicConfig(level=logging.CRITICAL)  # without warnings of libraries about damaged forms of clients
     try:
-        with command_line():  # so that the folder of recordings goes, whatever ends it
+        with command_line():  # so that the folder of recordings is deleted, however the server ends
             serve(options)
     except KeyboardInterrupt:
         return 0
     except ModuleNotFoundError as error:
         if error.name not in ("fastapi", "fastapi_swagger", "python_multipart", "uvicorn", "websockets"):
             raise
-        say("app.py: the page needs more: pip install -r requirements-app.txt", is_error=True)
+        say("app.py: the web page needs more packages: pip install -r requirements-app.txt", is_error=True)
         return 2
     except (OSError, OverflowError, ValueError, ImportError) as error:
         say(f"app.py: {getattr(error, 'strerror', None) or error}", is_error=True)
@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def serve(options: argparse.Namespace) -> None:
-    """Answer until Ctrl-C. Raises OSError for an address that cannot be had, CheckpointError for a missing model."""
+    """Serve until Ctrl-C. Raises OSError for an address that is not available, CheckpointError for a missing model."""
     import uvicorn  # first, as it may be missing
 
     from speech_emotion.evaluation.plots import use_style
@@ -119,17 +119,17 @@ def serve(options: argparse.Namespace) -> None:
                 ws_ping_timeout=limits.silence_s,
                 log_level="error",
                 limit_concurrency=limits.connections,
-                timeout_graceful_shutdown=1,  # a page that is open in a browser keeps its connection
+                timeout_graceful_shutdown=1,  # an open page keeps its connection
             )
             where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
             class Server(uvicorn.Server):
                 async def startup(self, sockets=None) -> None:
                     await super().startup(sockets)
-                    print(f"open {where} (Ctrl-C stops)", flush=True)  # from here on it can be stopped without noise
+                    print(f"open {where} (Ctrl-C stops)", flush=True)  # from here on, it stops without a traceback
 
                 async def shutdown(self, sockets=None) -> None:
-                    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # that requests are cut off
+                    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # about interrupted requests
                     await super().shutdown(sockets)
 
             Server(config).run(sockets=[listening])
@@ -138,24 +138,24 @@ def serve(options: argparse.Namespace) -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Raises OSError with a sentence for a port that is taken."""
+    """A socket that listens. Raises OSError with a remedy if the port is in use."""
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:
         if error.errno != errno.EADDRINUSE:
             raise
-        raise OSError(f"port {port} is in use; name another with --port, or --port 0 for a free one") from error
+        raise OSError(f"port {port} is in use; choose another with --port, or a free one with --port 0") from error
 
 
 def _results() -> str:
-    """The part of the README that says how good the models are."""
+    """The section of the README on how good the models are."""
     text = (HERE / "README.md").read_text(encoding="utf-8")
     _, heading, rest = text.partition("\n## Results\n")
     return heading.lstrip() + rest.partition("\n## ")[0] if heading else text
 
 
 def load_models(files: list[str] | None, predictor: Callable) -> dict:
-    """Predictors by the name of their file. Raises CheckpointError, and ValueError for one name of two models."""
+    """Predictors by file name. Raises CheckpointError, and ValueError if two models have the same file name."""
     if files is None:
         files = [HERE / model.file for model in MODELS if not model.is_recommended or (HERE / model.file).exists()]
     models = {printable(Path(file).name): predictor(file) for file in files}
@@ -167,4 +167,4 @@ def load_models(files: list[str] | None, predictor: Callable) -> dict:
 if __name__ == "__main__":
     status = main()
     sys.stdout.flush()
-    os._exit(status)  # not sys.exit, which would wait for a thread that is decoding
+    os._exit(status)  # unlike sys.exit, does not wait for a thread that is decoding

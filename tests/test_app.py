@@ -237,7 +237,7 @@ def test_five_recordings_can_be_adapted_to(page, tmp_path):
     paths = find_recordings([EVAL_DATA])[0][:5]
     run_eval(*paths, "--model", REPOSITORY / "model_any_voice.pt", "--adapt", cwd=tmp_path)
     box, why = page.get_by_label("adapt to these recordings"), page.locator("#why")
-    assert box.is_disabled() and why.inner_text() == "needs 5 or more, dropped together"
+    assert box.is_disabled() and why.inner_text() == "needs at least 5 recordings, dropped together"
     page.get_by_label("RAVDESS, eight emotions").check()
     assert box.is_disabled() and why.inner_text() == "model.pt cannot adapt"
     page.get_by_label("any voice (recommended)").check()
@@ -306,7 +306,7 @@ def test_a_live_voice_is_adapted_to_and_forgotten(page):
     page.get_by_role("button", name="Live", exact=True).click()
     page.get_by_label("adapt to this voice").check()
     page.get_by_text("s behind, adapted to this voice").wait_for()
-    page.get_by_role("button", name="Another voice").click()
+    page.get_by_role("button", name="New speaker").click()
     page.get_by_text(re.compile("s behind$")).wait_for()
     page.get_by_role("button", name="Stop").click()
     page.wait_for_selector(ANSWER)

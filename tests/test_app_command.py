@@ -12,7 +12,7 @@ import app
 def test_without_its_packages_one_sentence_says_what_to_install():
     result = run_app(cwd=REPOSITORY, before="sys.modules['uvicorn'] = None")
     assert result.returncode == 2
-    assert result.stderr == "app.py: the page needs more: pip install -r requirements-app.txt\n"
+    assert result.stderr == "app.py: the web page needs more packages: pip install -r requirements-app.txt\n"
 
 
 def test_help_needs_neither_server_nor_torch():
@@ -47,4 +47,4 @@ def test_a_port_that_is_taken_is_one_sentence():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         result = run_app("--port", str(taken.getsockname()[1]), cwd=REPOSITORY)
     assert result.returncode == 2
-    assert "is in use; name another with --port" in result.stderr and result.stderr.count("\n") == 1
+    assert "is in use; choose another with --port" in result.stderr and result.stderr.count("\n") == 1

@@ -79,10 +79,10 @@ def test_each_channel_has_a_row_where_that_is_asked_for(server, tmp_path):
 @pytest.mark.parametrize(
     "fields, sentence",
     [
-        ({"model": "/etc/passwd"}, "there is no model '/etc/passwd'; there are "),
-        ({"channels": "3"}, "`channels` are mix or each, not '3'"),
-        ({"timeline": "perhaps"}, "`timeline` is true or false, not 'perhaps'"),
-        ({"adapt": "true", "model": "model.pt"}, "model.pt does not adapt to recordings"),
+        ({"model": "/etc/passwd"}, "there is no model '/etc/passwd'; the models are "),
+        ({"channels": "3"}, "`channels` must be mix or each, not '3'"),
+        ({"timeline": "perhaps"}, "`timeline` must be true or false, not 'perhaps'"),
+        ({"adapt": "true", "model": "model.pt"}, "model.pt cannot adapt to recordings"),
         ({"path": "http://localhost/a.wav"}, "there is no field 'path'"),
     ],
 )

@@ -19,22 +19,22 @@ from speech_emotion.tables.rows import rounded
 
 @dataclass
 class Answer:
-    rows: list[dict]  # as in out.csv: one, or one for each channel
+    rows: list[dict]  # as in out.csv: one, or one per channel
     stretches: list[dict] = field(default_factory=list)  # as in eval.py's timeline
     channels_differ: bool = False
     html: str = ""
 
     @property
     def error(self) -> str:
-        """Why there is no emotion at all."""
+        """The error, if no row has an emotion."""
         return "" if any(row["emotion"] for row in self.rows) else self.rows[0]["error"]
 
     def stretches_of(self, row: dict) -> list[dict]:
-        """Those of its channel."""
+        """The stretches of the channel of a row."""
         return [stretch for stretch in self.stretches if stretch.get("channel") == row.get("channel")]
 
     def in_json(self, timeline: bool) -> list[dict]:
-        """The rows, with those of their stretches as their `timeline` if asked."""
+        """The rows, with their stretches as `timeline` if requested."""
         return [row | ({"timeline": in_timeline(self.stretches_of(row))} if timeline else {}) for row in self.rows]
 
     @classmethod
@@ -59,9 +59,10 @@ def answer_all(
     adapt: bool = False,
     channels: str = "mix",
 ) -> Generator[None, None, list[Answer]]:
-    """One answer for each recording, with a pause after about every second of work; `draw` makes the HTML of each.
+    """One answer per recording; yields after about every second of work. `draw` returns the HTML of an answer.
 
-    With `adapt`, all are heard before, as one voice or room. `channels` are "mix", or "each" for a row for each.
+    With `adapt`, all recordings are read first, as one voice or room. `channels` is "mix", or "each" for a row per
+    channel.
     """
     outlines = [Outline() for _ in uploads]
     recordings = [
@@ -91,9 +92,9 @@ def answer_all(
 def _recording(
     predictor: Predictor, upload: Upload, limits: Limits, channels: str, outline: Outline
 ) -> inference.Recording:
-    """An upload that is decoded once, or twice if it is longer than a piece; within the limits.
+    """An upload, which is decoded once, or twice if it is longer than a piece.
 
-    They are asked for while it is decoded: what unpacks to hours may be a small file.
+    The limits are checked during decoding, because a small file may unpack to hours of sound.
     """
     info = RecordingInfo()
 
@@ -115,5 +116,5 @@ def _recording(
 
 
 def in_timeline(stretches: list[dict]) -> list[dict]:
-    """Rows of stretches as JSON has them."""
+    """Rows of stretches for JSON, without `url`."""
     return [{key: value for key, value in stretch.items() if key != "url"} for stretch in stretches]

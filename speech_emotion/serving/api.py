@@ -1,4 +1,4 @@
-"""The answers over HTTP: POST /predict for programs, and what the page asks for, under the same limits."""
+"""The HTTP API: POST /predict for programs, and the requests of the page, with the same limits."""
 
 import base64
 from collections.abc import Iterable
@@ -25,10 +25,10 @@ STATIC = files("speech_emotion.serving") / "static"
 
 
 def build_app(service: Service, allow_hosts: Iterable[str] = (), results: str = "") -> Guard:
-    """`results` is a text that says how good the models are, to which the page links."""
+    """The ASGI application; `results` is a text on how good the models are, to which the page links."""
     app = FastAPI(
         title="Speech emotion",
-        description="Which emotion does a voice play? Recordings are deleted with their answer.",
+        description="Which emotion does a voice portray? Recordings are deleted once they are answered.",
         version="1",
         docs_url=None,
         redoc_url=None,
@@ -39,17 +39,17 @@ def build_app(service: Service, allow_hosts: Iterable[str] = (), results: str = 
     def check_token(credentials: HTTPAuthorizationCredentials | None = Depends(bearer)) -> None:  # noqa: B008
         given = credentials.credentials if credentials else ""
         if not service.knows(given.encode("latin-1")):
-            raise HTTPException(401, "this server asks for its bearer token", {"www-authenticate": "Bearer"})
+            raise HTTPException(401, "this server requires a bearer token", {"www-authenticate": "Bearer"})
 
     def check_browser(request: Request) -> None:
-        """A browser sends no bearer token for a page, but it asks its user for a password."""
+        """Browsers send no bearer token for a page, but they ask the user for a password."""
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         with suppress(ValueError):
             password = base64.b64decode(given).partition(b":")[2] if scheme.lower() == "basic" else b""
             if service.knows(password):
                 return
         how = {"www-authenticate": 'Basic realm="speech emotion, any user, the token as password", charset="UTF-8"'}
-        raise HTTPException(401, "this server asks for its token, as a password", how)
+        raise HTTPException(401, "this server requires its token as password", how)
 
     protected = [Depends(check_token)] if service.token else []
     for_browsers = [Depends(check_browser)] if service.token else []
@@ -67,14 +67,14 @@ def build_app(service: Service, allow_hosts: Iterable[str] = (), results: str = 
         openapi_extra={"requestBody": form_schema(service.predictors)},
     )
     async def predict(request: Request) -> JSONResponse:
-        """A row for each recording, in their order, or with `channels` each for every channel of each."""
+        """A row for each recording, in order; with `channels` each, a row for every channel."""
         form, _, answers = await service.answer(request)
         timeline = flag(form.fields, "timeline")
         return JSONResponse([row for answer in answers for row in answer.in_json(timeline)])
 
     @app.post("/answers", dependencies=protected, include_in_schema=False)
     async def answers(request: Request) -> JSONResponse:
-        """For the page: HTML, lines of out.csv, and tracks where there is more than one window."""
+        """For the page: HTML, lines of out.csv, and tracks of recordings with more than one window."""
         form, predictor, found = await service.answer(request, draw=render)
         names = columns(predictor.labels, channels_of(form.fields))
         rows = [
@@ -91,7 +91,7 @@ def build_app(service: Service, allow_hosts: Iterable[str] = (), results: str = 
 
     @app.get("/health")
     async def health() -> dict[str, str | int | list[str]]:
-        """`requests` are those that are sent, wait or are answered now, `live` the recordings that are made now."""
+        """Also the numbers of requests being sent, waiting or being answered, and of live recordings."""
         counts = {"requests": service.n_requests, "live": service.n_live}
         return {"status": "ok", "models": list(service.predictors), **counts}
 

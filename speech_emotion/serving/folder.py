@@ -1,4 +1,4 @@
-"""The folder in which recordings lie while they are answered: one for each run, and none is left of a run that died."""
+"""The temporary folder for uploads: one per run; leftovers of killed runs are deleted."""
 
 import os
 import shutil
@@ -10,18 +10,18 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 _PREFIX = "speech-emotion-"
-_OWNER = ".owner"  # locked for as long as the run lives, whatever ends it
+_OWNER = ".owner"  # locked until the run ends, however it ends
 
 
 @contextmanager
 def run_folder() -> Iterator[Path]:
-    """A folder of this run alone, below TMPDIR. First removes those of runs that were killed."""
+    """A folder for this run only, in TMPDIR. First deletes those of killed runs."""
     for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
         _remove_if_left(left)
     while True:
         folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
         lock = FileLock(folder / _OWNER)
-        with suppress(OSError):  # another start may have taken it for left, before it was locked
+        with suppress(OSError):  # another run may have deleted it as a leftover before it was locked
             lock.acquire()
             if (folder / _OWNER).exists():
                 break
@@ -34,7 +34,7 @@ def run_folder() -> Iterator[Path]:
 
 @contextmanager
 def request_folder(run: Path) -> Iterator[Path]:
-    """A folder for the recordings of one request, which are gone with it."""
+    """A folder for the recordings of one request, deleted afterwards."""
     folder = tempfile.mkdtemp(dir=run)
     try:
         yield Path(folder)
@@ -47,7 +47,7 @@ def _remove_if_left(folder: Path) -> None:
     if not mine or folder.is_symlink() or not folder.is_dir():
         return
     lock = FileLock(folder / _OWNER)
-    with suppress(OSError, Timeout):  # its owner lives, or another start was faster
+    with suppress(OSError, Timeout):  # its run still lives, or another run is deleting it
         lock.acquire(timeout=0)
         shutil.rmtree(folder, ignore_errors=True)
         lock.release()

@@ -1,4 +1,4 @@
-"""What stands before the answers: whom they are for, and how long a request may take."""
+"""Checks before any request is handled: Host and Origin headers, and time limits."""
 
 import asyncio
 from collections.abc import Iterable
@@ -13,8 +13,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from speech_emotion.serving.limits import Limits
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-_PORTS = {"http": 80, "https": 443}  # where an address names none
-HEADERS = {  # of every answer, those that uvicorn gives itself included
+_PORTS = {"http": 80, "https": 443}  # default ports
+HEADERS = {  # of every response, including those of uvicorn itself
     "cache-control": "no-store",
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; media-src blob:; connect-src 'self'; "
@@ -28,13 +28,13 @@ HEADERS = {  # of every answer, those that uvicorn gives itself included
 class Guard:
     """An ASGI application around another one.
 
-    Refuses foreign Host headers, with which a page that the user visits could read answers (DNS rebinding), and
-    foreign origins, with which it could ask questions; browsers let any page open a WebSocket. A client that falls
-    silent in its request is hung up on.
+    Refuses foreign Host headers, so that no web page can read responses by DNS rebinding, and foreign origins, so that
+    none can send requests; browsers let any page open a WebSocket. A client that stops sending in the middle of its
+    request is disconnected.
     """
 
     def __init__(self, app, allow_hosts: Iterable[str], limits: Limits):
-        """`allow_hosts` are names under which it answers, perhaps by a proxy that speaks HTTPS."""
+        """`allow_hosts` are further host names that are accepted, such as that of an HTTPS proxy."""
         self.app, self.limits = app, limits
         self.allow_hosts = {host.lower() for host in allow_hosts}
 
@@ -49,16 +49,16 @@ class Guard:
         if refusal := self._refusal(headers, scope["server"][0]):
             response = JSONResponse({"detail": refusal}, 403, HEADERS if scope["type"] == "websocket" else None)
             return await response(scope, receive, send_on)
-        if scope["type"] == "websocket":  # which has a patience of its own
+        if scope["type"] == "websocket":  # which has its own time limits
             return await self.app(scope, receive, send)
         return await self.app(scope, self._in_time(receive), send_on)
 
     def _refusal(self, headers: dict[str, str], listening: str) -> str:
         host = headers.get("host", "")
         name, _ = _authority(f"http://{host}")
-        # The address that it listens on is no name, which another site could point here.
+        # Another site could point its name here, but not the address that the server listens on.
         if name not in {*_LOOPBACK, *self.allow_hosts, listening}:
-            return f"this server does not answer as {host[:100]!r}; --allow-host lets it"
+            return f"this server does not answer as {host[:100]!r}; allow the name with --allow-host"
         origin = headers.get("origin")
         if origin is None:
             return ""
@@ -66,10 +66,10 @@ class Guard:
         schemes = ("http", "https") if name in self.allow_hosts - _LOOPBACK else ("http",)
         if scheme in schemes and _authority(origin) == _authority(f"{scheme}://{host}"):
             return ""
-        return "this server does not answer pages of other sites"
+        return "this server does not answer requests from pages of other sites"
 
     def _in_time(self, receive):
-        """`receive` that raises 408 where the client takes too long to send its request."""
+        """`receive`, which raises 408 if the client takes too long to send its request."""
         loop = asyncio.get_running_loop()
         deadline, whole = loop.time() + self.limits.request_s, False
 
@@ -87,9 +87,9 @@ class Guard:
 
 
 def http_with_timeout(limits: Limits) -> type[H11Protocol]:
-    """uvicorn's protocol, but one that hangs up on a client that has no request under way for too long.
+    """uvicorn's HTTP protocol, which also disconnects clients that are idle for too long.
 
-    uvicorn itself would wait for ever for the headers, and for the rest of a request that is answered already.
+    uvicorn itself waits forever for the headers, and for the rest of a request that is already answered.
     """
 
     class Protocol(H11Protocol):
@@ -112,7 +112,7 @@ def http_with_timeout(limits: Limits) -> type[H11Protocol]:
             super().handle_websocket_upgrade(event)
 
         def send_400_response(self, msg: str) -> None:
-            """To what is not HTTP: with the headers of every other answer, which uvicorn's own lacks."""
+            """The response to invalid HTTP, with the same headers as every other response."""
             kind = [(b"content-type", b"application/json"), (b"connection", b"close")]
             headers = [*kind, *self.server_state.default_headers]
             content = JSONResponse({"detail": msg}).body
@@ -133,7 +133,7 @@ def http_with_timeout(limits: Limits) -> type[H11Protocol]:
 
 
 def websocket_with_timeout(limits: Limits) -> type[WebSocketsSansIOProtocol]:
-    """uvicorn's WebSocket protocol, which also hangs up on clients that do not read.
+    """uvicorn's WebSocket protocol, which also disconnects clients that do not read.
 
     uvicorn itself would wait until they have taken the last bytes.
     """
@@ -151,7 +151,7 @@ def websocket_with_timeout(limits: Limits) -> type[WebSocketsSansIOProtocol]:
 
 
 def _authority(url: str) -> tuple[str | None, int | None]:
-    """The name of a host, and its port."""
+    """Host name and port of a URL; None if it is invalid."""
     try:
         parts = urlsplit(url)
         return parts.hostname, parts.port or _PORTS.get(parts.scheme)

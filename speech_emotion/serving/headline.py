@@ -1,15 +1,15 @@
-"""What a recording expresses, in a few words: the heading of its answer."""
+"""The heading of an answer: the emotions of a recording in a few words."""
 
 from collections import Counter
 from itertools import groupby
 
 from speech_emotion.tables.rows import FIXED, is_uncertain, recording_row
 
-_MOST_PARTS = 3  # that are named beside the emotion that prevails
+_MOST_PARTS = 3  # parts that are listed besides the prevailing emotion
 
 
 def headline(row: dict, stretches: list[dict]) -> str:
-    """Of one stretch its emotion and confidence; of more the parts, as the mean of all would hide them.
+    """Emotion and confidence of a single stretch, or the parts of several, which their mean would hide.
 
     >>> headline(row, stretches)
     'mostly calm; angry from 0:12 to 0:21'

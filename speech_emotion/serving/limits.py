@@ -1,4 +1,4 @@
-"""What one client may ask of the server, so that the others are answered too."""
+"""Limits for clients, so that none can block the others."""
 
 from dataclasses import dataclass
 
@@ -9,12 +9,12 @@ MEGABYTE = 2**20
 class Limits:
     recording_mb: int = 200
     recording_minutes: int = 10
-    requests: int = 64  # that are sent, wait or are answered at once; the next is told to come back
-    silence_s: int = 20  # of a client in the middle of its request
+    requests: int = 64  # being sent, waiting or being answered; further ones are refused with 503
+    silence_s: int = 20  # without a byte in the middle of a request
     request_s: int = 600  # for a request to arrive
     request_mb: int = 1000
-    files: int = 100  # in one request
-    channels: int = 16  # that are answered each for itself
+    files: int = 100  # per request
+    channels: int = 16  # if each is classified
     fields: int = 10
     field_bytes: int = 1000
     connections: int = 500

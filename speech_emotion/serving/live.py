@@ -46,7 +46,7 @@ async def serve_live(socket: WebSocket, service: Service) -> None:
         try:
             first = _parse(Beginning, await _receive(socket, patience))
             if not service.knows(first.token.encode()):
-                raise HTTPException(401, "this server asks for its token, as `token` of the first message")
+                raise HTTPException(401, "this server requires its token, as `token` of the first message")
             predictor = service.predictor(first.model, first.adapt)
             longest_s = 60 * service.limits.recording_minutes
             with service.live_place():
@@ -149,7 +149,7 @@ async def _receive(socket: WebSocket, patience: float | None) -> bytes | str:
     try:
         message = await asyncio.wait_for(socket.receive(), patience)
     except (TimeoutError, asyncio.TimeoutError):
-        raise HTTPException(408, f"nothing has come for {patience} s") from None
+        raise HTTPException(408, f"nothing was received for {patience} s") from None
     if message["type"] == "websocket.disconnect":
         raise WebSocketDisconnect(message.get("code", 1000))
     return message["bytes"] if message.get("text") is None else message["text"]

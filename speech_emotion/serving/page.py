@@ -1,4 +1,4 @@
-"""What the page shows: the HTML of each answer, with its picture, and the lines of its table."""
+"""Content of the page: the HTML of each answer, with its plot, and the lines of its table."""
 
 import base64
 import csv
@@ -26,7 +26,7 @@ _drawing = threading.Lock()  # matplotlib draws one picture at a time
 
 
 def fill_page(page: Template, models: dict, limits: Limits, token: str | None) -> str:
-    """`models` are the predictors by name, the first the one that is ticked."""
+    """The page as HTML; `models` are the predictors by name, and the first is selected."""
     choices = "".join(
         f'<label><input type="radio" name="model" value="{escape(name)}"'
         f"{'' if number else ' checked'}{' data-adapts' if predictor.network.takes_statistics else ''}>"
@@ -48,7 +48,7 @@ def _described(name: str) -> str:
 
 
 def render(answer: Answer, outline: Outline) -> Generator[None, None, str]:
-    """The HTML of one answer, with pauses; nothing of a client or a checkpoint gets into it unescaped."""
+    """The HTML of one answer; yields after each row. All text from clients and checkpoints is escaped."""
     parts = []
     for row, envelope in zip_longest(answer.rows, outline.channels):
         name = f"{row['url']}, channel {row['channel']}" if row.get("channel") else row["url"]
@@ -61,7 +61,7 @@ def render(answer: Answer, outline: Outline) -> Generator[None, None, str]:
 
 
 def _section(name: str, row: dict, stretches: list[dict], envelope: tuple[np.ndarray, float]) -> str:
-    """One row that has an emotion."""
+    """The HTML of a row with an emotion."""
     labels = [column for column in row if column not in FIXED]
     bars = "".join(
         f"""<li{" class=first" if label == row["emotion"] else ""}>
@@ -72,10 +72,10 @@ def _section(name: str, row: dict, stretches: list[dict], envelope: tuple[np.nda
         for label in labels
     )
     picture = base64.b64encode(draw(envelope, stretches, labels)).decode()
-    picture_of, caption = "Waveform", "Shaded: what was classified"
+    picture_of, caption = "Waveform", "Shaded: the part that was classified"
     if len(stretches) > 1:
         picture_of += " above the emotions over time"
-        caption = f"Darker: more probable; orange: the emotion given. Bars: the mean of {len(stretches)} parts"
+        caption = f"Darker: more probable; orange: the prediction. Bars: the mean of {len(stretches)} parts"
     return f"""<details open>
         <summary>{escape(name)}: <b>{escape(headline(row, stretches))}</b></summary>
         <div class="columns">
@@ -89,7 +89,7 @@ def _section(name: str, row: dict, stretches: list[dict], envelope: tuple[np.nda
 
 
 def draw(envelope: tuple[np.ndarray, float], stretches: list[dict], labels: list[str]) -> bytes:
-    """The waveform as PNG, above the emotions over time when there is more than one stretch of speech."""
+    """PNG of the waveform; if there are several stretches of speech, with the emotions over time below it."""
     is_long = len(stretches) > 1
     picture = io.BytesIO()
     with _drawing:
@@ -107,7 +107,7 @@ def draw(envelope: tuple[np.ndarray, float], stretches: list[dict], labels: list
 
 
 def write_csv(rows: Iterable[list[str]]) -> str:
-    """Rows of cells as lines of out.csv, as eval.py writes them; a name may make one several lines."""
+    """Rows of cells as CSV, as in out.csv; a file name with line breaks makes a row several lines long."""
     text = io.StringIO(newline="")
     csv.writer(text).writerows(rows)
     return text.getvalue()

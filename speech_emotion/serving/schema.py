@@ -1,4 +1,4 @@
-"""What programs send and get, as the description of the server says it."""
+"""The OpenAPI description of requests and responses."""
 
 from pydantic import BaseModel, ConfigDict
 
@@ -6,7 +6,7 @@ from speech_emotion.inference.predictor import Predictor
 
 
 class Window(BaseModel):
-    """A part of a recording: as a row, a probability for each emotion beside these."""
+    """A part of a recording. Like a row, it also has a probability for each emotion."""
 
     model_config = ConfigDict(extra="allow")
     start: float
@@ -16,7 +16,7 @@ class Window(BaseModel):
 
 
 class Row(BaseModel):
-    """A row of out.csv: a probability for each emotion beside these. One with an error has no numbers."""
+    """A row of out.csv. It also has a probability for each emotion; in a row with an error, numbers are null."""
 
     model_config = ConfigDict(extra="allow")
     url: str
@@ -32,18 +32,18 @@ class Refusal(BaseModel):
 
 
 REFUSALS = {
-    401: "no bearer token, or a wrong one",
+    401: "missing or wrong bearer token",
     403: "foreign Host or Origin",
     408: "the request took too long to arrive",
     413: "too much in one request",
-    422: "not a form with recordings, or a field that is not known",
-    503: "too many requests at once; come back",
-    507: "no room on the disk",
+    422: "not a form with recordings, or an unknown field or value",
+    503: "too many requests at once; try again",
+    507: "the disk is full",
 }
 
 
 def form_schema(predictors: dict[str, Predictor]) -> dict:
-    """Of the form with recordings; `predictors` are those on offer, the first by default."""
+    """The schema of the form with recordings; `predictors` are the models on offer, the first is the default."""
     models = list(predictors)
     adapting = [name for name, predictor in predictors.items() if predictor.network.takes_statistics]
     flag = {"type": "boolean", "default": False}
@@ -54,14 +54,14 @@ def form_schema(predictors: dict[str, Predictor]) -> dict:
             "type": "string",
             "enum": ["mix", "each"],
             "default": "mix",
-            "description": "each: classify every channel of a recording, such as those of two microphones",
+            "description": "each: classify every channel separately, such as two microphones",
         },
-        "timeline": flag | {"description": "give the rows of the stretches of speech, too"},
+        "timeline": flag | {"description": "also return the rows of the stretches of speech"},
         "adapt": {
             "type": "boolean",
             "enum": [False, True] if adapting == models else [False],
-            "description": "take all recordings of the request as one voice or room; "
-            + (f"true with {', '.join(adapting)} only" if adapting else "no model here adapts"),
+            "description": "adapt to the recordings of this request, as one voice or room; "
+            + (f"true with {', '.join(adapting)} only" if adapting else "no model here can adapt"),
         },
     }
     schema = {"type": "object", "required": ["files"], "properties": properties, "additionalProperties": False}

@@ -1,4 +1,4 @@
-"""The state that all requests share: models, threads, a folder, and how many requests there are."""
+"""What all requests share: the models, threads, folder and limits, and the numbers of requests."""
 
 import asyncio
 import os
@@ -17,13 +17,13 @@ from speech_emotion.serving.limits import Limits
 from speech_emotion.serving.turns import Turns
 from speech_emotion.serving.uploads import Form
 
-_FIELDS = ("model", "adapt", "channels", "timeline")  # of a form, beside its files
+_FIELDS = ("model", "adapt", "channels", "timeline")  # of a form, besides its files
 _FLAGS = {"true": True, "false": False}
 
 
 @dataclass
 class Service:
-    """What answers: models by name, threads, a folder, and how many requests there are now."""
+    """The models by name, threads, folder, limits, and current numbers of requests and live recordings."""
 
     predictors: dict[str, Predictor]
     turns: Turns
@@ -35,7 +35,7 @@ class Service:
 
     @contextmanager
     def place(self):
-        """A place in the line, from before the first byte of a form is stored. Raises 503 when there is none."""
+        """A place in the queue, taken before any byte of a form is stored. Raises 503 if there is none."""
         if self.n_requests >= self.limits.requests:
             raise HTTPException(503, "too many requests at once; try again in a moment", {"retry-after": "2"})
         self.n_requests += 1
@@ -46,7 +46,7 @@ class Service:
 
     @contextmanager
     def live_place(self):
-        """A place among the live recordings. Raises 503 when there is none."""
+        """A place among the live recordings. Raises 503 if there is none."""
         if self.n_live >= self.limits.live:
             raise HTTPException(503, "too many live recordings at once; try again in a moment")
         self.n_live += 1
@@ -56,7 +56,7 @@ class Service:
             self.n_live -= 1
 
     async def answer(self, request: Request, draw=None) -> tuple[Form, Predictor, list[Answer]]:
-        """Of all recordings in a request. Raises HTTPException, or ClientDisconnect and then the work has ended."""
+        """The answers for a request. Raises HTTPException, or ClientDisconnect, which cancels the work."""
         with self.place(), request_folder(self.folder) as folder:
             form = Form(folder, self.limits)
             await form.receive(request)
@@ -77,37 +77,37 @@ class Service:
     def _choose(self, fields: dict[str, str]) -> Predictor:
         for name in fields:
             if name not in _FIELDS:
-                raise HTTPException(422, f"there is no field {name[:100]!r}; there are {', '.join(_FIELDS)}")
+                raise HTTPException(422, f"there is no field {name[:100]!r}; the fields are {', '.join(_FIELDS)}")
         predictor = self.predictor(fields.get("model"), flag(fields, "adapt"))
         flag(fields, "timeline")
         channels_of(fields)
         return predictor
 
     def predictor(self, name: str | None, adapt: bool) -> Predictor:
-        """The one of that name, the first by default. Raises 422 for none, and for one that cannot adapt but should."""
+        """The model of that name, by default the first. Raises 422 if it does not exist or cannot adapt but should."""
         name = next(iter(self.predictors)) if name is None else name
         if name not in self.predictors:
-            raise HTTPException(422, f"there is no model {name[:100]!r}; there are {', '.join(self.predictors)}")
+            raise HTTPException(422, f"there is no model {name[:100]!r}; the models are {', '.join(self.predictors)}")
         if adapt and not self.predictors[name].network.takes_statistics:
-            raise HTTPException(422, f"{name} does not adapt to recordings; leave out the field `adapt`")
+            raise HTTPException(422, f"{name} cannot adapt to recordings; leave out `adapt`")
         return self.predictors[name]
 
     def knows(self, token: bytes) -> bool:
-        """Whether it is the server's; true for any where it asks for none."""
+        """Whether the token is correct; always true if the server has none."""
         return self.token is None or secrets.compare_digest(token, os.fsencode(self.token))
 
 
 def flag(fields: dict[str, str], name: str) -> bool:
     value = fields.get(name, "false").lower()
     if value not in _FLAGS:
-        raise HTTPException(422, f"`{name}` is true or false, not {value[:100]!r}")
+        raise HTTPException(422, f"`{name}` must be true or false, not {value[:100]!r}")
     return _FLAGS[value]
 
 
 def channels_of(fields: dict[str, str]) -> str:
     value = fields.get("channels", "mix")
     if value not in ("mix", "each"):
-        raise HTTPException(422, f"`channels` are mix or each, not {value[:100]!r}")
+        raise HTTPException(422, f"`channels` must be mix or each, not {value[:100]!r}")
     return value
 
 

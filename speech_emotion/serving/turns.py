@@ -1,4 +1,4 @@
-"""Several requests, few cores: each works for about a second, then it is the next one's turn."""
+"""Scheduling of requests on a few threads: each runs for about a second, then it is the next one's turn."""
 
 import threading
 import time
@@ -9,34 +9,34 @@ from queue import SimpleQueue
 
 import torch
 
-_LONGEST_S = 2.0  # of one step, then another thread takes over its place
+_LONGEST_S = 2.0  # duration of a step, after which its thread is replaced by another
 
 
 class Turns:
-    """Threads that carry out generators, in order of arrival; where one pauses it goes to the end of the line.
+    """Threads that run generators in order of arrival; one that yields goes to the end of the queue.
 
-    So nobody waits behind one long recording, and those that are equally long end in order of arrival. A step that
-    takes too long, such as a decoder that finds no sound, is carried out beside the others rather than before them.
+    So a long recording does not block others, and recordings of equal length finish in order of arrival. If a step
+    takes too long, such as in a decoder that finds no sound, another thread is added, so that the others can go on.
     """
 
     def __init__(self, workers: int | None = None):
-        """As many threads as torch uses, unless given; more while some are late."""
+        """Starts as many threads as torch uses, or `workers`; more while some are overdue."""
         self._line: SimpleQueue[tuple[Generator, Future] | None] = SimpleQueue()
         self._stopped = threading.Event()
-        self._threads: list[_Worker] = []  # late ones included
+        self._threads: list[_Worker] = []  # including overdue ones
         for _ in range(workers or torch.get_num_threads()):
             self._add_worker()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
 
     def submit(self, work: Generator) -> Future:
-        """What `work` returns or raises. A future that is cancelled ends the work where it pauses next."""
+        """A future of what `work` returns or raises. Cancelling it ends the work at its next yield."""
         future = Future()
         self._line.put((work, future))
         return future
 
     def stop(self, patience_s: float = 2.0) -> bool:
-        """End all work where it pauses next. False when some did not pause in time: its threads are still there."""
+        """End all work at its next yield. Returns False if threads are left because some did not yield in time."""
         self._stopped.set()
         self._watcher.join()
         for _ in self._threads:
@@ -64,11 +64,11 @@ class _Worker(threading.Thread):
     def __init__(self, line: SimpleQueue, stopped: threading.Event):
         super().__init__(daemon=True)
         self.since = float("inf")  # when its step began
-        self.is_replaced = False  # then this step is its last
+        self.is_replaced = False  # then its current step is the last
         self._line, self._stopped = line, stopped
 
     def run(self) -> None:
-        torch.set_num_threads(1)  # requests run side by side, and more would only wait for each other
+        torch.set_num_threads(1)  # requests run in parallel, so more threads would only compete
         while not self.is_replaced and (entry := self._line.get()) is not None:
             self.since = time.monotonic()
             if self._step(*entry):
@@ -76,7 +76,7 @@ class _Worker(threading.Thread):
             self.since = float("inf")
 
     def _step(self, work: Generator, future: Future) -> bool:
-        """Whether there is more to do."""
+        """Run the work to its next yield; returns whether there is more to do."""
         try:
             if not future.cancelled() and not self._stopped.is_set():
                 next(work)

@@ -1,4 +1,4 @@
-"""The form of a request → its fields, and its recordings as files whose names no client has chosen."""
+"""The form of a request → its fields, and its recordings as files with names chosen by the server."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +12,14 @@ from speech_emotion.serving.limits import MEGABYTE, Limits
 
 @dataclass
 class Upload:
-    name: str  # as the client says; for its eyes only
+    name: str  # given by the client; only used in its answer
     path: Path
     size: int = 0  # bytes
     is_too_large: bool = False
 
 
 class Form:
-    """A form while it arrives: its `fields`, and its `uploads` in `folder`, those that are too large without content.
+    """A form and its `fields`, with its `uploads` in `folder`; those that are too large are stored as empty files.
 
     >>> form = Form(folder, Limits())
     >>> await form.receive(request)
@@ -32,10 +32,10 @@ class Form:
         self._is_whole = False
 
     async def receive(self, request: Request) -> None:
-        """Raises HTTPException with a sentence for a form that is none, or larger than the limits."""
+        """Read the form. Raises HTTPException if it is invalid, or larger than the limits."""
         kind, parameters = parse_options_header(request.headers.get("content-type"))
         if kind != b"multipart/form-data" or not parameters.get(b"boundary"):
-            raise _refusal(422, "send a form, multipart/form-data, with recordings as `files`")
+            raise _refusal(422, "send a multipart/form-data form with recordings as `files`")
         most = self.limits.request_mb * MEGABYTE
         if int(request.headers.get("content-length", 0)) > most:
             raise self._too_large()
@@ -52,13 +52,13 @@ class Form:
         except FormParserError:
             self._is_whole = False
         except OSError as error:
-            raise _refusal(507, f"no room for the recordings: {error.strerror}") from error
+            raise _refusal(507, f"cannot store the recordings: {error.strerror}") from error
         finally:
             self._close()
         if not self._is_whole:
-            raise _refusal(422, "the form is damaged, or ends before its end")
+            raise _refusal(422, "the form is damaged or incomplete")
         if not self.uploads:
-            raise _refusal(422, "there is no recording in the form; send some as `files`")
+            raise _refusal(422, "there is no recording in the form; send recordings as `files`")
 
     def _on_part_begin(self) -> None:
         self._headers: dict[bytes, bytes] = {}

@@ -1,15 +1,15 @@
 "use strict";
 const SHOWN_S = 60;
-const PIECES = 10; // that the microphone gives in a second
-const PEAKS = 20; // of the waveform, in a second
-const HELD_S = 1; // that the last emotion stays large
+const PIECES = 10; // of sound from the microphone, per second
+const PEAKS = 20; // of the waveform, per second
+const HELD_S = 1; // for which the last emotion stays on display
 const MOST_HZ = 48000;
 const [live, now, current, behind, scroll, own, forget] =
     ["live", "now", "current", "behind", "scroll", "own", "forget"].map((id) => document.getElementById(id));
 const colours = JSON.parse(scroll.dataset.colours);
 const percent = (share) => `${Math.round(100 * share)}%`;
 
-/** What is recorded now, and what was said of it: from the button until it is pressed again, or the server ends it. */
+/** A live recording and its rows, from the press of the button until it is pressed again or the server ends it. */
 class Recording {
     static async begin() {
         const recording = new Recording();
@@ -27,7 +27,7 @@ class Recording {
     #heard = { heard: 0, timeline: [] };
     #over = false;
 
-    /** Seconds that were recorded. */
+    /** Duration so far, in seconds. */
     get seconds() {
         return this.#peaks.length / PEAKS;
     }
@@ -93,7 +93,7 @@ class Recording {
         behind.textContent = `${Math.max(0, this.seconds - message.heard).toFixed(1)} s behind${message.adapted ? ", adapted to this voice" : ""}`;
     }
 
-    /** The last minute: the waveform, and below it the emotions. */
+    /** Draw the last minute: the waveform, with the emotions below it. */
     #draw() {
         const scale = devicePixelRatio;
         [scroll.width, scroll.height] = [scroll.clientWidth * scale, scroll.clientHeight * scale];
@@ -126,7 +126,7 @@ class Recording {
         this.socket?.close();
     }
 
-    /** End it, and answer all of it as if it had been dropped. */
+    /** End the recording, and classify the whole of it like a dropped file. */
     stop() {
         if (this.#over) return;
         this.#leave();
@@ -135,7 +135,7 @@ class Recording {
         else if (this.#pieces.length) drop([new File(this.#wave(), "live.wav", { type: "audio/wav" })]);
     }
 
-    /** The parts of a WAV file, no longer than the server allows. */
+    /** The parts of a WAV file, cut to the longest duration that the server accepts. */
     #wave() {
         const most = 2 * Math.round(60 * live.dataset.minutes * this.rate);
         const sound = new Blob(this.#pieces).slice(0, most);
@@ -185,7 +185,7 @@ live.addEventListener("click", async () => {
         now.hidden = false;
         say("Listening");
     } catch (error) {
-        say(error instanceof DOMException ? NO_MICROPHONE : "the server takes no live recording now", true);
+        say(error instanceof DOMException ? NO_MICROPHONE : "The server does not accept a live recording now.", true);
     }
     live.disabled = false;
 });

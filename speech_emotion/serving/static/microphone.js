@@ -1,7 +1,7 @@
 "use strict";
-const PIECES = 10; // a second
+const PIECES = 10; // per second
 
-/** Hands on what it hears, in pieces of 100 ms: Float32Array, full scale at 1. */
+/** Posts the sound in pieces of 100 ms: Float32Array, full scale at 1. */
 class Microphone extends AudioWorkletProcessor {
     constructor() {
         super();

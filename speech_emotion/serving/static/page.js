@@ -2,19 +2,19 @@
 const AT_ONCE = 3; // requests of one page
 const FEWEST_TO_ADAPT = 5;
 const NO_MICROPHONE =
-    "There is no microphone, or this page may not use it: browsers give it to HTTPS pages and to localhost.";
+    "There is no microphone, or this page may not use it: browsers allow it only on HTTPS pages and on localhost.";
 const [record, files, summary, answers, adapt, why, channels, each, recording, time, level] =
     ["record", "files", "summary", "answers", "adapt", "why", "channels", "each", "recording", "time", "level"]
         .map((id) => document.getElementById(id));
 const model = () => document.querySelector("[name=model]:checked");
-let dropped = []; // stays in the browser, so that another model can be asked of the same recordings
+let dropped = []; // kept in the browser, so that another model can classify the same recordings
 let stop = new AbortController();
 
 const adapts = () => adapt.checked && !adapt.disabled;
 
 function offerToAdapt() {
     if (!("adapts" in model().dataset)) why.textContent = `${model().value} cannot adapt`;
-    else if (dropped.length < FEWEST_TO_ADAPT) why.textContent = `needs ${FEWEST_TO_ADAPT} or more, dropped together`;
+    else if (dropped.length < FEWEST_TO_ADAPT) why.textContent = `needs at least ${FEWEST_TO_ADAPT} recordings, dropped together`;
     else why.textContent = "";
     adapt.disabled = why.textContent !== "";
 }
@@ -24,7 +24,7 @@ function say(sentence, isError = false) {
     summary.classList.toggle("error", isError);
 }
 
-/** One request; the answer's {header, rows}. Waits where the server has too many. Throws an Error with a sentence. */
+/** Send one request; returns {header, rows}. Retries while the server is full. Throws an Error with a sentence. */
 async function ask(some, signal) {
     const form = new FormData();
     form.append("model", model().value);
@@ -44,7 +44,7 @@ async function ask(some, signal) {
     }
 }
 
-/** Answer all that was dropped, each where it stands in the drop; one that is refused costs its own place only. */
+/** Classify all dropped recordings and show them in order; if one is refused, the others are not affected. */
 async function listen() {
     stop.abort();
     stop = new AbortController();
@@ -63,15 +63,15 @@ async function listen() {
         const stem = dropped[i].name.replace(/\.[^.]*$/, "");
         const tracks = Object.entries(row.tracks ?? {});
         if (tracks.length) {
-            const line = paragraph("For Praat, as subtitles, for Audacity: ");
+            const line = paragraph("Downloads for Praat, as subtitles, and for Audacity: ");
             for (const [ending, text] of tracks) line.append(download(`${stem}${ending}`, text, "text/plain"), " ");
             cards[i].append(line);
         }
         cards[i].hidden = false;
         done += 1;
-        say(`${done} of ${dropped.length} answered`);
+        say(`${done} of ${dropped.length} classified`);
     };
-    say("Listening");
+    say("Classifying");
     offerToAdapt();
     const fitting = [];
     dropped.forEach((file, i) => {
@@ -88,7 +88,7 @@ async function listen() {
                 some.forEach((i, n) => show(i, answer.rows[n]));
             } catch (error) {
                 if (signal.aborted) return;
-                const sentence = error instanceof TypeError ? "the server does not answer" : error.message;
+                const sentence = error instanceof TypeError ? "the server does not respond" : error.message;
                 some.forEach((i) => show(i, { error: sentence }));
             }
         }
@@ -116,7 +116,7 @@ function player(file) {
 function drop(some) {
     if (!some.length) return;
     dropped = [...some];
-    channels.hidden = true; // until an answer says that it is of use
+    channels.hidden = true; // until an answer says that the channels differ
     each.checked = false;
     listen();
 }
@@ -137,7 +137,7 @@ for (const choice of document.querySelectorAll("[name=model], #adapt, #each")) {
 }
 offerToAdapt();
 
-/** Time and level of what the microphone hears, until the function that it returns is called. */
+/** Show the time and the level of the microphone, until the returned function is called. */
 function watch(stream) {
     const context = new AudioContext();
     const analyser = new AnalyserNode(context, { fftSize: 8192 });
@@ -161,7 +161,7 @@ function watch(stream) {
     };
 }
 
-/** As it sounds: what browsers do for telephony would change the voice. */
+/** The microphone without the processing of browsers for calls, which would change the voice. */
 function microphone() {
     const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
     if (!navigator.mediaDevices) throw new DOMException(NO_MICROPHONE);
