@@ -131,7 +131,7 @@ def test_the_other_model_can_be_chosen_without_a_mouse(page):
     assert page.locator(".recording li").count() == 7
 
 
-def test_several_files_give_the_table_of_eval_and_a_broken_one_costs_its_own_row(page, server, tmp_path):
+def test_several_files_give_the_table_of_eval_and_a_broken_one_affects_only_its_row(page, server, tmp_path):
     names = ["even_male.flac", "=broken <b>.wav", "whisper.ogg"]
     (tmp_path / names[1]).write_text("this is not audio")
     for name in names[::2]:
@@ -212,7 +212,7 @@ def test_a_recording_from_the_microphone_is_answered_and_deleted(page, server):
     assert server.recordings() == []
 
 
-def test_one_recording_that_is_too_large_costs_its_own_row(page, server, tmp_path):
+def test_a_recording_that_is_too_large_affects_only_its_own_row(page, server, tmp_path):
     (tmp_path / "large.wav").touch()
     os.truncate(tmp_path / "large.wav", 200 * 2**20 + 1)
     drop(page, tmp_path / "large.wav", EVAL_DATA / "bright_french.mp3")
@@ -223,7 +223,7 @@ def test_one_recording_that_is_too_large_costs_its_own_row(page, server, tmp_pat
     assert "2 recordings, 1 without an emotion" in page.inner_text("#summary")
 
 
-def test_another_model_is_asked_of_the_same_recordings(page):
+def test_another_model_classifies_the_same_recordings(page):
     drop(page, EVAL_DATA / "deep_german.ogg")
     page.wait_for_selector(ANSWER)
     page.get_by_label("without sad").check()
@@ -268,7 +268,7 @@ def test_the_description_of_the_api_is_shown_without_the_network(page, server):
     page.get_by_text("/predict").first.wait_for()
 
 
-def test_nothing_stays_on_the_disk_and_nobody_else_is_told(page, server):
+def test_nothing_stays_on_disk_and_no_other_server_is_contacted(page, server):
     drop(page, *sorted(EVAL_DATA.glob("*.mp3")))
     page.wait_for_selector(ANSWER)
     assert server.recordings() == []

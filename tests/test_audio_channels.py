@@ -60,7 +60,7 @@ def test_channels_are_averaged_unless_they_cancel():
     assert likeness(to_mono(stereo(VOICE, -VOICE), RATE, RATE).numpy(), VOICE) > 0.999
 
 
-def test_each_channel_for_itself(tmp_path):
+def test_each_channel_is_read_separately(tmp_path):
     encode(tmp_path / "call.m4a", stereo(TURN * VOICE, (1 - TURN) * OTHER), "aac", rate=44_100, bit_rate=128_000)
     info = RecordingInfo()
     left, right = load_audio(tmp_path / "call.m4a", RATE, channels="each", info=info).numpy()
@@ -96,7 +96,7 @@ def test_neither_a_voice_that_moves_nor_clicks_are_two_voices():
     assert not Difference().add(clicks, RATE)
 
 
-def test_the_difference_is_found_whatever_the_pieces():
+def test_differences_between_channels_do_not_depend_on_the_pieces():
     call = stereo(TURN * VOICE, (1 - TURN) * OTHER)
     for length in (RATE // 2, RATE, 4 * RATE):
         difference = Difference()
@@ -104,7 +104,7 @@ def test_the_difference_is_found_whatever_the_pieces():
         assert known[-1]
 
 
-def test_another_number_of_channels_on_the_way_is_mixed_into_each(tmp_path):
+def test_if_the_number_of_channels_changes_each_gets_the_mix(tmp_path):
     for name, sound in (("a.mp3", stereo(VOICE, SILENCE)), ("b.mp3", OTHER)):
         encode(tmp_path / name, sound, "libmp3lame", rate=44_100, options={"write_xing": "0"})
     (tmp_path / "ab.mp3").write_bytes((tmp_path / "a.mp3").read_bytes() + (tmp_path / "b.mp3").read_bytes())
@@ -115,7 +115,7 @@ def test_another_number_of_channels_on_the_way_is_mixed_into_each(tmp_path):
     assert info.n_channels == 2
 
 
-def test_tracks_of_an_ogg_file_are_not_taken_for_joined_files(tmp_path):
+def test_tracks_of_an_ogg_file_are_not_mistaken_for_joined_files(tmp_path):
     encode(tmp_path / "a.ogg", [VOICE, OTHER], "libvorbis", rate=44_100)
     info = RecordingInfo()
     assert abs(len(load_audio(tmp_path / "a.ogg", RATE, info=info)) / RATE - 4) < 0.1 and info.n_tracks == 2

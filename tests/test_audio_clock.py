@@ -70,7 +70,7 @@ def test_the_pauses_of_a_codec_that_is_silent_in_pauses_do_not_add_up(tmp_path):
         assert likeness(waveform[part], sound[part], 0.05) > 0.95
 
 
-def test_rounded_stamps_leave_the_sound_alone(tmp_path):
+def test_rounded_time_stamps_do_not_change_the_sound(tmp_path):
     """44.1 kHz in milliseconds, each off by up to 20 more."""
     jitter = np.random.default_rng(0).uniform(0, 0.02, 1000)
     path = film(tmp_path, "a.mkv aac", lambda seconds: jitter[int(seconds * 43)])
@@ -78,7 +78,7 @@ def test_rounded_stamps_leave_the_sound_alone(tmp_path):
     assert np.array_equal(load_audio(path, RATE), load_audio(plain, RATE))
 
 
-def test_stamps_that_begin_anew_leave_nothing_out_and_gaps_after_them_count(tmp_path):
+def test_restarted_time_stamps_lose_no_sound_and_later_gaps_count(tmp_path):
     first = film(tmp_path, "a.ts mp2", lambda seconds: 0)
     second = film(tmp_path, "b.ts mp2", lambda seconds: 3 * (seconds > 2))
     (tmp_path / "joined.ts").write_bytes(first.read_bytes() + second.read_bytes())
@@ -89,7 +89,7 @@ def test_stamps_that_begin_anew_leave_nothing_out_and_gaps_after_them_count(tmp_
 
 
 @pytest.mark.parametrize("gap", [5000, 10**7])
-def test_an_absurd_gap_is_damage_and_costs_nothing(tmp_path, gap):
+def test_an_absurd_gap_is_treated_as_damage_and_adds_no_silence(tmp_path, gap):
     info = RecordingInfo()
     waveform = load_audio(film(tmp_path, "a.mkv aac", lambda seconds: gap * (seconds > 2)), RATE, info=info).numpy()
     assert likeness(waveform, VOICE) > 0.98 and info.is_damaged

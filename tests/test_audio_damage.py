@@ -61,7 +61,7 @@ def test_sound_after_a_damaged_part_is_read_at_its_place(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["a.mp3 libmp3lame mp3 44100", "a.aac aac adts 48000", "a.flac flac flac 16000"])
-def test_tags_and_padding_at_the_end_are_no_damage(tmp_path, kind):
+def test_tags_and_padding_at_the_end_are_not_damage(tmp_path, kind):
     path = made(tmp_path, kind)
     content, expected = path.read_bytes(), read(path)[0]
     ape = b"APETAGEX" + (2000).to_bytes(4, "little") + (2032).to_bytes(4, "little") + bytes(12) + b"x" * 2000
@@ -72,7 +72,7 @@ def test_tags_and_padding_at_the_end_are_no_damage(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["a.mp3 libmp3lame mp3 44100", "a.aac aac adts 48000", "a.ts mp2 mpegts 48000"])
-def test_a_stream_that_was_joined_in_mid_frame_is_no_damage(tmp_path, kind):
+def test_a_stream_joined_within_a_frame_is_not_damaged(tmp_path, kind):
     path = made(tmp_path, kind)
     path.write_bytes(path.read_bytes()[40_021:])
     waveform, is_damaged = read(path)

@@ -64,7 +64,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_the_process_gives_the_samples_that_the_library_gives(m4a):
+def test_the_decoder_process_returns_the_samples_of_the_library(m4a):
     with m4a.open("rb") as file:
         expected = np.concatenate([samples[:, 0] for samples, _ in decoders.ffmpeg(file, Facts())])
     assert np.array_equal(np.concatenate([samples for samples, _ in read_pieces(m4a)]), expected)
@@ -77,7 +77,7 @@ def test_a_file_that_asks_for_gigabytes_costs_less_than_two(tmp_path):
     assert said[0].startswith("cannot read: ") and "need too much memory" in said[0] and int(peak) * 1024 < 2e9
 
 
-def test_a_hang_is_one_error_and_the_next_file_is_read(tmp_path, m4a, fresh, monkeypatch):
+def test_a_decoder_that_hangs_is_one_error_and_the_next_file_is_read(tmp_path, m4a, fresh, monkeypatch):
     monkeypatch.setattr(isolation, "PATIENCE_S", 2)
     encode(tmp_path / "sound.mkv", voice(), "aac")
     hostile.endless(tmp_path / "a.mkv", (tmp_path / "sound.mkv").read_bytes())
@@ -86,7 +86,7 @@ def test_a_hang_is_one_error_and_the_next_file_is_read(tmp_path, m4a, fresh, mon
     assert list(read_pieces(m4a))
 
 
-def test_a_crash_is_one_error_and_the_next_file_is_read(m4a, fresh, monkeypatch):
+def test_a_decoder_that_crashes_is_one_error_and_the_next_file_is_read(m4a, fresh, monkeypatch):
     real = isolation._Process.receive
 
     def killed(process):
@@ -118,7 +118,7 @@ def test_threads_have_a_process_each_and_no_more_stay_than_cores(m4a, fresh):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked here")
-def test_a_fork_reads_with_a_process_of_its_own(m4a):
+def test_a_forked_process_starts_its_own_decoder(m4a):
     code = """
 import os, sys
 from speech_emotion.audio import isolation
@@ -188,5 +188,5 @@ def test_nothing_that_a_library_prints_reaches_the_terminal(tmp_path):
     TypeError("expected bytes, NoneType found"), OSError(-5, "Error number -5 occurred"),
     OSError(1, "File does not exist or is not a regular file (possibly a pipe?)."),
 ])  # fmt: skip
-def test_what_a_library_does_not_know_becomes_a_sentence(error):
+def test_unexpected_errors_of_a_library_become_a_sentence(error):
     assert decoders.reason(error) == "it is damaged"

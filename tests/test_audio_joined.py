@@ -64,7 +64,7 @@ def test_files_that_were_joined_are_read_to_the_end(tmp_path, kind):
 
 
 @pytest.mark.parametrize("tags", [b"TAG" + bytes(125), b"ID3\x03\x00\x00\x00\x07\x76\x00" + b"\x01" * 129_800])
-def test_tags_between_joined_files_are_no_damage(tmp_path, tags):
+def test_tags_between_joined_files_are_not_damage(tmp_path, tags):
     path = tmp_path / "a.mp3"
     content = made(path, "a.mp3 libmp3lame mp3 44100", VOICE)
     path.write_bytes(content + tags + content)
@@ -132,7 +132,7 @@ def test_wav_with_any_size_in_its_header(tmp_path, size, is_riff_wrong):
     assert len(load_audio(tmp_path / "a.wav", RATE)) == len(VOICE) and not info.is_damaged
 
 
-def test_what_follows_the_sound_of_a_wav_is_no_sound(tmp_path):
+def test_data_after_the_sound_of_a_wav_is_not_read_as_sound(tmp_path):
     unpadded = b"LIST\x05\x00\x00\x00INFO\x01note\xd0\x07\x00\x00" + bytes(2000)
     for tail in (unpadded, b"LIST\x05\x00\x00\x00INFO\x00\x00", b"LIST\x05\x00\x00\x00INFO\x00", b"TAG" + bytes(125)):
         (tmp_path / "a.wav").write_bytes(wav(VOICE) + tail)

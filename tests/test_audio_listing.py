@@ -40,7 +40,7 @@ def test_folders_in_folders_of_any_depth_are_listed_or_one_row(tmp_path, name):
     assert os.path.basename(last) == ("a.wav" if is_whole else name)
 
 
-def test_the_order_is_that_of_names_files_before_folders_each_once(tmp_path):
+def test_files_are_listed_once_by_name_and_before_folders(tmp_path):
     for name in ("b/c/1.wav", "b/2.wav", "a/3.flac", "a.wav", "b/.hidden/4.wav", "b/notes.txt", "z.mp3"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
@@ -89,7 +89,7 @@ def calls(tmp_path, monkeypatch):
         ("[x]/5.wav", ["[x]/5.wav"], 0),
     ],
 )
-def test_a_pattern_that_the_shell_left_alone(calls, pattern, expected, n_others):
+def test_a_pattern_that_the_shell_did_not_expand(calls, pattern, expected, n_others):
     if expected:
         assert find_recordings([pattern]) == (expected, n_others)
     else:
@@ -103,7 +103,7 @@ def test_a_pattern_without_a_match_is_one_sentence(calls):
 
 
 @pytest.mark.parametrize("address", ["https://example.org/a.wav", "http://x/a.mp3?b=c", "HTTPS://x/*.wav"])
-def test_a_web_address_is_to_be_downloaded_first(address):
+def test_a_web_address_must_be_downloaded_first(address):
     with pytest.raises(ValueError, match="^.* is a web address: download the file first, and give its name$"):
         find_recordings([address])
     with pytest.raises(AudioError, match="^cannot read: .* download the file first"):

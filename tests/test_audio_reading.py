@@ -59,7 +59,7 @@ def test_a_file_that_is_cut_gives_what_comes_before(tmp_path, format):
     assert 0.5 < len(load_audio(path, RATE)) / RATE < 3
 
 
-def test_a_declared_length_that_is_not_there(tmp_path):
+def test_a_declared_length_that_is_too_long(tmp_path):
     content = bytearray(written("WAV"))
     content[40:44] = struct.pack("<I", 2**31 - 1)
     (tmp_path / "a.wav").write_bytes(content)
@@ -162,7 +162,7 @@ def damage_no_permission(path):
 
 
 @pytest.mark.parametrize("damage", [f for name, f in sorted(globals().items()) if name.startswith("damage_")])
-def test_what_cannot_be_read_is_one_sentence(tmp_path, monkeypatch, damage):
+def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path, monkeypatch, damage):
     monkeypatch.chdir(tmp_path)
     damage(tmp_path / "a.wav")
     with pytest.raises(AudioError, match="^cannot read: ") as error:

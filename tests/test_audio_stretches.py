@@ -60,7 +60,7 @@ def test_pauses_are_found_in_the_noise_of_a_room():
     assert found == [(pytest.approx(1 + 2.2 * n), pytest.approx(2.5 + 2.2 * n)) for n in range(4)]
 
 
-def test_what_is_always_loud_is_heard():
+def test_constant_loud_sound_is_entirely_audible():
     assert seconds(level((10, -20)))[0][0] == 0 and seconds(level((10, -20)))[-1][1] == 10
     assert sum(stretch.n_heard for stretch in find_stretches(level((10, -20)), 2.9)) == 1000
 
@@ -75,7 +75,7 @@ def test_silence_has_no_stretch():
         assert find_stretches(energy, 2.9) == []
 
 
-def test_the_onset_is_told_from_faint_sound_before_it():
+def test_the_onset_comes_after_faint_sound_before_it():
     """2 % of the energy has passed at the onset: a breath 30 dB below the voice does not count."""
     (stretch,) = find_stretches(level((1, -90), (0.5, -50), (2, -20), (1, -90)), 2.9)
     assert stretch.start == 100 and 150 <= stretch.onset <= 155
@@ -98,7 +98,7 @@ def test_stretches_hold_every_frame_within_35_db_once(seed):
     assert sorted(found, key=lambda stretch: stretch.start) == found
 
 
-def test_an_echo_in_another_channel_is_no_voice():
+def test_an_echo_in_another_channel_is_not_a_voice():
     one, other = level((1, -20), (1, -90), (1, -35.1)), level((1, -35.1), (1, -90), (1, -20))
     assert (without_crosstalk(np.stack([one, other]))[0][200:] == 0).all()
     near = level((1, -34.9))

@@ -144,7 +144,7 @@ def test_a_window_begins_before_the_onset_and_ends_with_the_stretch():
 
 
 @pytest.mark.parametrize("silence_s", [5, 28, 29, 31, 65, 180])
-def test_a_clip_has_its_window_whatever_silence_precedes_it(silence_s):
+def test_the_window_of_a_clip_does_not_depend_on_silence_before_it(silence_s):
     clip = sound((0.3, 1e-5), (1.8, 0.1), (0.3, 1e-5))
     ((_, alone),) = found(clip)
     ((window, samples),) = found(torch.cat([sound((silence_s, 1e-4)), clip]))
@@ -157,7 +157,7 @@ def test_the_last_word_has_a_window(after_s):
     assert spans(sound((1, 1e-5), (2, 0.1), (30, 1e-5), (0.4, 0.05), (after_s, 1e-5)))[-1] == (33, 33.4)
 
 
-def test_channels_have_windows_of_their_own():
+def test_each_channel_has_its_own_windows():
     left = sound((1, 1e-5), (2, 0.1), (4, 1e-5), (2, 0.1), (1, 1e-5))
     right = sound((4, 1e-5), (2, 0.05), (4, 1e-5))
     stereo = torch.stack([left + 0.1 * right, right + 0.1 * left])  # 20 dB of crosstalk
@@ -178,7 +178,7 @@ def test_the_windows_do_not_depend_on_the_pieces(seed):
     assert all(torch.equal(a, b) for (_, a), (_, b) in zip(whole, in_pieces, strict=True))
 
 
-def test_hours_cost_as_much_as_they_are_long(monkeypatch):
+def test_reading_copies_in_proportion_to_the_length_of_a_recording(monkeypatch):
     copied, concatenate = [], torch.cat
 
     def counting(tensors, dim=0):
@@ -197,7 +197,7 @@ def test_hours_cost_as_much_as_they_are_long(monkeypatch):
     ("too short", torch.ones(4_799)), ("too short", torch.ones(0)), ("silent", torch.zeros(RATE)),
     ("silent", sound((40, 1e-5))),
 ])  # fmt: skip
-def test_what_cannot_be_heard_is_an_error(error, waveform):
+def test_silent_and_short_recordings_are_errors(error, waveform):
     with pytest.raises(AudioError, match=f"^{error}$"):
         found(waveform)
 

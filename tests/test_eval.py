@@ -68,7 +68,7 @@ def test_few_recordings_are_printed_with_their_emotions_and_many_are_counted(tmp
     assert "mean confidence" in lines[0] and f"  =broken.wav: {broken['error']}" in lines
 
 
-def test_a_broken_file_costs_its_own_row_only(tmp_path, model):
+def test_a_broken_file_affects_only_its_own_row(tmp_path, model):
     folder = tmp_path / "recordings" / "deep"
     folder.mkdir(parents=True)
     soundfile.write(folder / "good.wav", np.random.default_rng(0).normal(scale=0.1, size=16_000), 16_000)
@@ -83,7 +83,7 @@ def test_a_broken_file_costs_its_own_row_only(tmp_path, model):
     assert good["url"] == "recordings/deep/good.wav" and good["emotion"] in EMOTIONS and not good["error"]
 
 
-def test_ravdess_names_bring_the_truth_into_the_summary(tone_data, tmp_path, model):
+def test_recordings_with_ravdess_names_are_evaluated(tone_data, tmp_path, model):
     result = run_eval(tone_data / "speech_actors" / "Actor_01", "--model", model, "--batch-size", 7, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     table = read_rows(tmp_path / "out.csv")
@@ -137,7 +137,7 @@ def test_wrong_usage_is_one_sentence_and_exit_2(tmp_path, model, arguments, mess
 
 
 @pytest.mark.parametrize("name", ["a.wav", "03-01-06-01-02-01-12.wav"])
-def test_neither_classifying_nor_the_report_imports_what_takes_long(tmp_path, model, name):
+def test_neither_classifying_nor_the_report_imports_slow_packages(tmp_path, model, name):
     soundfile.write(tmp_path / name, voice(1), 16_000)
     code = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); import eval\n"
     code += f"eval.main([{name!r}, '--model', {str(model)!r}])\n"
@@ -176,7 +176,7 @@ def test_a_long_recording_is_the_mean_of_its_timeline(tmp_path, model):
     assert float(long["confidence"]) == max(float(long[emotion]) for emotion in EMOTIONS)
 
 
-def test_what_cannot_be_heard_has_its_error(tmp_path, model):
+def test_silent_short_and_invalid_recordings_have_an_error(tmp_path, model):
     soundfile.write(tmp_path / "a.wav", np.zeros(16_000), 16_000)
     soundfile.write(tmp_path / "b.wav", voice(0.09), 16_000)
     soundfile.write(tmp_path / "c.wav", np.full(16_000, np.inf), 16_000, subtype="FLOAT")
@@ -195,7 +195,7 @@ def picture(*arguments, cwd: Path) -> bytes:
     return (cwd / arguments[-1]).read_bytes()
 
 
-def test_the_picture_of_a_folder_shows_what_the_table_says(tone_data, tmp_path, model):
+def test_the_plot_of_a_folder_agrees_with_the_table(tone_data, tmp_path, model):
     (tmp_path / "broken.wav").write_text("this is not audio")
     clips = sorted(tone_data.glob("speech_actors/Actor_01/*.wav"))[::4]
     svg = picture("broken.wav", *clips, "--model", model, "--plot", "a.svg", cwd=tmp_path).decode()
@@ -218,13 +218,13 @@ def test_the_picture_of_one_recording_is_its_timeline_and_survives_a_resume(tmp_
     assert picture(*arguments, cwd=tmp_path) == png
 
 
-def test_a_picture_of_nothing_but_errors_is_drawn_all_the_same(tmp_path, model):
+def test_a_plot_is_drawn_even_if_all_recordings_have_errors(tmp_path, model):
     (tmp_path / "a.wav").write_text("this is not audio")
     arguments = ("a.wav", "--model", model, "--timeline", "t.csv", "--plot", "a.pdf")
     assert picture(*arguments, cwd=tmp_path).startswith(b"%PDF")
 
 
-def test_any_name_survives_and_none_is_executed_by_a_spreadsheet(tmp_path, model):
+def test_any_file_name_is_preserved_and_none_is_a_formula_in_a_spreadsheet(tmp_path, model):
     names = [
         b"=1+1.wav",
         b"+1.wav",
@@ -247,7 +247,7 @@ def test_any_name_survives_and_none_is_executed_by_a_spreadsheet(tmp_path, model
     assert result.returncode == 1 and "./folder.wav: silent" in result.stdout
 
 
-def test_a_pipe_a_loop_and_a_dangling_link_cost_a_row_at_most(tmp_path, model):
+def test_pipes_and_circular_or_dangling_links_affect_at_most_one_row(tmp_path, model):
     folder = tmp_path / "recordings"
     (folder / "deep" / "x.wav").mkdir(parents=True)
     soundfile.write(folder / "deep" / "x.wav" / "good.wav", voice(1), 16_000)
@@ -322,7 +322,7 @@ def test_the_example_of_the_documentation_runs(tmp_path, model):
     assert result.stdout.startswith("hello.wav ") and len(example.strip().splitlines()) == 4
 
 
-def test_importing_the_package_is_light():
+def test_importing_the_package_imports_neither_torch_nor_numpy():
     code = "import sys, speech_emotion; print(sorted({'torch', 'numpy'} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"

@@ -91,7 +91,7 @@ def test_a_picture_beside_a_track_is_drawn(long_recording, tmp_path):
     assert (tmp_path / "p.png").stat().st_size > 1000
 
 
-def test_a_finished_track_is_gone_on_with(long_recording, tmp_path):
+def test_a_finished_track_can_be_resumed(long_recording, tmp_path):
     for options in ([], ["--resume"]):
         assert run_eval(long_recording, "--timeline", "t.srt", *options, cwd=tmp_path).returncode == 0
     assert pysubs2.load(str(tmp_path / "t.srt"))

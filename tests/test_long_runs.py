@@ -89,7 +89,7 @@ def test_an_older_table_stays_until_the_new_one_is_whole(tone_data, model, tmp_p
 
 
 @pytest.mark.parametrize("only_timeline", [False, True])
-def test_a_part_that_cannot_be_gone_on_with_is_left_as_it_is(tone_data, model, tmp_path, only_timeline):
+def test_a_part_that_cannot_be_resumed_is_not_changed(tone_data, model, tmp_path, only_timeline):
     part = tmp_path / "out.csv.part"
     if only_timeline:
         stopped(signal.SIGKILL, 5, tone_data, "--model", model, "--batch-size", 1, cwd=tmp_path)

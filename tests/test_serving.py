@@ -58,7 +58,7 @@ def test_the_timeline_has_the_windows_of_eval(server, tmp_path):
     assert windows == read_rows(tmp_path / "timeline.csv") and len(windows) > 1
 
 
-def test_each_channel_has_a_row_where_that_is_asked_for(server, tmp_path):
+def test_each_channel_has_a_row_if_requested(server, tmp_path):
     left, right = (load_audio(EVAL_DATA / name, 16_000).numpy() for name in ("even_male.flac", "fast_high_female.wav"))
     both = np.zeros((len(left) + len(right), 2), np.float32)
     both[: len(left), 0], both[len(left) :, 1] = left, right
@@ -86,12 +86,12 @@ def test_each_channel_has_a_row_where_that_is_asked_for(server, tmp_path):
         ({"path": "http://localhost/a.wav"}, "there is no field 'path'"),
     ],
 )
-def test_a_field_that_is_wrong_is_refused_with_a_sentence(server, fields, sentence):
+def test_an_invalid_field_is_refused_with_a_sentence(server, fields, sentence):
     answer = post(server, EVAL_DATA / NAMES[0], **fields)
     assert answer.status_code == 422 and answer.json()["detail"].startswith(sentence)
 
 
-def test_what_was_not_uploaded_is_neither_opened_nor_fetched(server):
+def test_paths_and_addresses_are_neither_opened_nor_fetched(server):
     for name in (str(EVAL_DATA / NAMES[0]), f"{server.url}/health", "http://example.org/a.wav"):
         answer = requests.post(f"{server.url}/predict", files={"files": (None, name)}, timeout=60)
         assert answer.status_code == 422 and "there is no recording in the form" in answer.json()["detail"]
@@ -151,7 +151,7 @@ def test_foreign_hosts_and_origins_are_refused(server, headers, status):
     assert "default-src 'none'" in answer.headers["content-security-policy"]
 
 
-def test_what_is_no_http_gets_the_same_headers(server):
+def test_the_answer_to_invalid_http_has_the_same_headers(server):
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
         client.sendall(b"\x16\x03\x01 nonsense\r\n\r\n")
         answer = b"".join(iter(lambda: client.recv(10_000), b""))
@@ -161,7 +161,7 @@ def test_what_is_no_http_gets_the_same_headers(server):
     assert {name.decode() for name in said} | {"content-length"} == {name.lower() for name in usual} | {"connection"}
 
 
-def test_one_name_full_of_line_ends_costs_no_other_recording(server):
+def test_a_file_name_full_of_line_breaks_does_not_affect_other_recordings(server):
     names = ("\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\t", "good")
     files = [("files", (f"a{name}b.mp3", (EVAL_DATA / NAMES[0]).read_bytes())) for name in names]
     answer = requests.post(f"{server.url}/answers", files=files, timeout=300)
@@ -176,7 +176,7 @@ def test_a_small_file_of_many_hours_is_refused(server, tmp_path):
     assert row["error"] == "longer than 10 min"
 
 
-def test_nobody_waits_behind_a_long_recording_and_it_ends_when_its_client_leaves(server, tmp_path):
+def test_a_long_recording_blocks_no_other_and_is_cancelled_when_its_client_leaves(server, tmp_path):
     voice = load_audio(EVAL_DATA / "even_male.flac", 8000).numpy()
     soundfile.write(tmp_path / "long.wav", np.resize(voice, 9 * 60 * 8000), 8000)
     with ThreadPoolExecutor() as pool:
@@ -216,7 +216,7 @@ def test_many_clients_with_equal_and_other_recordings(server, rows_of_eval):
     assert server.recordings() == []
 
 
-def test_the_description_is_true(server):
+def test_the_server_matches_its_openapi_description(server):
     """Schemathesis asks whatever the server's own OpenAPI description allows, and some of what it does not."""
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json"]
     options = ["--max-examples=25", "--phases=examples,coverage,fuzzing", "--seed=1", "--no-color", "--checks=all"]
@@ -225,7 +225,7 @@ def test_the_description_is_true(server):
     assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-2000:]
 
 
-def test_the_picture_of_the_description_names_no_other_server(server):
+def test_the_api_description_refers_to_no_other_server(server):
     description = requests.get(f"{server.url}/openapi.json", timeout=60).json()
     assert set(description["paths"]) == {"/predict", "/health"}
     page = requests.get(f"{server.url}/docs", timeout=60).text

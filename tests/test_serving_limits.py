@@ -26,7 +26,7 @@ from speech_emotion.serving.turns import Turns
 from speech_emotion.serving.uploads import Upload
 
 
-def test_turns_go_round_and_cancelled_work_ends_where_it_pauses():
+def test_work_takes_turns_and_cancelled_work_ends_at_its_next_yield():
     order = []
 
     def work(name: str, n: int):
@@ -54,7 +54,7 @@ def test_turns_go_round_and_cancelled_work_ends_where_it_pauses():
     assert without == ["long", "short", "other", "long", "end of short", "end of other", "long", "end of long"]
 
 
-def test_a_step_that_takes_too_long_holds_up_nobody():
+def test_a_step_that_takes_too_long_does_not_block_others():
     turns, released = Turns(workers=1), threading.Event()
 
     def work(wait: bool):
@@ -71,14 +71,14 @@ def test_a_step_that_takes_too_long_holds_up_nobody():
     assert turns.stop()
 
 
-def test_what_does_not_pause_is_not_waited_for():
+def test_stopping_does_not_wait_for_work_that_does_not_yield():
     turns, begun = Turns(workers=1), threading.Event()
     turns.submit((begun.set() or threading.Event().wait(300)) and None for _ in "1")
     begun.wait(60)
     assert not turns.stop(patience_s=0.1)
 
 
-def test_adaptation_pauses_after_some_windows(tmp_path):
+def test_adaptation_yields_after_a_few_windows(tmp_path):
     predictor = Predictor(small_any_voice(["calm", "sad"]))
     seen, embed = [], predictor.network.embed
     predictor.network.embed = lambda inputs: seen.append(len(inputs)) or embed(inputs)
@@ -135,7 +135,7 @@ def test_a_decoder_that_hangs_does_not_keep_the_process(tmp_path):
     assert list(server.folder.iterdir()) == []
 
 
-def test_a_full_queue_says_so_and_silent_clients_are_hung_up_on(tmp_path):
+def test_a_full_queue_is_reported_and_silent_clients_are_disconnected(tmp_path):
     with Server(tmp_path, "--queue", 1, "--timeout", 3) as server:
         half = begin(server)
         wait_until(lambda: n_requests(server) == 1)
@@ -153,7 +153,7 @@ def test_a_full_queue_says_so_and_silent_clients_are_hung_up_on(tmp_path):
         assert server.recordings() == []
 
 
-def test_what_a_killed_run_leaves_goes_at_the_next_start(tmp_path):
+def test_leftovers_of_a_killed_run_are_deleted_at_the_next_start(tmp_path):
     with Server(tmp_path, "--model", REPOSITORY / "model.pt", "--timeout", "300") as killed:
         client = begin(killed, 500_000)
         wait_until(killed.recordings)
@@ -170,7 +170,7 @@ def test_what_a_killed_run_leaves_goes_at_the_next_start(tmp_path):
     assert list(after.folder.iterdir()) == [] and list(EVAL_DATA.iterdir())
 
 
-def test_a_token_is_asked_for_and_another_name_is_allowed(tmp_path):
+def test_a_token_is_required_and_another_host_name_is_allowed(tmp_path):
     arguments = ("--token", "s3cret-é", "--allow-host", "Speech.example", "--model", REPOSITORY / "model.pt")
     with Server(tmp_path, *arguments) as server:
         for given, status in ((None, 401), ("Bearer wrong", 401), ("Basic s3cret", 401)):
@@ -189,14 +189,14 @@ def test_a_token_is_asked_for_and_another_name_is_allowed(tmp_path):
 
 
 @pytest.mark.parametrize("token", ["", " ", "two words"])
-def test_a_token_that_is_none_starts_no_server(token, monkeypatch):
+def test_the_server_does_not_start_with_an_invalid_token(token, monkeypatch):
     monkeypatch.setenv("SPEECH_EMOTION_TOKEN", token)
     result = run_app("--port", "0", cwd=REPOSITORY)
     assert result.returncode == 2 and result.stdout == ""
     assert result.stderr.splitlines()[-1].endswith("the token (or $SPEECH_EMOTION_TOKEN) is empty or has spaces")
 
 
-def test_nothing_of_a_checkpoint_or_a_client_is_html():
+def test_text_from_checkpoints_and_clients_is_escaped():
     name = "<script>alert(1)</script>"
     row = {"url": name, "emotion": name, "confidence": 1.0, name: 1.0, "error": ""}
     stretch = {"start": 0.0, "end": 1.0, "emotion": name, "confidence": 1.0, name: 1.0}

@@ -93,7 +93,7 @@ def rest(client: ClientConnection) -> list[dict]:
 
 
 @pytest.mark.parametrize("model", ["model.pt", "model_any_voice.pt"])
-def test_in_the_end_the_rows_are_those_of_the_file(server, voice, tmp_path, model):
+def test_the_final_rows_are_those_of_the_file(server, voice, tmp_path, model):
     """Sent as fast as it is spoken, for longer than a client may be silent."""
     soundfile.write(tmp_path / "live", voice, RATE, format="WAV")
     headers = {"Authorization": f"Bearer {TOKEN}".encode()}
@@ -141,7 +141,7 @@ def test_in_the_end_the_rows_are_those_of_the_file(server, voice, tmp_path, mode
         (BEGINNING, None, 408, f"nothing was received for {TIMEOUT} s"),
     ],
 )
-def test_what_breaks_the_rules_is_closed_with_a_sentence(server, first, later, status, sentence):
+def test_an_invalid_recording_is_closed_with_a_sentence(server, first, later, status, sentence):
     with live(server, first) as client:
         if later:
             client.send(later)
@@ -179,12 +179,12 @@ def test_foreign_pages_and_names_get_no_connection(server, headers, is_fine):
     assert is_fine or '{"detail":"this server does not answer ' in answer
 
 
-def test_there_is_no_other_socket(server):
+def test_there_is_no_other_websocket(server):
     with pytest.raises(InvalidStatus, match="403"), connect(f"ws://127.0.0.1:{server.port}/predict"):
         pass
 
 
-def test_a_recording_that_is_longer_than_allowed_ends_there(server, voice):
+def test_a_recording_ends_at_the_longest_duration(server, voice):
     content = np.resize(voice, 2 * 60 * MINUTES * RATE)
     with live(server) as client:
         with suppress(ConnectionClosed):  # it goes on after the server has left
@@ -218,7 +218,7 @@ def test_sound_that_trickles_in_ends_when_its_time_is_up(model):
     assert not last["provisional"] and last["heard"] < 0.1
 
 
-def test_eight_are_answered_at_once_with_flat_memory_and_the_next_is_told_so(server, voice):
+def test_eight_recordings_are_answered_at_once_in_constant_memory_and_a_ninth_is_refused(server, voice):
     def record(number: int) -> list:
         with live(server) as client:
             send(client, voice[number * RATE // 10 :], piece_s=0.5)
@@ -240,7 +240,7 @@ def test_eight_are_answered_at_once_with_flat_memory_and_the_next_is_told_so(ser
     assert round_of_eight() == first and all(first) and server.memory() < before + 30e6
 
 
-def test_a_client_that_does_not_read_is_hung_up_on(server, voice):
+def test_a_client_that_does_not_read_is_disconnected(server, voice):
     with live(server, max_queue=1) as client:  # its library reads no further ahead
         sent_s = 0.0
         with suppress(ConnectionClosed, OSError):
@@ -252,7 +252,7 @@ def test_a_client_that_does_not_read_is_hung_up_on(server, voice):
         wait_until(lambda: n_live(server) == 0)
 
 
-def test_the_work_ends_when_a_client_leaves_in_the_middle(server, voice):
+def test_work_is_cancelled_when_a_client_leaves(server, voice):
     with ExitStack() as stack:
         clients = [stack.enter_context(live(server)) for _ in range(3)]
         for client in clients:
@@ -264,7 +264,7 @@ def test_the_work_ends_when_a_client_leaves_in_the_middle(server, voice):
         wait_until(server.is_idle)
 
 
-def test_the_lines_of_the_documentation_stream_a_file(server, voice, tmp_path):
+def test_the_example_in_the_documentation_streams_a_file(server, voice, tmp_path):
     soundfile.write(tmp_path / "talk.wav", voice[: 4 * RATE], RATE)
     text = (REPOSITORY / "docs" / "serve.md").read_text(encoding="utf-8")
     block = next(block for block in text.split("\n\n    ") if block.startswith("import json, time, wave"))

@@ -96,7 +96,7 @@ def test_of_several_windows_one_must_be_clear(heard, counts):
     assert which_speak(heard) == counts
 
 
-def test_nothing_at_all_is_no_speech(detector):
+def test_an_empty_window_is_not_speech(detector):
     assert detector(torch.zeros(2, 3 * RATE), RATE) == [Speech.NONE, Speech.NONE]
 
 
@@ -160,7 +160,7 @@ def test_who_does_not_speak_is_not_adapted_to(folder):
     assert predictor.predict_waveform(*soundfile.read(folder / "melody.wav"))["error"] == "nobody speaks"
 
 
-def test_onnxruntime_tells_nobody_that_it_is_used(tmp_path):
+def test_onnxruntime_sends_no_telemetry(tmp_path):
     """Its telemetry keeps the number of the session in a file, before it looks for its server."""
     program = "from speech_emotion.inference.speech import SpeechDetector; SpeechDetector()"
     environment = {"TMPDIR": str(tmp_path), "PATH": os.environ["PATH"]}
