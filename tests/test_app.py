@@ -55,7 +55,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def talk(tmp_path_factory) -> Path:
-    """What the microphone hears again and again: six voices, with half a second between them."""
+    """The sound of the fake microphone, in a loop: six voices, with half a second between them."""
     voices = [load_audio(path, 16_000).numpy()[:25_600] for path in find_recordings([EVAL_DATA])[0][:6]]
     path = tmp_path_factory.mktemp("microphone") / "talk.wav"
     soundfile.write(path, np.concatenate([part for voice in voices for part in (voice, np.zeros(8_000))]), 16_000)
@@ -301,7 +301,7 @@ def test_the_emotion_is_seen_while_somebody_speaks(page, server):
 
 
 def test_a_live_voice_is_adapted_to_and_forgotten(page):
-    """When the fifth of six voices has begun, none of whose emotions prevails."""
+    """From the fifth of the six voices on, because none of their emotions prevails."""
     page.context.grant_permissions(["microphone"])
     page.get_by_role("button", name="Live", exact=True).click()
     page.get_by_label("adapt to this voice").check()

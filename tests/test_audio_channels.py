@@ -1,4 +1,4 @@
-"""Which track is read, and what becomes of its channels."""
+"""The choice of a track, and the mixing of its channels."""
 
 import numpy as np
 import pytest

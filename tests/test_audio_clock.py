@@ -1,4 +1,4 @@
-"""Samples stand where the container's time stamps put them."""
+"""Samples are placed by the time stamps of the container."""
 
 from pathlib import Path
 
@@ -71,7 +71,7 @@ def test_the_pauses_of_a_codec_that_is_silent_in_pauses_do_not_add_up(tmp_path):
 
 
 def test_rounded_time_stamps_do_not_change_the_sound(tmp_path):
-    """44.1 kHz in milliseconds, each off by up to 20 more."""
+    """Time stamps at 44.1 kHz, rounded to milliseconds, with jitter of up to 20 ms."""
     jitter = np.random.default_rng(0).uniform(0, 0.02, 1000)
     path = film(tmp_path, "a.mkv aac", lambda seconds: jitter[int(seconds * 43)])
     plain = film(tmp_path, "b.mkv aac", lambda seconds: 0)

@@ -1,4 +1,4 @@
-"""A recording of which only a part can be decoded says so; tags and padding are no damage."""
+"""Recordings that can only be decoded in part are reported as damaged; tags and padding are not damage."""
 
 import numpy as np
 import pytest

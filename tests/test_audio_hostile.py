@@ -1,4 +1,4 @@
-"""What a file does to a decoder stays in the decoder's process, and that ends with ours."""
+"""Hostile files affect only the process of the decoder, which ends with ours."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ def run_python(code: str, *arguments) -> subprocess.CompletedProcess:
 
 @pytest.fixture
 def fresh():
-    """No process from another test, with other limits."""
+    """No decoder process left from another test with other limits."""
 
     def end_all():
         while isolation._idle:

@@ -1,4 +1,4 @@
-"""No reader stops while sound follows, whatever the file says of its length."""
+"""Files are read to the end of their sound, whatever length they declare."""
 
 import io
 import struct
@@ -73,7 +73,7 @@ def test_tags_between_joined_files_are_not_damage(tmp_path, tags):
 
 
 def test_vbr_mp3_without_a_header_that_says_its_length(tmp_path):
-    """Half a minute of silence in small packets and then of noise in large ones, which misleads who guesses."""
+    """Half a minute of silence in small packets and then noise in large ones, which misleads estimates of length."""
     noise = np.random.default_rng(0).normal(scale=0.2, size=10 * RATE).astype(np.float32)
     sound = np.concatenate([noise, np.zeros(20 * RATE, np.float32), noise])
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Folders as no one makes them on purpose."""
+"""Finding recordings in unusual folders."""
 
 import os
 import subprocess

@@ -100,7 +100,7 @@ def damage_rate_of_zero(path):
 
 
 def damage_rate_of_one(path):
-    """Would be hours of sound."""
+    """Declares hours of sound."""
     content = bytearray(written("WAV"))
     content[24:28] = struct.pack("<I", 1)
     path.write_bytes(content)
@@ -133,7 +133,7 @@ def damage_link_to_itself(path):
 
 
 def damage_pipe(path):
-    """Nobody ever writes into it: reading must not wait."""
+    """A pipe that nothing is ever written to: reading must not wait."""
     os.mkfifo(path)
 
 
@@ -150,7 +150,7 @@ def damage_missing(path):
 
 
 def damage_playlist(path):
-    """FFmpeg would open the files that it names, or a server."""
+    """A playlist: FFmpeg would open the files that it names, or a server."""
     (path.parent / "other.wav").write_bytes(written("WAV"))
     path.write_text("ffconcat version 1.0\nfile other.wav\n")
 

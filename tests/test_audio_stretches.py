@@ -1,4 +1,4 @@
-"""Where in a recording somebody is heard."""
+"""Finding the stretches of speech in a recording."""
 
 from itertools import pairwise
 
@@ -20,7 +20,7 @@ SETTINGS = StretchSettings()
 
 
 def level(*parts: tuple[float, float]) -> np.ndarray:
-    """(T,) of parts (seconds, dB)."""
+    """Frame energies (T,) of parts (seconds, dB)."""
     return np.concatenate([np.full(round(100 * seconds), 10 ** (decibels / 10)) for seconds, decibels in parts])
 
 

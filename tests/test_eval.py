@@ -188,7 +188,7 @@ def test_silent_short_and_invalid_recordings_have_an_error(tmp_path, model):
 
 
 def picture(*arguments, cwd: Path) -> bytes:
-    """What eval.py --plot draws where there is no display, whatever matplotlib is told to draw on."""
+    """The plot of eval.py without a display, whatever the configured backend of matplotlib."""
     environment = {name: value for name, value in os.environ.items() if name != "DISPLAY"} | {"MPLBACKEND": "TkAgg"}
     result = run_eval(*arguments, cwd=cwd, env=environment)
     assert result.returncode in (0, 1) and "Traceback" not in result.stderr, result.stderr

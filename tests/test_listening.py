@@ -1,4 +1,4 @@
-"""eval.py --live: a recording as it is made, from a file or a microphone made by code."""
+"""eval.py --live, with a file and a fake microphone."""
 
 import os
 import signal
@@ -44,7 +44,7 @@ class RawInputStream:
 
 @pytest.fixture
 def talk(tmp_path):
-    """Noise and silence, twice, of 16 bits; too long for one window."""
+    """Noise and silence, twice, as 16-bit; too long for one window."""
     noise = np.random.default_rng(0).normal(scale=0.1, size=16 * RATE // 10)
     samples = np.concatenate([np.zeros(RATE // 2), noise, np.zeros(RATE), noise])  # which ends with the second
     soundfile.write(tmp_path / "talk.wav", samples, RATE, subtype="PCM_16")

@@ -1,4 +1,4 @@
-"""A recording that arrives piece by piece has the rows of its file."""
+"""A recording that arrives piece by piece gets the same rows as a file of it."""
 
 from itertools import pairwise
 
@@ -24,7 +24,7 @@ def pcm(samples: np.ndarray) -> bytes:
 
 
 def arrive(live: LiveRecording, content: bytes, piece_s: float, rate: int, **options) -> list[Heard]:
-    """What is known after each piece."""
+    """The provisional result after each piece."""
     length = 2 * round(piece_s * rate)
     heard = []
     for start in range(0, len(content), length):
@@ -81,7 +81,7 @@ def test_the_rows_are_those_of_the_file_whatever_the_size_of_the_pieces(model, t
 
 
 def test_what_is_provisional_is_what_a_file_that_ends_there_has(predictor):
-    """Until a stretch is settled, at another rate than the network's; then it stays, and others come behind it."""
+    """Before and after a stretch is settled, at a rate other than that of the network."""
     rate = 22_050
     content = pcm(sound((0.4, 1e-4), (1.5, 0.1), (1, 1e-4), (0.9, 0.1), (0.6, 1e-4), (1.2, 0.1), (9, 1e-4), rate=rate))
     live = LiveRecording(predictor, rate)

@@ -1,4 +1,4 @@
-"""The answers to programs, and what hostile clients get: a real server process, real sockets."""
+"""The HTTP API with ordinary and hostile clients: a real server process, real sockets."""
 
 import socket
 import subprocess
@@ -196,7 +196,7 @@ def test_a_long_recording_blocks_no_other_and_is_cancelled_when_its_client_leave
 
 
 def test_many_clients_with_equal_and_other_recordings(server, rows_of_eval):
-    """300 requests from eight clients, with broken-off ones between them: all right, flat memory, an empty folder."""
+    """300 requests from eight clients, some interrupted: correct answers, constant memory, an empty folder."""
 
     def client(number: int) -> int:
         memory = 0
@@ -217,7 +217,7 @@ def test_many_clients_with_equal_and_other_recordings(server, rows_of_eval):
 
 
 def test_the_server_matches_its_openapi_description(server):
-    """Schemathesis asks whatever the server's own OpenAPI description allows, and some of what it does not."""
+    """Schemathesis sends valid and invalid requests, generated from the server's own OpenAPI description."""
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json"]
     options = ["--max-examples=25", "--phases=examples,coverage,fuzzing", "--seed=1", "--no-color", "--checks=all"]
     cwd = server.folder.parent

@@ -1,4 +1,4 @@
-"""What the server does when it is full, killed or asked by strangers, and how it shares its cores."""
+"""The server when it is full, killed or used by strangers, and how requests share its cores."""
 
 import signal
 import socket

@@ -1,4 +1,4 @@
-"""Live recordings over a WebSocket, and what hostile clients get: a real server process, real sockets."""
+"""Live recordings over a WebSocket, with ordinary and hostile clients: a real server process, real sockets."""
 
 import asyncio
 import json
@@ -73,7 +73,7 @@ def live(server: Server, first: dict | bytes | str | None = None, **options) -> 
 
 
 def send(client: ClientConnection, samples: np.ndarray, piece_s: float = 0.1, pause_s: float = 0.0) -> list[dict]:
-    """What came meanwhile."""
+    """Send the sound in pieces; returns the answers received meanwhile."""
     length, found = round(piece_s * RATE), []
     for start in range(0, len(samples), length):
         client.send(samples[start : start + length].tobytes())
@@ -84,7 +84,7 @@ def send(client: ClientConnection, samples: np.ndarray, piece_s: float = 0.1, pa
 
 
 def rest(client: ClientConnection) -> list[dict]:
-    """All that comes until the server closes the connection."""
+    """All messages until the server closes the connection."""
     found = []
     with suppress(ConnectionClosed):
         while True:
@@ -94,7 +94,7 @@ def rest(client: ClientConnection) -> list[dict]:
 
 @pytest.mark.parametrize("model", ["model.pt", "model_any_voice.pt"])
 def test_the_final_rows_are_those_of_the_file(server, voice, tmp_path, model):
-    """Sent as fast as it is spoken, for longer than a client may be silent."""
+    """Sent in real time, for longer than a client may be silent."""
     soundfile.write(tmp_path / "live", voice, RATE, format="WAV")
     headers = {"Authorization": f"Bearer {TOKEN}".encode()}
     (row,) = post(server, tmp_path / "live", headers=headers, timeline="true", model=model).json()
@@ -167,7 +167,7 @@ def test_a_message_that_is_too_large_ends_the_recording(server):
     ],
 )
 def test_foreign_pages_and_names_get_no_connection(server, headers, is_fine):
-    """A browser does not ask before it opens one."""
+    """Browsers open a WebSocket without asking the server first (CORS)."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as client:
         usual = {"Host": f"127.0.0.1:{server.port}", "Upgrade": "websocket", "Connection": "Upgrade"}
         usual |= {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13"}

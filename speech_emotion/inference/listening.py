@@ -68,7 +68,7 @@ def record(
 ) -> int:
     """Print a line for each stretch of speech as it ends, then write the final rows; returns the exit status.
 
-    Raises ValueError to adapt with a network that takes no statistics, and for an unknown table format.
+    Raises ValueError for an unknown table format, and for `adapt` with a network that takes no statistics.
     """
     if adapt and not predictor.network.takes_statistics:
         raise ValueError("this model cannot adapt to recordings; --model model_any_voice.pt can")

@@ -21,12 +21,12 @@ from speech_emotion.inference.recording import Answer, Recording
 from speech_emotion.tables.rows import Row
 
 T = TypeVar("T")
-STEP_S = 0.4  # of new sound before the rows are computed again
-FEWEST_TO_ADAPT = 5  # stretches; fewer say little about a voice
+STEP_S = 0.4  # new sound needed before the rows are updated
+FEWEST_TO_ADAPT = 5  # stretches needed for the statistics of a voice
 _SHOWN_S = 60.0  # how far back provisional rows reach
 _SETTLED_S = 4.0  # a stretch that ended this long ago is kept: where a long one is cut depends on what follows
-_NEW_S = 10.0  # the most new sound that an update covers, whatever has arrived
-_LEAD_S = 0.2  # of sound before the first frame that may still change: a window opens 0.1 s before its onset
+_NEW_S = 10.0  # most new sound per update, even if more has arrived
+_LEAD_S = 0.2  # read again before the first frame that may change: a window begins 0.1 s before its onset
 _AT_ONCE = 8  # windows before other work gets its turn
 
 
@@ -42,10 +42,10 @@ class Heard:
 class LiveRecording:
     """One channel of 16-bit sound that arrives in pieces and is kept in memory, up to `longest_s`.
 
-    Each update finds the stretches as if the recording had ended now, except that stretches which ended some seconds
-    ago are kept as they are, so that an update takes the same time however long the recording is. These rows are
-    provisional: what counts as silence depends on the loudest voice, which may come later. `finish` classifies all of
-    it as a file is classified, so the final rows do not depend on the size of the pieces.
+    Each update finds the stretches as if the recording had ended now, but keeps those that ended some seconds ago, so
+    that the time of an update does not grow with the recording. These rows are
+    provisional: what counts as silence depends on the loudest voice, which may come later. `finish` classifies
+    the whole recording like a file, so the final rows do not depend on the size of the pieces.
 
     >>> live = LiveRecording(Predictor("model_any_voice.pt"), 16_000)
     >>> live.add(bytes(3200))
@@ -110,7 +110,7 @@ class LiveRecording:
         return heard
 
     def finish(self, adapt: bool = False) -> Generator[None, None, Answer]:
-        """The answer that a file of it would get, with `adapt` by its own statistics; yields like update."""
+        """The answer that a file of it would get; yields like update. `adapt` uses the statistics of the recording."""
         recording = self._predictor.recording(self._name, self._pieces)
         yield from self._predictor.embed_in_turns(recording)
         return self._predictor.answer(recording, self._statistics(recording.embeddings()) if adapt else None)
@@ -134,7 +134,7 @@ class LiveRecording:
         return np.frombuffer(pcm, "<i2").astype(np.float32) / 2**15
 
     def _pieces(self) -> Iterator[Block]:
-        """All of it, in pieces as a file is read."""
+        """The whole recording, in pieces as from a file."""
         length = int(PIECE_S * self._rate)
         for start in range(0, len(self._pcm) // 2, length):
             yield self._samples(start, start + length), self._rate
@@ -178,7 +178,7 @@ class LiveRecording:
 
 
 def at_once(work: Generator[None, None, T]) -> T:
-    """What a generator returns, without pausing where it yields."""
+    """Run a generator to its end; returns its return value."""
     while True:
         try:
             next(work)

@@ -112,13 +112,13 @@ class Predictor:
         return self.answer(recording).rows[0]
 
     def open(self, path: str | Path, channels: str = "mix", track: int | None = None) -> Recording:
-        """A recording that is read when its windows are asked for; the options are those of read_pieces."""
+        """A recording whose windows are read when they are needed; the options are those of read_pieces."""
         info = RecordingInfo()
         pieces = partial(read_pieces, path, track=track, channels=channels, info=info)
         return self.recording(str(path), pieces, info, channels == "each")
 
     def recording(self, name: str, pieces: Callable[[], Iterable[Block]], *details) -> Recording:
-        """One with `pieces` as read_pieces gives them, anew each time; `details` are more fields of Recording."""
+        """A recording of what `pieces()` yields, as read_pieces does; `details` are further fields of Recording."""
         windows = RecordingWindows(lambda: resample_pieces(pieces(), self.features.sample_rate), self.features)
         return Recording(name, windows, *details)
 
