@@ -194,7 +194,7 @@ def test_a_recording_ends_at_the_longest_duration(server, voice):
     assert last["emotion"] and 50 < last["timeline"][-1]["end"] <= 60 * MINUTES
 
 
-def test_sound_that_trickles_in_ends_when_its_time_is_up(model):
+def test_sound_slower_than_real_time_ends_after_the_longest_duration(model):
     class Trickle:
         sent: ClassVar = []
 

@@ -43,9 +43,9 @@ class LiveRecording:
     """One channel of 16-bit sound that arrives in pieces and is kept in memory, up to `longest_s`.
 
     Each update finds the stretches as if the recording had ended now, but keeps those that ended some seconds ago, so
-    that the time of an update does not grow with the recording. These rows are
-    provisional: what counts as silence depends on the loudest voice, which may come later. `finish` classifies
-    the whole recording like a file, so the final rows do not depend on the size of the pieces.
+    that the time of an update does not grow with the recording. These rows are provisional: what counts as silence
+    depends on the loudest voice, which may come later. `finish` classifies the whole recording like a file, so the
+    final rows do not depend on the size of the pieces.
 
     >>> live = LiveRecording(Predictor("model_any_voice.pt"), 16_000)
     >>> live.add(bytes(3200))

@@ -86,9 +86,10 @@ class _Session:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _hear(self) -> None:
-        """Receive until the client leaves; what comes after the end is ignored.
+        """Receive until the client leaves; messages after the end are ignored.
 
-        Sound that trickles in keeps a place among the live recordings no longer than sound at its own pace.
+        A client that sends slower than real time is ended when the longest duration has passed, so that it does not
+        occupy a place for longer than others.
         """
         limits, clock = self._service.limits, asyncio.get_running_loop().time
         deadline = clock() + 60 * limits.recording_minutes + limits.silence_s
