@@ -16,7 +16,7 @@ from speech_emotion.serving.limits import Limits
 from speech_emotion.terminal import command_line, printable, say
 
 HERE = Path(__file__).parent
-MODELS = sorted(PUBLISHED, key=lambda model: not model.is_recommended)  # the first that is there is the default
+MODELS = sorted(PUBLISHED, key=lambda model: not model.is_recommended)  # the first that exists is the default
 
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:

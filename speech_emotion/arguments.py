@@ -24,7 +24,7 @@ def positive(text: str) -> int:
 def checkpoint(name: str) -> Path:
     """The file with this name, else the model of the project; any-voice is short for model_any_voice.pt.
 
-    The project's models are beside eval.py, or where pip installed them.
+    The project's models are in the folder of eval.py, or where pip installed them.
     """
     path = Path(name)
     if path.exists() or path.name != name:

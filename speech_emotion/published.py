@@ -1,4 +1,4 @@
-"""The models in the repository: another one is another entry here."""
+"""The models in the repository; a new model needs one more entry here."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ class Published:
     """A committed checkpoint."""
 
     file: str
-    run: str  # the name of the run that makes it
+    run: str  # the run that trains it
     title: str  # in the report
     page_title: str  # on the web page
     is_recommended: bool = False  # the web page's default

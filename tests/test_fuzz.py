@@ -1,4 +1,4 @@
-"""Files that nobody thought of: valid ones with bytes changed, at the two readers and the checkpoint loader."""
+"""Fuzzing: valid files with changed bytes, for the two readers and the checkpoint loader."""
 
 import copy
 import io

@@ -1,4 +1,4 @@
-"""`pip install .` as a user does it, without a checkout beside it."""
+"""`pip install .` as users run it, without access to a checkout."""
 
 import os
 import re

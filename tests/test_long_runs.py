@@ -1,4 +1,4 @@
-"""A run that is stopped, in every way, and goes on; and what many or long files cost."""
+"""Runs that are stopped in every way and resumed; time and memory for many or long files."""
 
 import os
 import resource
@@ -21,7 +21,7 @@ ONE_BY_ONE = ("--batch-size", 1, "--workers", 1, "--timeline", "timeline.csv")
 
 @pytest.fixture(scope="module")
 def uninterrupted(tone_data, model, tmp_path_factory) -> Path:
-    """The tables of a run that nobody stopped."""
+    """The tables of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("uninterrupted")
     assert run_eval(tone_data, "--model", model, *ONE_BY_ONE, cwd=folder).returncode == 0
     return folder
@@ -30,7 +30,7 @@ def uninterrupted(tone_data, model, tmp_path_factory) -> Path:
 def stopped(number: signal.Signals, rows: int, *arguments, cwd: Path) -> subprocess.Popen:
     """eval.py, sent a signal once its part file has `rows` lines."""
 
-    def heed_ctrl_c():  # a job in the background is started deaf to it, and passes that on
+    def heed_ctrl_c():  # jobs in the background ignore it, and so do their children
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
     process = subprocess.Popen(
@@ -43,7 +43,7 @@ def stopped(number: signal.Signals, rows: int, *arguments, cwd: Path) -> subproc
 
 
 def mark_first_row(part: Path) -> None:
-    """So that a row which is made anew would show."""
+    """So that a row that was computed again would be noticed."""
     lines = part.read_bytes().split(b"\n")
     lines[1] = lines[1].replace(b"0.", b"7.", 1)
     part.write_bytes(b"\n".join(lines))
@@ -181,7 +181,7 @@ kills, seed, *arguments = sys.argv[1:]
 rng = random.Random(seed)
 
 def run(seconds, *more):
-    pid = os.fork()  # before torch has threads: a run that need not import anything anew
+    pid = os.fork()  # before torch has threads, so that a run need not import everything again
     if pid == 0:
         sys.stdout = sys.stderr = open(os.devnull, "w")
         os._exit(eval.main([*arguments, *more]))
@@ -198,7 +198,7 @@ for _ in range(int(kills)):
     sys.stdin.readline()
     status = run(rng.uniform(0, 1.1 * took), *resume)
     print(status, flush=True)
-    resume = ("--resume",) if status < 0 or rng.random() < 0.5 else ()  # or anew, over the old tables
+    resume = ("--resume",) if status < 0 or rng.random() < 0.5 else ()  # or from the start, over the old tables
 print(run(0, "--resume"))
 """
 
@@ -206,7 +206,7 @@ print(run(0, "--resume"))
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_runs_killed_at_random_and_resumed_give_the_same_tables(model, tmp_path, kind):
-    """KILLS times in all: while it starts, classifies or gives the tables their names; each next run goes on."""
+    """KILLS times: during the start, classification or renaming of the tables; the next run resumes each time."""
     if kind == "parquet":
         pytest.importorskip("pyarrow", reason="requirements-ray.txt is not installed")
     for seed in range(24):

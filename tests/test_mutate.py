@@ -1,4 +1,4 @@
-"""The faults that `make mutate` makes, and the list of those that no test can notice."""
+"""The faults of `make mutate`, and the list of those that no test can notice."""
 
 from mutate import EQUIVALENT, REPOSITORY, TESTS, faults
 

@@ -44,7 +44,7 @@ def other(model, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def whole(folder, model, tmp_path_factory) -> Path:
-    """The tables of a run that nobody disturbed."""
+    """The tables of an undisturbed run."""
     at = tmp_path_factory.mktemp("whole")
     assert run_eval(folder, "--model", model, *ONE_BY_ONE, "--timeline", "t.csv", cwd=at).returncode == 1
     return at

@@ -1,4 +1,4 @@
-"""Published results of other systems, beside the most comparable result of this project."""
+"""Published results of other systems, next to the most comparable result of this project."""
 
 from collections.abc import Callable
 from statistics import mean

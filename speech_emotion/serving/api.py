@@ -56,7 +56,7 @@ def build_app(service: Service, allow_hosts: Iterable[str] = (), results: str = 
 
     @app.exception_handler(ClientDisconnect)
     async def forget(request: Request, error: ClientDisconnect) -> Response:
-        return Response(status_code=499)  # nobody reads it
+        return Response(status_code=499)  # the client has left
 
     @app.post(
         "/predict",
