@@ -125,7 +125,7 @@ def test_without_speakers_files_are_held_out_and_ravdess_helps_where_labels_agre
         ("path,emotion\nno.wav,sad\nnone.wav,glad\n", (), "2 of 2 recordings in own/bad.csv do not exist: no.wav, "),
         ("path,emotion\nclips/00.wav,sad\nclips/00.wav,glad\n", (), "gives clips/00.wav several emotions: sad and "),
         ("path,emotion\nclips/00.wav,sad\nclips/01.wav,sad\n", (), "every recording is labelled sad"),
-        ("path,emotion\nclips/00.wav,sad\nclips/01.wav,sad\nclips/02.wav,glad\n", (), "there is one of glad"),
+        ("path,emotion\nclips/00.wav,sad\nclips/01.wav,sad\nclips/02.wav,glad\n", (), "there is only one of glad"),
         ("path,emotion\n" + "clips/00.wav,sad\nclips/01.wav,sad\nclips/02.wav,=A1\nclips/03.wav,=A1\n", (),
          "'=A1' cannot be a label"),
         ("path,emotion\n" + "clips/00.wav,sad\nclips/01.wav,sad\nclips/02.wav,Error\nclips/03.wav,Error\n", (),
