@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
@@ -84,8 +85,13 @@ def run_app(*arguments, cwd: Path, before: str = "pass") -> subprocess.Completed
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=300)
 
 
-def as_text(row: dict) -> dict[str, str]:
-    return {key: f"{value:.4f}" if isinstance(value, float) else value or "" for key, value in row.items()}
+def agree(rows: Iterable[dict], table: Iterable[dict[str, str]]) -> bool:
+    """Whether these are the rows of a table; batches of other sizes may round the last digit the other way."""
+    return all(
+        abs(value - float(of_table[key])) < 0.00015 if isinstance(value, float) else (value or "") == of_table[key]
+        for row, of_table in zip(rows, table, strict=True)
+        for key, value in (dict.fromkeys(of_table) | row).items()
+    )
 
 
 def post(server: Server, *uploads, headers: dict | None = None, **fields) -> requests.Response:
