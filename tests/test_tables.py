@@ -178,7 +178,7 @@ def test_a_finished_run_is_never_refused_whatever_the_names(model, tmp_path, kin
     for more in ((), ("--resume",)):
         result = run_eval(*arguments, *more, cwd=tmp_path)
         assert result.returncode == 0, result.stderr
-        assert ("that was stopped: all is classified" in result.stderr) == bool(more)
+        assert ("classifying all recordings" in result.stderr) == bool(more)
         for table in (out, t):
             urls = {row["url"] for row in read_table(tmp_path / table)}
             assert urls == {name if table.endswith("csv") else name.replace("\udcff", "\\xff") for name in NOT_UTF8}
