@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import pytest
 import torch
+from linear_network import LinearNetwork
 from torch import nn
 
 from speech_emotion.corpora.ravdess import clip_table
@@ -14,7 +15,7 @@ from speech_emotion.evaluation.metrics import prediction_table, uar
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
 from speech_emotion.models.cnn import EmotionCNN
-from speech_emotion.models.mfcc import MFCC, FeatureSettings
+from speech_emotion.models.mfcc import FeatureSettings
 from speech_emotion.models.network import NETWORKS, Network, NetworkFromScratch
 from speech_emotion.models.onnx_export import WindowClassifier
 from speech_emotion.models.whisper import WhisperFeatures
@@ -35,50 +36,6 @@ def test_the_networks_offer_what_is_asked_of_them():
 def test_an_unknown_network_is_named_with_those_there_are():
     with pytest.raises(ValueError, match="there is no network 'rnn', only cnn, any-voice"):
         recipe_of("rnn")
-
-
-@dataclass(frozen=True)
-class LinearSettings:
-    n_classes: int
-    n_mfcc: int
-
-
-class LinearNetwork(nn.Module):
-    """One layer on the mean MFCC."""
-
-    kind, n_views, takes_statistics, speech_only = "linear", 1, False, False
-
-    def __init__(self, settings: LinearSettings, features: FeatureSettings):
-        super().__init__()
-        self.settings, self.features, self.front_end = settings, features, MFCC(features)
-        self.layer = nn.Linear(settings.n_mfcc, settings.n_classes)
-
-    @classmethod
-    def for_features(cls, features, n_classes):
-        return cls(LinearSettings(n_classes, features.n_mfcc), features)
-
-    @classmethod
-    def from_settings(cls, settings, features):
-        return cls(LinearSettings(**settings), FeatureSettings(**features))
-
-    def forward(self, inputs):
-        return self.classify(self.embed(inputs))
-
-    def embed(self, inputs):
-        return inputs.mean(dim=2) / 100
-
-    def classify(self, embedding, statistics=None):
-        return self.layer(embedding)
-
-    def logits_of_views(self, views):
-        return self(views[0])[None]
-
-    @torch.no_grad()
-    def shift_logits(self, by):
-        self.layer.bias += by
-
-    def for_inference(self):
-        return self
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.utils.flop_counter
-from torch import nn
+from linear_network import LinearNetwork
 
 from speech_emotion.corpora.ravdess import EMOTIONS, clip_table
 from speech_emotion.corpora.splits import stratified_split
@@ -71,36 +71,11 @@ def test_an_unknown_schedule_and_no_epoch_are_refused():
         TrainingSettings(epochs=0)
 
 
-class Perceptron(nn.Module):
-    """Another network: one view, no convolution, a single layer whose bias is moved."""
-
-    kind, n_views = "perceptron", 1
-
-    def __init__(self, features, n_classes):
-        super().__init__()
-        self.features, self.front_end = features, MFCC(features)
-        self.layer = nn.Linear(features.n_mfcc, n_classes)
-
-    @classmethod
-    def for_features(cls, features, n_classes):
-        return cls(features, n_classes)
-
-    def forward(self, mfcc):
-        return self.layer(mfcc.mean(dim=2) / 100)
-
-    def logits_of_views(self, views):
-        return self(views[0])[None]
-
-    @torch.no_grad()
-    def shift_logits(self, by):
-        self.layer.bias += by
-
-
 def test_another_network_is_trained_by_the_same_loop(clips, cache_dir):
     two = clips[clips["emotion"].isin(["happy", "sad"])]
     settings = TrainingSettings(epochs=30, learning_rate=0.1, mixup=0.0, ema_decay=0.9, augmentation=OFF)
-    checkpoint, history = train(two, two, ["happy", "sad"], settings, FEATURES, CPU, cache_dir, Perceptron)
-    assert isinstance(checkpoint.network, Perceptron)
+    checkpoint, history = train(two, two, ["happy", "sad"], settings, FEATURES, CPU, cache_dir, LinearNetwork)
+    assert isinstance(checkpoint.network, LinearNetwork)
     assert history["validation_accuracy"].iloc[-1] > 0.9
     assert checkpoint.training["augmentation"]["mask_bands"] == 0
 
@@ -108,7 +83,7 @@ def test_another_network_is_trained_by_the_same_loop(clips, cache_dir):
 def test_a_loss_that_is_not_finite_ends_the_training_in_its_epoch(clips, cache_dir):
     settings = TrainingSettings(epochs=50, learning_rate=float("inf"))
     with pytest.raises(ValueError, match="the loss is nan in epoch [12]; nothing was written"):
-        train(clips.head(16), clips.head(16), list(EMOTIONS), settings, FEATURES, CPU, cache_dir, Perceptron)
+        train(clips.head(16), clips.head(16), list(EMOTIONS), settings, FEATURES, CPU, cache_dir, LinearNetwork)
 
 
 def test_a_damaged_cache_is_named_and_healed(clips, tmp_path, capfd):

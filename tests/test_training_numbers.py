@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from linear_network import LinearNetwork
 from torch import nn
 
 from speech_emotion.evaluation.metrics import fit_temperature
-from speech_emotion.models.mfcc import MFCC, FeatureSettings
+from speech_emotion.models.mfcc import FeatureSettings
 from speech_emotion.training import cnn
 from speech_emotion.training.augment import AugmentationSettings
 from speech_emotion.training.cnn import EmotionCNNRecipe, TrainingSettings, train
@@ -105,32 +106,23 @@ def test_weights_decay_and_biases_and_normalisation_do_not():
     assert [id(p) for p in others["params"]] == [id(p) for p in rest]
 
 
-class Linear(nn.Module):
-    """A network without dropout that keeps what it is shown."""
+class Linear(LinearNetwork):
+    """Keeps what it is shown."""
 
-    kind, n_views = "linear", 2
+    n_views = 2
 
-    def __init__(self, features, n_classes):
-        super().__init__()
-        self.features, self.front_end = features, MFCC(features)
-        self.layer = nn.Linear(features.n_mfcc, n_classes)
+    def __init__(self, settings, features):
+        super().__init__(settings, features)
         self.shown = []
 
     @classmethod
     def for_features(cls, features, n_classes):
-        cls.made = cls(features, n_classes)
+        cls.made = super().for_features(features, n_classes)
         return cls.made
-
-    def forward(self, mfcc):
-        return self.layer(mfcc.mean(dim=2) / 100)
 
     def logits_of_views(self, views):
         self.shown.append(views)
         return torch.stack([self(view) for view in views])
-
-    @torch.no_grad()
-    def shift_logits(self, by):
-        self.layer.bias += by
 
 
 @pytest.fixture
@@ -167,7 +159,7 @@ def test_without_a_learning_rate_the_numbers_are_those_of_the_first_weights(spec
     )
     checkpoint, history = trained(settings)
     torch.manual_seed(5)
-    first = Linear(checkpoint.network.features, 4)
+    first = LinearNetwork.for_features(checkpoint.network.features, 4)
     targets = np.array([LABELS.index(emotion) for emotion in CLIPS["emotion"]])
     with torch.no_grad():
         window = spectrograms[:, :, 25:-25].half().float()
