@@ -19,6 +19,12 @@ GROUPS: dict[str, Callable[[str], Hashable]] = {  # what counts as one voice or 
 }
 
 
+def check_adapts(predictor) -> None:
+    """Raises ValueError for a network that takes no statistics."""
+    if not predictor.network.takes_statistics:
+        raise ValueError("this model cannot adapt to recordings; --model model_any_voice.pt can")
+
+
 class Voices:
     """Accumulates the statistics of a group, recording by recording, as sums per channel."""
 
@@ -83,8 +89,7 @@ class Adaptation:
 
         `predictor` may be a ClusterPredictor. Raises ValueError for a network that takes no statistics.
         """
-        if not predictor.network.takes_statistics:
-            raise ValueError("this model cannot adapt to recordings; --model model_any_voice.pt can")
+        check_adapts(predictor)
         self._group_of = group_of
         groups: dict[Hashable, list[str]] = {}
         for recording in map(str, recordings):

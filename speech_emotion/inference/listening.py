@@ -10,10 +10,9 @@ import numpy as np
 
 from speech_emotion.audio.reading import read_pieces
 from speech_emotion.audio.resampling import to_mono
+from speech_emotion.inference.adaptation import check_adapts
 from speech_emotion.inference.live import STEP_S, LiveRecording, at_once
 from speech_emotion.inference.predictor import Predictor
-from speech_emotion.tables.formats import format_of
-from speech_emotion.tables.output_paths import output_path
 from speech_emotion.tables.rows import Row, columns, error_sentence, stretch_columns
 from speech_emotion.tables.table import Table
 from speech_emotion.terminal import say
@@ -68,14 +67,10 @@ def record(
 ) -> int:
     """Print a line for each stretch of speech as it ends, then write the final rows; returns the exit status.
 
-    Raises ValueError for an unknown table format, and for `adapt` with a network that takes no statistics.
+    `out` and `timeline` must be writable tables. Raises ValueError for `adapt` with a network that takes no statistics.
     """
-    if adapt and not predictor.network.takes_statistics:
-        raise ValueError("this model cannot adapt to recordings; --model model_any_voice.pt can")
-    for path, names in ((out, columns(predictor.labels)), (timeline, stretch_columns(predictor.labels))):
-        if path:
-            format_of(path, names)
-            output_path(path)
+    if adapt:
+        check_adapts(predictor)
     rate, pieces = sound
     live = LiveRecording(predictor, rate, name, _LONGEST_S)
     say("listening; press Ctrl-C to end the recording", is_error=True)
