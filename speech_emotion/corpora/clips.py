@@ -35,5 +35,5 @@ def walk_clips(folder: str | Path, describe: Callable[[str], dict | None], no_da
 
 
 def has_speakers(clips: "pd.DataFrame | dict") -> bool:
-    """Whether several are known, who can be kept apart."""
+    """Whether at least two speakers are known."""
     return "speaker" in clips and len({*clips["speaker"]}) > 1
