@@ -13,7 +13,7 @@ app: $(VENV)/installed-app  ## the web page, on http://127.0.0.1:7860
 	$(RUN) app.py
 
 test: $(VENV)/installed-dev lint  ## lint and all tests
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/installed-dev  ## check rules and format with ruff
 	$(VENV)/bin/ruff check .
