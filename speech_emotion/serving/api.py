@@ -17,7 +17,7 @@ from speech_emotion.serving.guard import Guard
 from speech_emotion.serving.live import serve_live
 from speech_emotion.serving.page import fill_page, render, write_csv
 from speech_emotion.serving.schema import REFUSALS, Refusal, Row, form_schema
-from speech_emotion.serving.service import Service, channels_of, flag
+from speech_emotion.serving.service import Service
 from speech_emotion.tables.formats import tracks
 from speech_emotion.tables.rows import cell, columns
 
@@ -68,15 +68,14 @@ def build_app(service: Service, allow_hosts: Iterable[str] = (), results: str = 
     )
     async def predict(request: Request) -> JSONResponse:
         """A row for each recording, in order; with `channels` each, a row for every channel."""
-        form, _, answers = await service.answer(request)
-        timeline = flag(form.fields, "timeline")
-        return JSONResponse([row for answer in answers for row in answer.in_json(timeline)])
+        options, _, answers = await service.answer(request)
+        return JSONResponse([row for answer in answers for row in answer.in_json(options.timeline)])
 
     @app.post("/answers", dependencies=protected, include_in_schema=False)
     async def answers(request: Request) -> JSONResponse:
         """For the page: HTML, lines of out.csv, and tracks of recordings with more than one window."""
-        form, predictor, found = await service.answer(request, draw=render)
-        names = columns(predictor.labels, channels_of(form.fields))
+        options, predictor, found = await service.answer(request, draw=render)
+        names = columns(predictor.labels, options.channels)
         rows = [
             {
                 "html": answer.html,

@@ -17,8 +17,30 @@ from speech_emotion.serving.limits import Limits
 from speech_emotion.serving.turns import Turns
 from speech_emotion.serving.uploads import Form
 
-_FIELDS = ("model", "adapt", "channels", "timeline")  # of a form, besides its files
-_FLAGS = {"true": True, "false": False}
+_VALUES = {"channels": ("mix", "each"), "adapt": ("true", "false"), "timeline": ("true", "false")}
+
+
+@dataclass(frozen=True)
+class Options:
+    """The fields of a form, besides its files."""
+
+    model: str | None = None
+    channels: str = "mix"
+    adapt: bool = False
+    timeline: bool = False
+
+    @classmethod
+    def of(cls, fields: dict[str, str]) -> "Options":
+        """Raises 422 for an unknown field or value."""
+        given = {}
+        for name, value in fields.items():
+            if name not in cls.__dataclass_fields__:
+                known = ", ".join(cls.__dataclass_fields__)
+                raise HTTPException(422, f"there is no field {name[:100]!r}; the fields are {known}")
+            if name in _VALUES and (value := value.lower()) not in _VALUES[name]:
+                raise HTTPException(422, f"`{name}` must be {' or '.join(_VALUES[name])}, not {value[:100]!r}")
+            given[name] = value == "true" if "true" in _VALUES.get(name, ()) else value
+        return cls(**given)
 
 
 @dataclass
@@ -55,33 +77,24 @@ class Service:
         finally:
             self.n_live -= 1
 
-    async def answer(self, request: Request, draw=None) -> tuple[Form, Predictor, list[Answer]]:
+    async def answer(self, request: Request, draw=None) -> tuple[Options, Predictor, list[Answer]]:
         """The answers for a request. Raises HTTPException, or ClientDisconnect, which cancels the work."""
         with self.place(), request_folder(self.folder) as folder:
             form = Form(folder, self.limits)
             await form.receive(request)
-            predictor = self._choose(form.fields)
-            adapt, channels = flag(form.fields, "adapt"), channels_of(form.fields)
-            work = self.turns.submit(answer_all(predictor, form.uploads, self.limits, draw, adapt, channels))
-            answers = asyncio.wrap_future(work)
+            options = Options.of(form.fields)
+            predictor = self.predictor(options.model, options.adapt)
+            work = answer_all(predictor, form.uploads, self.limits, draw, options.adapt, options.channels)
+            answers = asyncio.wrap_future(self.turns.submit(work))
             gone = asyncio.ensure_future(_gone(request))
             try:
                 await asyncio.wait((answers, gone), return_when=asyncio.FIRST_COMPLETED)
                 if not answers.done():
                     raise ClientDisconnect
-                return form, predictor, answers.result()
+                return options, predictor, answers.result()
             finally:
                 answers.cancel()
                 gone.cancel()
-
-    def _choose(self, fields: dict[str, str]) -> Predictor:
-        for name in fields:
-            if name not in _FIELDS:
-                raise HTTPException(422, f"there is no field {name[:100]!r}; the fields are {', '.join(_FIELDS)}")
-        predictor = self.predictor(fields.get("model"), flag(fields, "adapt"))
-        flag(fields, "timeline")
-        channels_of(fields)
-        return predictor
 
     def predictor(self, name: str | None, adapt: bool) -> Predictor:
         """The model of that name, by default the first. Raises 422 if it does not exist or cannot adapt but should."""
@@ -95,20 +108,6 @@ class Service:
     def knows(self, token: bytes) -> bool:
         """Whether the token is correct; always true if the server has none."""
         return self.token is None or secrets.compare_digest(token, os.fsencode(self.token))
-
-
-def flag(fields: dict[str, str], name: str) -> bool:
-    value = fields.get(name, "false").lower()
-    if value not in _FLAGS:
-        raise HTTPException(422, f"`{name}` must be true or false, not {value[:100]!r}")
-    return _FLAGS[value]
-
-
-def channels_of(fields: dict[str, str]) -> str:
-    value = fields.get("channels", "mix")
-    if value not in ("mix", "each"):
-        raise HTTPException(422, f"`channels` must be mix or each, not {value[:100]!r}")
-    return value
 
 
 async def _gone(request: Request) -> None:
