@@ -28,7 +28,10 @@ EMOBOX_FOLDS = (
     (6, 13, 17, 22),
 )
 
-FOLDS = {"fold": ACTOR_FOLDS, "emobox": EMOBOX_FOLDS}  # by what the names of their runs say
+FOLDS = {  # by what the names of their runs say: test actors, and the channels that are tested
+    "fold": (ACTOR_FOLDS, ("speech", "song")),
+    "emobox": (EMOBOX_FOLDS, ("speech",)),
+}
 
 
 def stratified_split(clips: pd.DataFrame, seed: int, test_size: float = 0.2) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -48,9 +51,10 @@ def actor_split(clips: pd.DataFrame, test_actors) -> tuple[pd.DataFrame, pd.Data
 
 
 def fold_split(clips: pd.DataFrame, folds: str, number: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(rest, test) of one of FOLDS: EmoBox tests what its actors speak only, and their songs are left out."""
-    rest, test = actor_split(clips, FOLDS[folds][number])
-    return (rest, test[test["channel"] == "speech"]) if folds == "emobox" else (rest, test)
+    """(rest, test) of one of FOLDS; clips of the test actors in other channels are left out."""
+    test_actors, channels = FOLDS[folds]
+    rest, test = actor_split(clips, test_actors[number])
+    return rest, test[test["channel"].isin(channels)]
 
 
 def hold_out_validation(rest: pd.DataFrame, seed: int, size: float = 0.1) -> tuple[pd.DataFrame, pd.DataFrame]:

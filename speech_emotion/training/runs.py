@@ -41,7 +41,7 @@ class Run:
             raise ValueError(f"a split is a number from 0 to {2**32 - 1}, not {self.split}")
         if self.folds not in FOLDS:
             raise ValueError(f"there are no folds {self.folds!r}, only {', '.join(FOLDS)}")
-        if self.fold is not None and not 0 <= self.fold < (n_folds := len(FOLDS[self.folds])):
+        if self.fold is not None and not 0 <= self.fold < (n_folds := len(FOLDS[self.folds][0])):
             raise ValueError(f"a fold is a number from 0 to {n_folds - 1}, not {self.fold}")
         if len(self.labels) < 2:
             raise ValueError("a model needs at least two emotions")
