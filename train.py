@@ -149,18 +149,18 @@ def learn_own(options: argparse.Namespace) -> None:
     """Train a model for the user's own labels: test it on held-out recordings, then train on all of them."""
     from speech_emotion.tables.output_paths import locked_outputs
     from speech_emotion.training.any_voice import encoder_of
-    from speech_emotion.training.own_labels import RESULTS, learn, read_lesson
+    from speech_emotion.training.own_labels import RESULTS, read_training_data, train_own
 
-    lesson = read_lesson(options.labels, clip_table(options.data) if options.with_ravdess else None)
+    data = read_training_data(options.labels, clip_table(options.data) if options.with_ravdess else None)
     encoder = options.encoder or HERE / "model_any_voice.pt"
-    inputs = [options.labels, encoder, *lesson.clips["path"]]
-    if lesson.ravdess is not None:
-        inputs += [*lesson.ravdess["path"]]
+    inputs = [options.labels, encoder, *data.clips["path"]]
+    if data.ravdess is not None:
+        inputs += [*data.ravdess["path"]]
     with locked_outputs([*(Path(options.results, name) for name in RESULTS), options.out], inputs):
-        say(lesson)
-        learned = learn(lesson, encoder_of(options.encoder), options.device, HERE / ".cache", options.seed or 0)
-        say(learned.report)
-        learned.write(options.results, options.out)
+        say(data)
+        model = train_own(data, encoder_of(options.encoder), options.device, HERE / ".cache", options.seed or 0)
+        say(model.report)
+        model.write(options.results, options.out)
     say(f"wrote {options.out}, trained on all recordings; the held-out predictions are in {options.results}")
 
 

@@ -27,7 +27,7 @@ from speech_emotion.inference.predictor import Predictor  # noqa: E402
 from speech_emotion.models.checkpoint import load_checkpoint  # noqa: E402
 from speech_emotion.training.any_voice import train_head  # noqa: E402
 from speech_emotion.training.any_voice_head import HeadSettings  # noqa: E402
-from speech_emotion.training.own_labels import learn, read_lesson, windows_of  # noqa: E402
+from speech_emotion.training.own_labels import read_training_data, train_own, windows_of  # noqa: E402
 
 CPU = torch.device("cpu")
 IN_README = ("03", "08", "09", "10", "11")
@@ -52,10 +52,10 @@ def as_in_readme(clips: pd.DataFrame, encoder, cache: Path) -> list[pd.DataFrame
     with tempfile.TemporaryDirectory() as folder:
         table = Path(folder, "five.csv")
         clips[is_known].to_csv(table, index=False)
-        learned = learn(read_lesson(table), encoder, "cpu", cache)
-    inner = learned.predictions.assign(clip=[Path(clip).stem for clip in learned.predictions["clip"]])
+        model = train_own(read_training_data(table), encoder, "cpu", cache)
+    inner = model.predictions.assign(clip=[Path(clip).stem for clip in model.predictions["clip"]])
     others = clips[~is_known]
-    outer = prediction_table(others, Predictor(learned.checkpoint, "cpu").predict(others["path"]))
+    outer = prediction_table(others, Predictor(model.checkpoint, "cpu").predict(others["path"]))
     return [
         part[["clip", "emotion", "prediction"]].assign(partition=name, learned=" ".join(IN_README))
         for name, part in (("README, inner", inner), ("README", outer))

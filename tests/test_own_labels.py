@@ -25,7 +25,7 @@ from speech_emotion.models.onnx_export import export_onnx
 from speech_emotion.models.whisper import WhisperFeatures
 from speech_emotion.training import any_voice, own_labels
 from speech_emotion.training.any_voice_head import Corpus, HeadSettings, fit
-from speech_emotion.training.own_labels import RESULTS, learn, read_lesson, windows_of
+from speech_emotion.training.own_labels import RESULTS, read_training_data, train_own, windows_of
 
 SPEAKERS = ("ann", "bob", "cho")
 EMODB = REPOSITORY / "data" / "emodb"
@@ -188,7 +188,7 @@ def test_what_is_wrong_with_a_table_is_said_without_a_traceback(home):
 
 
 def test_windows_are_those_that_eval_classifies(home):
-    clips = read_lesson(home / "own" / "mine.csv").clips
+    clips = read_training_data(home / "own" / "mine.csv").clips
     windows = windows_of(clips)
     predictor = Predictor(home / "model_any_voice.pt", "cpu")
     embeddings = torch.cat([found[0] for _, found in predictor.embeddings(clips["path"])])
@@ -223,8 +223,8 @@ def test_a_model_trained_on_half_of_emodbs_speakers_recognises_the_others(tmp_pa
     is_known = clips["speaker"].isin(sorted(emodb.SPEAKERS)[::2])
     clips[is_known].to_csv(tmp_path / "mine.csv", columns=["path", "emotion", "speaker"], index=False)
     encoder = load_checkpoint(REPOSITORY / "model_any_voice.pt").network.encoder.float()
-    learned = learn(read_lesson(tmp_path / "mine.csv"), encoder, "cpu", tmp_path / "cache")
+    model = train_own(read_training_data(tmp_path / "mine.csv"), encoder, "cpu", tmp_path / "cache")
     others = clips[~is_known]
-    predictions = prediction_table(others, Predictor(learned.checkpoint, "cpu").predict(others["path"]))
+    predictions = prediction_table(others, Predictor(model.checkpoint, "cpu").predict(others["path"]))
     assert uar(predictions) >= 0.75 and len(set(others["emotion"])) == 7
-    assert "recordings held out by speaker, in one part: accuracy" in learned.report
+    assert "recordings held out by speaker, in one part: accuracy" in model.report

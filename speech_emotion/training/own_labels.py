@@ -32,7 +32,7 @@ RESULTS = ("predictions.csv", "predictions-adapted.csv", "report.txt", "confusio
 
 
 @dataclass(frozen=True)
-class Lesson:
+class TrainingData:
     """The training data, checked before anything is computed."""
 
     name: str  # file name of the table
@@ -50,7 +50,7 @@ class Lesson:
         return f"{self.name}: {len(self.clips)} recordings, {len(self.labels)} labels{others}"
 
 
-def read_lesson(file: str | Path, ravdess: pd.DataFrame | None = None) -> Lesson:
+def read_training_data(file: str | Path, ravdess: pd.DataFrame | None = None) -> TrainingData:
     """Read the table of labels; `ravdess` are its clips, if they are to be used as well.
 
     Raises LabelsError for a table that cannot be used for training.
@@ -72,11 +72,11 @@ def read_lesson(file: str | Path, ravdess: pd.DataFrame | None = None) -> Lesson
         ravdess = ravdess[ravdess["emotion"].isin(clips["emotion"])]
         if ravdess.empty:
             raise LabelsError(f"{file} has no label of RAVDESS ({', '.join(EMOTIONS)}): leave out --with-ravdess")
-    return Lesson(Path(file).name, clips, ravdess)
+    return TrainingData(Path(file).name, clips, ravdess)
 
 
 @dataclass(frozen=True)
-class Learned:
+class OwnModel:
     """A model trained on all recordings, and the predictions of models trained alike for held-out recordings."""
 
     checkpoint: Checkpoint
@@ -100,22 +100,24 @@ class Learned:
         save_checkpoint(out, self.checkpoint)
 
 
-def learn(lesson: Lesson, encoder: WhisperEncoder, device: str, cache_dir: str | Path, seed: int = 0) -> Learned:
+def train_own(
+    data: TrainingData, encoder: WhisperEncoder, device: str, cache_dir: str | Path, seed: int = 0
+) -> OwnModel:
     """Test on held-out recordings, then train on all.
 
     Speakers are held out if they are known, otherwise recordings. Raises LabelsError, before training starts, if
     recordings cannot be read; the message lists all of them.
     """
-    windows = windows_of(lesson.clips)
+    windows = windows_of(data.clips)
     copies = min(HeadSettings.copies, max(0, EMBEDDINGS // len(windows) - 1))
     settings = replace(HeadSettings(), copies=copies, other_copies=1, with_nemo=False, seed=seed)
-    corpora = [windows] if lesson.ravdess is None else [windows, lesson.ravdess]
+    corpora = [windows] if data.ravdess is None else [windows, data.ravdess]
 
     def trained(clips: pd.DataFrame) -> Checkpoint:
-        return train_head(clips, corpora, lesson.labels, settings, encoder, choose_device(device), cache_dir)
+        return train_head(clips, corpora, data.labels, settings, encoder, choose_device(device), cache_dir)
 
-    parts = list(folds(lesson.clips, seed))
-    if len(lesson.clips) >= FEW:
+    parts = list(folds(data.clips, seed))
+    if len(data.clips) >= FEW:
         parts = parts[:1]
     tables, adapted = [], []
     for rest, held_out in parts:
@@ -123,18 +125,18 @@ def learn(lesson: Lesson, encoder: WhisperEncoder, device: str, cache_dir: str |
         tables.append(prediction_table(held_out, predictor.predict(held_out["path"])))
         if "speaker" in held_out:
             adapted.append(adapted_predictions(predictor, held_out))
-    by = group_column(lesson.clips)
-    predictions = _together(tables, lesson.clips)
+    by = group_column(data.clips)
+    predictions = _together(tables, data.clips)
     report = f"{len(predictions)} recordings held out by {by if by == 'speaker' else 'file'}, "
     report += f"in {len(parts)} parts in turn: " if len(parts) > 1 else "in one part: "
-    report += findings(predictions, lesson.labels)
+    report += findings(predictions, data.labels)
     if adapted:
-        adapted = _together(adapted, lesson.clips)
+        adapted = _together(adapted, data.clips)
         report += f"\nwith --adapt, each speaker alone: accuracy {accuracy(adapted):.4f}, UAR {uar(adapted):.4f}"
-    checkpoint = trained(lesson.clips)
-    checkpoint.split = {"name": lesson.name, "test": []}  # this model is trained on all recordings
+    checkpoint = trained(data.clips)
+    checkpoint.split = {"name": data.name, "test": []}  # this model is trained on all recordings
     checkpoint.metrics = {"accuracy": accuracy(predictions), "uar": uar(predictions)}
-    return Learned(checkpoint, report, predictions, adapted if len(adapted) else None)
+    return OwnModel(checkpoint, report, predictions, adapted if len(adapted) else None)
 
 
 def windows_of(clips: pd.DataFrame) -> pd.DataFrame:
