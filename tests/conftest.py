@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -52,15 +52,6 @@ def run_train(home: Path, *arguments) -> subprocess.CompletedProcess:
 def read_rows(path: Path) -> list[dict]:
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         return list(csv.DictReader(file))
-
-
-def finish(work: Generator):
-    """What a generator returns that is usually carried out in turns."""
-    while True:
-        try:
-            next(work)
-        except StopIteration as end:
-            return end.value
 
 
 def wait_for_rows(process: subprocess.Popen, part: Path, rows: int, seconds: float) -> None:

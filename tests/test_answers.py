@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import soundfile
-from conftest import finish, small_any_voice, write_noise
+from conftest import small_any_voice, write_noise
 
 pytest.importorskip("fastapi")
 
 from speech_emotion.audio.reading import read_pieces
+from speech_emotion.inference.live import at_once
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.serving import answers
 from speech_emotion.serving.envelope import Envelope
@@ -41,7 +42,7 @@ def test_an_upload_is_decoded_once_and_one_that_is_longer_than_a_piece_twice(tmp
         write_noise(tmp_path / f"{upload.name}.wav", number, seconds)
         (tmp_path / f"{upload.name}.wav").rename(upload.path)
     predictor = Predictor(small_any_voice(["calm", "sad"]), "cpu")
-    found = finish(answers.answer_all(predictor, uploads, Limits(), render, adapt))
+    found = at_once(answers.answer_all(predictor, uploads, Limits(), render, adapt))
     assert [answer.rows[0]["error"] for answer in found] == ["", ""] and all("<img" in each.html for each in found)
     assert sorted(decoded) == sorted(n * [upload.path for upload in uploads])
     assert not any(upload.path.exists() for upload in uploads)

@@ -5,14 +5,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import soundfile
-from conftest import REPOSITORY, finish, small_any_voice
+from conftest import REPOSITORY, small_any_voice
 
 from speech_emotion.audio.reading import AudioError
 from speech_emotion.audio.resampling import load_audio
 from speech_emotion.corpora.clips import NoDataError
 from speech_emotion.corpora.ravdess import clip_table
 from speech_emotion.inference.adaptation import Voices
-from speech_emotion.inference.live import FEWEST_TO_ADAPT, Heard, LiveRecording
+from speech_emotion.inference.live import FEWEST_TO_ADAPT, Heard, LiveRecording, at_once
 from speech_emotion.inference.predictor import Predictor
 
 RATE = 16_000
@@ -29,7 +29,7 @@ def arrive(live: LiveRecording, content: bytes, piece_s: float, rate: int, **opt
     heard = []
     for start in range(0, len(content), length):
         live.add(content[start : start + length])
-        heard.append(finish(live.update(**options)))
+        heard.append(at_once(live.update(**options)))
     return heard
 
 
@@ -72,7 +72,7 @@ def test_the_rows_are_those_of_the_file_whatever_the_size_of_the_pieces(model, t
                 live.add(samples.tobytes()[start : start + length])
         else:
             arrive(live, samples.tobytes(), piece_s, rate)
-        answer = finish(live.finish())
+        answer = at_once(live.finish())
         assert len(answer.stretches) > 5 and len(samples) > 30 * rate
         for rows, others in ((answer.rows, expected.rows), (answer.stretches, expected.stretches)):
             assert len(rows) == len(others)
@@ -89,7 +89,7 @@ def test_what_is_provisional_is_what_a_file_that_ends_there_has(predictor):
         n_bytes = 2 * round(heard.seconds * rate)
         whole = LiveRecording(predictor, rate)
         whole.add(content[:n_bytes])
-        expected = finish(whole.finish()).stretches
+        expected = at_once(whole.finish()).stretches
         if heard.seconds < 5.8:  # then the first one is settled
             assert [{**row, "ended": None} for row in heard.stretches] == [
                 pytest.approx({**row, "ended": None}, abs=2e-3) for row in expected
@@ -126,12 +126,12 @@ def test_a_voice_is_adapted_to_from_the_fifth_stretch_on_and_can_be_forgotten(pr
         same = [row["calm"] for row in adapted.stretches] == [row["calm"] for row in other.stretches]
         assert adapted.is_adapted == (not same) == (len(other.stretches) >= FEWEST_TO_ADAPT)
     live.forget_voice()
-    assert not finish(live.update(adapt=True)).is_adapted
+    assert not at_once(live.update(adapt=True)).is_adapted
     assert arrive(live, content, 1, RATE, adapt=True)[-1].is_adapted
     monkeypatch.setattr(Voices, "is_one_sided", lambda *_: True)  # one emotion prevails
-    assert not finish(live.update(adapt=True)).is_adapted
+    assert not at_once(live.update(adapt=True)).is_adapted
     monkeypatch.undo()
-    adapted, other = (finish(plain.finish(adapt=each)).stretches for each in (True, False))
+    adapted, other = (at_once(plain.finish(adapt=each)).stretches for each in (True, False))
     assert [row["calm"] for row in adapted] != [row["calm"] for row in other]
 
 
@@ -139,7 +139,7 @@ def test_no_more_is_kept_than_is_allowed_and_half_a_sample_is_refused(predictor)
     live = LiveRecording(predictor, RATE, longest_s=2)
     content = pcm(sound((0.5, 1e-4), (3, 0.1)))
     arrive(live, content, 0.3, RATE)
-    assert live.is_full and live.seconds == 2 and finish(live.finish()).stretches[-1]["end"] == 2
+    assert live.is_full and live.seconds == 2 and at_once(live.finish()).stretches[-1]["end"] == 2
     with pytest.raises(ValueError, match="an odd number of bytes"):
         live.add(b"123")
     with pytest.raises(AudioError, match="its sample rate is 100 Hz"):
@@ -150,11 +150,11 @@ def test_silence_and_nothing_at_all_have_no_rows(predictor):
     for content in (b"", bytes(2), bytes(3 * 2 * RATE)):
         live = LiveRecording(predictor, RATE)
         live.add(content)
-        assert finish(live.update()).stretches == []
-        assert finish(live.finish()).rows[0]["error"] in ("too short", "silent")
+        assert at_once(live.update()).stretches == []
+        assert at_once(live.finish()).rows[0]["error"] in ("too short", "silent")
 
 
 def test_what_arrives_at_once_is_classified_bit_by_bit(predictor):
     live = LiveRecording(predictor, RATE)
     live.add(pcm(sound((25, 0.1))))
-    assert [round(finish(live.update()).seconds) for _ in range(4)] == [10, 20, 25, 25]
+    assert [round(at_once(live.update()).seconds) for _ in range(4)] == [10, 20, 25, 25]

@@ -14,10 +14,11 @@ import pytest
 import requests
 import soundfile
 from app_server import EVAL_DATA, NAMES, Server, begin, n_requests, post, run_app, wait_until
-from conftest import REPOSITORY, finish, small_any_voice, write_noise
+from conftest import REPOSITORY, small_any_voice, write_noise
 
 pytest.importorskip("fastapi")
 
+from speech_emotion.inference.live import at_once
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.serving.answers import Answer, Outline, answer_all
 from speech_emotion.serving.limits import Limits
@@ -203,9 +204,9 @@ def test_text_from_checkpoints_and_clients_is_escaped():
     outline = Outline(np.zeros((1, 2, 100)), 1.0)
     for emotions in ((name,), (name, "x")):
         stretches = [stretch | {"emotion": emotion, "x": 0.0} for emotion in emotions]
-        html = finish(render(Answer([row | {"x": 0.0}], stretches), outline))
+        html = at_once(render(Answer([row | {"x": 0.0}], stretches), outline))
         assert "&lt;script" in html and "<script" not in html
-    html = finish(render(Answer([row | {"emotion": "", "error": name}]), Outline()))
+    html = at_once(render(Answer([row | {"emotion": "", "error": name}]), Outline()))
     assert "&lt;script" in html and "<script" not in html
     predictor = SimpleNamespace(network=SimpleNamespace(takes_statistics=True))
     assert "<script" not in fill_page(Template("$models $token"), {name: predictor}, Limits(), None)
