@@ -6,7 +6,7 @@ import torch
 from hostile_checkpoints import altered, nested
 
 from speech_emotion.models.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
-from speech_emotion.models.cnn import EmotionCNN, ModelSettings
+from speech_emotion.models.cnn import EmotionCNN
 from speech_emotion.models.limits import check_plain
 from speech_emotion.models.mfcc import FeatureSettings
 
@@ -15,9 +15,9 @@ from speech_emotion.models.mfcc import FeatureSettings
 def saved(tmp_path):
     torch.manual_seed(0)
     features = FeatureSettings(n_mfcc=20)
-    model = EmotionCNN(ModelSettings.for_features(features, n_classes=3), features).eval()
+    network = EmotionCNN.for_features(features, 3, channels=(32, 64, 96, 192)).eval()  # not the default ones
     checkpoint = Checkpoint(
-        model, ["calm", "happy", "sad"], temperature=1.5, split={"held_out": ["03-01-01-01-01-01-01"]}
+        network, ["calm", "happy", "sad"], temperature=1.5, split={"held_out": ["03-01-01-01-01-01-01"]}
     )
     save_checkpoint(tmp_path / "model.pt", checkpoint)
     return checkpoint, tmp_path / "model.pt"
@@ -27,6 +27,7 @@ def test_what_was_saved_comes_back(saved):
     before, path = saved
     after = load_checkpoint(path)
     assert (after.labels, after.features, after.temperature) == (before.labels, before.features, 1.5)
+    assert after.network.settings == before.network.settings
     assert after.split == before.split and after.versions == before.versions
     assert str(torch.__version__).startswith(after.versions["torch"])
     assert not after.network.training

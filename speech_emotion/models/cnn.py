@@ -24,7 +24,7 @@ class ModelSettings:
     n_mels: int
     n_frames: int
     n_cepstrum: int  # leading coefficients, the input of the cepstral stream
-    channels: tuple[int, ...] = (24, 44, 68, 136)  # of the stem and of each residual block
+    channels: tuple[int, ...] = (24, 44, 68, 136)  # of the stem and of each residual block; see results/EXPERIMENTS.md
     n_embedding: int = 128  # per time step, over all rows
     dropout: float = 0.3
 
@@ -62,9 +62,9 @@ class EmotionCNN(nn.Module):
         self.cepstral = Stream(settings.n_cepstrum, settings)
 
     @classmethod
-    def for_features(cls, features: FeatureSettings, n_classes: int) -> "EmotionCNN":
-        """An untrained network."""
-        return cls(ModelSettings.for_features(features, n_classes), features)
+    def for_features(cls, features: FeatureSettings, n_classes: int, **settings) -> "EmotionCNN":
+        """An untrained network; `settings` override the defaults of ModelSettings."""
+        return cls(ModelSettings.for_features(features, n_classes, **settings), features)
 
     @classmethod
     def from_settings(cls, settings: dict, features: dict) -> "EmotionCNN":
