@@ -54,7 +54,7 @@ def write_report(results: str | Path, repository: str | Path) -> None:
         raise FileNotFoundError(
             f"the report needs {', '.join(missing)}; see train.py --help for the commands that write them"
         )
-    for prefix in (*UNSEEN.values(), *report_others.EMOBOX_RUNS.values()):
+    for prefix in (*UNSEEN.values(), *(prefix for *_, prefix in report_others.EMOBOX_RUNS)):
         if not tables_of(runs, prefix):
             raise FileNotFoundError(
                 f"there is no {prefix} in {results}/predictions; see train.py --help for the command that writes it"
