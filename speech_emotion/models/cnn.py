@@ -44,7 +44,7 @@ class EmotionCNN(nn.Module):
     kind = "speech-emotion-cnn"  # the `format` of its checkpoints
     n_views = 2  # augmented versions of each clip in training, one per stream
     takes_statistics = False
-    speech_only = False  # the default; the speech detector takes as long as this network, 3 ms a window
+    speech_only = False  # the default; the speech detector takes longer than this network, 3 ms a window
 
     def __init__(self, settings: ModelSettings, features: FeatureSettings):
         """Raises ValueError if the network's shape does not match the features."""
