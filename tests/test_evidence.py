@@ -167,6 +167,8 @@ EMOBOX_ACTORS = [  # as in the test lists of its repository
         ("`model.pt` recipe, trained on speech alone", "speaker8-emobox?-spoken", 4),
         ("`model_any_voice.pt` recipe, trained on speech alone", "any8-emobox?-spoken", 5),
         ("the same with `--adapt`", "any8-emobox?-spoken-adapted", 6),
+        ("`model_any_voice.pt` recipe, also trained on song and nEMO", "any8-emobox?", None),
+        ("also trained on song and nEMO, with `--adapt`", "any8-emobox?-adapted", None),
     ],
 )
 def test_emobox(row, run, column):

@@ -53,6 +53,8 @@ EMOBOX_RUNS = (
     ("`model.pt` recipe, trained on speech alone", "`model.pt` recipe", r"speaker8-emobox\d-spoken"),
     ("`model_any_voice.pt` recipe, trained on speech alone", "`model_any_voice.pt` recipe", r"any8-emobox\d-spoken"),
     ("the same with `--adapt`", "with `--adapt`", r"any8-emobox\d-spoken-adapted"),
+    ("`model_any_voice.pt` recipe, also trained on song and nEMO", None, r"any8-emobox\d"),
+    ("also trained on song and nEMO, with `--adapt`", None, r"any8-emobox\d-adapted"),
 )
 
 
