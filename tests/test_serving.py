@@ -81,6 +81,7 @@ def test_each_channel_has_a_row_if_requested(server, tmp_path):
     [
         ({"model": "/etc/passwd"}, "there is no model '/etc/passwd'; the models are "),
         ({"channels": "3"}, "`channels` must be mix or each, not '3'"),
+        ({"channels": "Each"}, "`channels` must be mix or each, not 'Each'"),
         ({"timeline": "perhaps"}, "`timeline` must be true or false, not 'perhaps'"),
         ({"adapt": "true", "model": "model.pt"}, "model.pt cannot adapt to recordings"),
         ({"path": "http://localhost/a.wav"}, "there is no field 'path'"),

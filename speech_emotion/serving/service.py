@@ -17,7 +17,7 @@ from speech_emotion.serving.limits import Limits
 from speech_emotion.serving.turns import Turns
 from speech_emotion.serving.uploads import Form
 
-_VALUES = {"channels": ("mix", "each"), "adapt": ("true", "false"), "timeline": ("true", "false")}
+_FLAGS = {"true": True, "false": False}
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,14 @@ class Options:
     @classmethod
     def of(cls, fields: dict[str, str]) -> "Options":
         """Raises 422 for an unknown field or value."""
-        given = {}
-        for name, value in fields.items():
+        for name in fields:
             if name not in cls.__dataclass_fields__:
                 known = ", ".join(cls.__dataclass_fields__)
                 raise HTTPException(422, f"there is no field {name[:100]!r}; the fields are {known}")
-            if name in _VALUES and (value := value.lower()) not in _VALUES[name]:
-                raise HTTPException(422, f"`{name}` must be {' or '.join(_VALUES[name])}, not {value[:100]!r}")
-            given[name] = value == "true" if "true" in _VALUES.get(name, ()) else value
-        return cls(**given)
+        options = cls(**fields | {name: _flag(name, fields[name]) for name in ("adapt", "timeline") if name in fields})
+        if options.channels not in ("mix", "each"):
+            raise HTTPException(422, f"`channels` must be mix or each, not {options.channels[:100]!r}")
+        return options
 
 
 @dataclass
@@ -108,6 +107,12 @@ class Service:
     def knows(self, token: bytes) -> bool:
         """Whether the token is correct; always true if the server has none."""
         return self.token is None or secrets.compare_digest(token, os.fsencode(self.token))
+
+
+def _flag(name: str, value: str) -> bool:
+    if value.lower() not in _FLAGS:
+        raise HTTPException(422, f"`{name}` must be true or false, not {value[:100]!r}")
+    return _FLAGS[value.lower()]
 
 
 async def _gone(request: Request) -> None:
