@@ -28,7 +28,7 @@ EMOBOX_FOLDS = (
     (6, 13, 17, 22),
 )
 
-FOLDS = {  # by what the names of their runs say: test actors, and the channels that are tested
+FOLDS = {  # by name, as in the names of runs: the test actors, and the channels that are tested
     "fold": (ACTOR_FOLDS, ("speech", "song")),
     "emobox": (EMOBOX_FOLDS, ("speech",)),
 }

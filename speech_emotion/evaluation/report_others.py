@@ -48,7 +48,7 @@ UNSEEN = (
 
 # UA in Table 4 of Ma et al. (2024), for frozen encoders under a small network: the recall of eight emotions, averaged.
 EMOBOX = {"Whisper-large-v3": 0.753, "WavLM-large": 0.720, "HuBERT-base": 0.654, "WavLM-base": 0.616}
-# The recipes here: how their row and, briefly, their column in the README are called, and how their runs' names begin.
+# The recipes here: the name of the row, the name of the column in the README if it has one, the prefix of the runs.
 EMOBOX_RUNS = (
     ("`model.pt` recipe, trained on speech alone", "`model.pt` recipe", r"speaker8-emobox\d-spoken"),
     ("`model_any_voice.pt` recipe, trained on speech alone", "`model_any_voice.pt` recipe", r"any8-emobox\d-spoken"),
