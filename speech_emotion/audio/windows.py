@@ -143,19 +143,21 @@ class RecordingWindows:
         """Does the work of find, yielding after every piece that is read."""
         if self._windows is not None:
             return
-        n_samples, energies, rest = 0, [], None
+        n_samples, rest = 0, None
+        levels = bytearray()  # a list of small arrays would keep the C library from reusing the memory between them
         self._held = []
         for piece in map(torch.atleast_2d, self._read()):
             self._held = [piece] if n_samples == 0 else []
             n_samples += piece.shape[1]
             piece = piece if rest is None else torch.cat([rest, piece], dim=1)
-            energies.append(frame_energy(piece, self._settings.sample_rate).numpy())
-            rest = piece[:, energies[-1].shape[1] * round(FRAME_S * self._settings.sample_rate) :]
+            energy = frame_energy(piece, self._settings.sample_rate).T.numpy()  # (T, C)
+            levels += energy.tobytes()
+            rest = piece[:, len(energy) * round(FRAME_S * self._settings.sample_rate) :]
             yield
         if n_samples < _SHORTEST_S * self._settings.sample_rate:
             raise AudioError("too short")
-        energy = np.concatenate(energies, axis=1)
-        self.n_channels = len(energy)
+        self.n_channels = energy.shape[1]
+        energy = np.frombuffer(levels, np.float32).reshape(-1, self.n_channels).T
         if energy.max() < SILENT:
             raise AudioError("silent")
         self._windows = find_windows(energy, self._settings)
