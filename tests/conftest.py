@@ -23,6 +23,12 @@ from speech_emotion.models.whisper import WhisperFeatures
 
 REPOSITORY = Path(__file__).parent.parent
 SAMPLE_RATE = 48_000
+PEAK = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(code)
+"""
 
 
 def eval_command(*arguments) -> list[str]:
@@ -47,6 +53,17 @@ def run_train(home: Path, *arguments) -> subprocess.CompletedProcess:
         check=False,
         timeout=300,
     )
+
+
+def output_and_peak(command: Iterable, cwd: Path = REPOSITORY) -> tuple[list[str], int]:
+    """Lines printed by a command, and the most bytes resident in one of its processes; a command that fails, fails.
+
+    Linux passes the peak of a process on to those it starts, so the command is started by a small one, not by pytest.
+    """
+    measured = [sys.executable, "-c", PEAK, *map(str, command)]
+    result = subprocess.run(measured, cwd=cwd, capture_output=True, text=True, check=True, timeout=300)
+    *lines, peak = result.stdout.splitlines()
+    return lines, int(peak) * 1024
 
 
 def read_rows(path: Path) -> list[dict]:
