@@ -3,9 +3,7 @@
 import base64
 from collections.abc import Iterable
 from contextlib import suppress
-from html import escape
 from importlib.resources import files
-from string import Template
 
 from fastapi import Depends, FastAPI, HTTPException, Request, WebSocket
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
@@ -15,7 +13,7 @@ from starlette.requests import ClientDisconnect
 
 from speech_emotion.serving.guard import Guard
 from speech_emotion.serving.live import serve_live
-from speech_emotion.serving.page import fill_page, render, write_csv
+from speech_emotion.serving.page import fill, fill_page, render, write_csv
 from speech_emotion.serving.schema import REFUSALS, Refusal, Row, form_schema
 from speech_emotion.serving.service import Service
 from speech_emotion.tables.formats import tracks
@@ -98,8 +96,8 @@ def build_app(service: Service, allow_hosts: Iterable[str] = (), results: str = 
     async def live(socket: WebSocket) -> None:
         await serve_live(socket, service)
 
-    page = fill_page(Template((STATIC / "page.html").read_text()), service.predictors, service.limits, service.token)
-    docs = Template((STATIC / "docs.html").read_text()).substitute(title=escape(app.title))
+    page = fill_page(service.predictors, service.limits, service.token)
+    docs = fill("docs.html", title=app.title)
     app.get("/", include_in_schema=False, response_class=HTMLResponse)(lambda: page)
     app.get("/docs", include_in_schema=False, dependencies=for_browsers, response_class=HTMLResponse)(lambda: docs)
     app.get("/openapi.json", include_in_schema=False, dependencies=for_browsers)(app.openapi)

@@ -3,14 +3,13 @@
 import base64
 import csv
 import io
-import json
 import threading
 from collections.abc import Generator, Iterable
-from html import escape
 from itertools import zip_longest
-from string import Template
+from pathlib import Path
 
 import numpy as np
+from jinja2 import Environment, FileSystemLoader
 from matplotlib.figure import Figure
 
 from speech_emotion.evaluation.plots import COLOURS, ORANGE, plot_timeline
@@ -21,71 +20,31 @@ from speech_emotion.serving.headline import headline
 from speech_emotion.serving.limits import Limits
 from speech_emotion.tables.rows import FIXED
 
-_TITLES = {model.file: model.page_title for model in PUBLISHED}
+_TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).with_name("templates")), autoescape=True)
 _drawing = threading.Lock()  # matplotlib draws one picture at a time
 
 
-def fill_page(page: Template, models: dict, limits: Limits, token: str | None) -> str:
+def fill_page(models: dict, limits: Limits, token: str | None) -> str:
     """The page as HTML; `models` are the predictors by name, and the first is selected."""
-    choices = "".join(
-        f'<label><input type="radio" name="model" value="{escape(name)}"'
-        f"{'' if number else ' checked'}{' data-adapts' if predictor.network.takes_statistics else ''}>"
-        f"{_described(name)}</label>"
-        for number, (name, predictor) in enumerate(models.items())
-    )
-    return page.substitute(
-        models=choices,
-        megabytes=limits.recording_mb,
-        minutes=limits.recording_minutes,
-        colours=escape(json.dumps(COLOURS)),
-        token="" if token else " hidden",
-    )
+    titles = {model.file: model.page_title for model in PUBLISHED}
+    return fill("page.html", models=models, titles=titles, limits=limits, token=token, colours=COLOURS)
 
 
-def _described(name: str) -> str:
-    of_file = f"<code>{escape(name)}</code>"
-    return f"{_TITLES[name]} {of_file}" if name in _TITLES else of_file
+def fill(template: str, **values) -> str:
+    """A file of templates/ with the values filled in; all text in them is escaped."""
+    return _TEMPLATES.get_template(template).render(values)
 
 
 def render(answer: Answer, outline: Outline) -> Generator[None, None, str]:
-    """The HTML of one answer; yields after each row. All text from clients and checkpoints is escaped."""
+    """The HTML of one answer; yields after each row."""
     parts = []
     for row, envelope in zip_longest(answer.rows, outline.channels):
-        name = f"{row['url']}, channel {row['channel']}" if row.get("channel") else row["url"]
-        if row["error"]:
-            parts.append(f'<p class="error">{escape(name)}: {escape(row["error"])}</p>')
-        else:
-            parts.append(_section(name, row, answer.stretches_of(row), (envelope, outline.duration_s)))
+        stretches, labels = answer.stretches_of(row), [column for column in row if column not in FIXED]
+        picture = b"" if row["error"] else draw((envelope, outline.duration_s), stretches, labels)
+        values = {"row": row, "stretches": stretches, "labels": labels, "picture": base64.b64encode(picture).decode()}
+        parts.append(fill("answer.html", headline=headline, **values))
         yield
     return "".join(parts)
-
-
-def _section(name: str, row: dict, stretches: list[dict], envelope: tuple[np.ndarray, float]) -> str:
-    """The HTML of a row with an emotion."""
-    labels = [column for column in row if column not in FIXED]
-    bars = "".join(
-        f"""<li{" class=first" if label == row["emotion"] else ""}>
-            <span>{escape(label)}</span>
-            <progress value="{row[label]}" aria-label="{escape(label)}"></progress>
-            <span class="number">{row[label]:.0%}</span>
-        </li>"""
-        for label in labels
-    )
-    picture = base64.b64encode(draw(envelope, stretches, labels)).decode()
-    picture_of, caption = "Waveform", "Shaded: the part that was classified"
-    if len(stretches) > 1:
-        picture_of += " above the emotions over time"
-        caption = f"Darker: more probable; orange: the prediction. Bars: the mean of {len(stretches)} parts"
-    return f"""<details open>
-        <summary>{escape(name)}: <b>{escape(headline(row, stretches))}</b></summary>
-        <div class="columns">
-            <figure>
-                <img alt="{picture_of}" src="data:image/png;base64,{picture}">
-                <figcaption>{caption}</figcaption>
-            </figure>
-            <ul>{bars}</ul>
-        </div>
-    </details>"""
 
 
 def draw(envelope: tuple[np.ndarray, float], stretches: list[dict], labels: list[str]) -> bytes:
