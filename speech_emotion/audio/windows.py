@@ -150,13 +150,13 @@ class RecordingWindows:
             self._held = [piece] if n_samples == 0 else []
             n_samples += piece.shape[1]
             piece = piece if rest is None else torch.cat([rest, piece], dim=1)
-            energy = frame_energy(piece, self._settings.sample_rate).T.numpy()  # (T, C)
-            levels += energy.tobytes()
-            rest = piece[:, len(energy) * round(FRAME_S * self._settings.sample_rate) :]
+            of_piece = frame_energy(piece, self._settings.sample_rate).T.numpy()  # (T, C)
+            levels += of_piece.tobytes()
+            rest = piece[:, len(of_piece) * round(FRAME_S * self._settings.sample_rate) :]
             yield
         if n_samples < _SHORTEST_S * self._settings.sample_rate:
             raise AudioError("too short")
-        self.n_channels = energy.shape[1]
+        self.n_channels = len(piece)
         energy = np.frombuffer(levels, np.float32).reshape(-1, self.n_channels).T
         if energy.max() < SILENT:
             raise AudioError("silent")
