@@ -6,10 +6,9 @@ import io
 import threading
 from collections.abc import Generator, Iterable
 from itertools import zip_longest
-from pathlib import Path
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader
+from jinja2 import Environment, PackageLoader
 from matplotlib.figure import Figure
 
 from speech_emotion.evaluation.plots import COLOURS, ORANGE, plot_timeline
@@ -20,7 +19,7 @@ from speech_emotion.serving.headline import headline
 from speech_emotion.serving.limits import Limits
 from speech_emotion.tables.rows import FIXED
 
-_TEMPLATES = Environment(loader=FileSystemLoader(Path(__file__).with_name("templates")), autoescape=True)
+_TEMPLATES = Environment(loader=PackageLoader("speech_emotion.serving"), autoescape=True)
 _drawing = threading.Lock()  # matplotlib draws one picture at a time
 
 
@@ -31,7 +30,7 @@ def fill_page(models: dict, limits: Limits, token: str | None) -> str:
 
 
 def fill(template: str, **values) -> str:
-    """A file of templates/ with the values filled in; all text in them is escaped."""
+    """A file of templates/ with the values filled in, and their text escaped."""
     return _TEMPLATES.get_template(template).render(values)
 
 
