@@ -12,7 +12,7 @@ eval: $(VENV)/installed  ## classify eval_data/ and write out.csv
 app: $(VENV)/installed-app  ## the web page, on http://127.0.0.1:7860
 	$(RUN) app.py
 
-# Passive, because waiting threads of torch would take the cores of the other tests: training takes half the time.
+# Otherwise torch's waiting threads slow down the tests of the other process: training takes twice as long.
 test: $(VENV)/installed-dev lint  ## lint and all tests
 	OMP_WAIT_POLICY=passive $(RUN) -m pytest -n 2 --dist loadfile
 

@@ -31,7 +31,7 @@ sys.path.insert(0, str(REPOSITORY))
 PIPELINE_CLIPS = 200
 N_CLIPS = 1440  # of RAVDESS's speech
 SPEED = REPOSITORY / "results" / "speed.csv"
-# Linux passes the peak memory of a process on to those it starts, so a small one starts each command
+# A small process starts each command, because on Linux a process begins with the peak of the one that started it.
 MEASURE = """
 import resource, subprocess, sys, time
 start = time.perf_counter()

@@ -56,9 +56,10 @@ def run_train(home: Path, *arguments) -> subprocess.CompletedProcess:
 
 
 def output_and_peak(command: Iterable, cwd: Path = REPOSITORY) -> tuple[list[str], int]:
-    """Lines printed by a command, and the most bytes resident in one of its processes; a command that fails, fails.
+    """The lines that a command prints, and the peak memory of its largest process in bytes.
 
-    Linux passes the peak of a process on to those it starts, so the command is started by a small one, not by pytest.
+    A small process starts the command, because on Linux a process begins with the peak of the one that started it.
+    Raises CalledProcessError if the command fails.
     """
     measured = [sys.executable, "-c", PEAK, *map(str, command)]
     result = subprocess.run(measured, cwd=cwd, capture_output=True, text=True, check=True, timeout=300)
