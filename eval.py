@@ -15,8 +15,6 @@ from speech_emotion.terminal import program, say
 
 STANDARD_INPUT = "-"
 PICTURES = (".png", ".pdf", ".svg")
-MICROPHONE = "microphone"
-ALONE = ("paths", "plot", "labels", "map", "resume", "ray", "track")  # cannot be combined with --live
 STRANGERS = (
     "{} was trained on the 24 speakers of RAVDESS only; --model model_any_voice.pt is more accurate for the speech of "
     "others, but not for song without --adapt"
@@ -97,14 +95,6 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         default=None,
         help="classify these as well (default for the other models)",
     )
-    parser.add_argument(
-        "--live",
-        nargs="?",
-        const=MICROPHONE,
-        metavar="FILE",
-        help="listen to the microphone, or play FILE in real time, and print a line for each stretch of speech as it "
-        "ends; Ctrl-C ends the recording and writes its row",
-    )
     parser.add_argument("--resume", action="store_true", help="resume a run that was stopped, from its .part files")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
     parser.add_argument("--batch-size", type=positive, default=16, metavar="N", help="windows per batch (default: 16)")
@@ -128,9 +118,6 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         parser.error(f"--plot writes {', '.join(PICTURES)}, not {options.plot}")
     if STANDARD_INPUT in options.paths and (len(options.paths) > 1 or options.resume or options.ray):
         parser.error("- (standard input) cannot be combined with other recordings, --resume or --ray")
-    if options.live and any(getattr(options, name) for name in ALONE):
-        names = [name if name == "paths" else f"--{name}" for name in ALONE if getattr(options, name)]
-        parser.error(f"--live cannot be combined with {', '.join(names)}")
     if options.labels and options.channels == "each":
         parser.error("--labels gives a recording one emotion; leave out --channels each")
     return options
@@ -147,9 +134,7 @@ def main(arguments: list[str] | None = None) -> int:
         options = parse_arguments(arguments)
         logging.basicConfig(level=logging.DEBUG if options.debug else logging.CRITICAL)
         ending.when_stopped = partial(how_to_resume, options.out)
-        if options.live:
-            ending.status = classify_live(options)
-        elif options.paths != [STANDARD_INPUT]:
+        if options.paths != [STANDARD_INPUT]:
             ending.status = classify(options)
         else:
             with TemporaryDirectory() as folder:
@@ -198,8 +183,7 @@ def check_outputs(options: argparse.Namespace) -> None:
     from speech_emotion.tables.rows import columns
 
     needs = {file: package for file in filter(None, (options.out, options.timeline)) if (package := package_of(file))}
-    needs |= {"--ray": "ray"} if options.ray else {}
-    check_installed(needs | ({"--live": "sounddevice"} if options.live == MICROPHONE else {}))
+    check_installed(needs | ({"--ray": "ray"} if options.ray else {}))
     for file in outputs_of(options):
         output_path(file)
     format_of(options.out, columns([]))
@@ -227,21 +211,6 @@ def check_recordings(options: argparse.Namespace, recordings: list[str]) -> None
 
 def outputs_of(options: argparse.Namespace) -> list[str]:
     return [file for file in (options.out, options.timeline, options.plot) if file]
-
-
-def classify_live(options: argparse.Namespace) -> int:
-    """Print a line for each stretch of a recording as it is made, then write its row; returns the exit status."""
-    from speech_emotion.inference.listening import microphone, played, record
-    from speech_emotion.inference.predictor import Predictor
-    from speech_emotion.tables.output_paths import check_not_read
-
-    check_outputs(options)
-    is_file = options.live != MICROPHONE
-    for file in filter(None, (options.out, options.timeline)):
-        check_not_read(file, [options.model, options.live] if is_file else [options.model])
-    predictor = Predictor(options.model, options.device, options.speech_only)
-    sound = played(options.live) if is_file else microphone()
-    return record(predictor, options.live, sound, options.out, options.timeline, bool(options.adapt))
 
 
 if __name__ == "__main__":

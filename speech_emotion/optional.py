@@ -9,7 +9,6 @@ _FILES = {
     "pysubs2": "requirements-timeline.txt",
     "pyarrow": "requirements-ray.txt",
     "ray": "requirements-ray.txt",
-    "sounddevice": "requirements-live.txt",
 }
 
 
