@@ -177,10 +177,10 @@ def classify(options: argparse.Namespace, name: str | None = None) -> int:
 
 def check_outputs(options: argparse.Namespace) -> None:
     """Raises ImportError listing all missing packages, OSError and ValueError for outputs that cannot be written."""
+    from speech_emotion.inference.formats import format_of, is_track, package_of
+    from speech_emotion.inference.rows import columns
+    from speech_emotion.inference.table import output_path
     from speech_emotion.optional import check_installed
-    from speech_emotion.tables.formats import format_of, is_track, package_of
-    from speech_emotion.tables.output_paths import output_path
-    from speech_emotion.tables.rows import columns
 
     needs = {file: package for file in filter(None, (options.out, options.timeline)) if (package := package_of(file))}
     check_installed(needs | ({"--ray": "ray"} if options.ray else {}))
@@ -199,8 +199,8 @@ def check_outputs(options: argparse.Namespace) -> None:
 
 def check_recordings(options: argparse.Namespace, recordings: list[str]) -> None:
     """Raises ValueError for too many recordings, FileExistsError for an output that would overwrite an input."""
-    from speech_emotion.tables.formats import is_track
-    from speech_emotion.tables.output_paths import check_not_read
+    from speech_emotion.inference.formats import is_track
+    from speech_emotion.inference.table import check_not_read
 
     if len(recordings) > 1 and options.timeline and is_track(options.timeline):
         raise ValueError(f"{options.timeline} can only hold one recording, not {len(recordings)}; use a .csv")

@@ -110,7 +110,7 @@ def run(options: argparse.Namespace) -> None:
         learn_own(options)
         return
     from speech_emotion.evaluation.results import result_files
-    from speech_emotion.tables.output_paths import locked_outputs
+    from speech_emotion.inference.table import locked_outputs
     from speech_emotion.training.recipe import recipe_of
     from speech_emotion.training.runs import Run, carry_out
 
@@ -147,7 +147,7 @@ def run(options: argparse.Namespace) -> None:
 
 def learn_own(options: argparse.Namespace) -> None:
     """Train a model for the user's own labels: test it on held-out recordings, then train on all of them."""
-    from speech_emotion.tables.output_paths import locked_outputs
+    from speech_emotion.inference.table import locked_outputs
     from speech_emotion.training.any_voice import encoder_of
     from speech_emotion.training.own_labels import RESULTS, read_training_data, train_own
 

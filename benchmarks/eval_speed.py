@@ -168,8 +168,8 @@ def start_up(recording: Path) -> None:
 
     import eval  # noqa: F401
     from speech_emotion.audio import listing  # noqa: F401
+    from speech_emotion.inference import table  # noqa: F401
     from speech_emotion.inference.predictor import Predictor
-    from speech_emotion.tables import table  # noqa: F401
 
     marks.append(("import the rest", process_time()))
     predictor = Predictor(REPOSITORY / "model.pt", "cpu")
@@ -186,7 +186,7 @@ def print_shares(clips: list[Path]) -> None:
     from speech_emotion.audio.resampling import stream_audio
     from speech_emotion.audio.windows import RecordingWindows
     from speech_emotion.inference.predictor import Predictor
-    from speech_emotion.tables.table import Table
+    from speech_emotion.inference.table import Table
 
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():

@@ -21,9 +21,9 @@ from app import MODELS
 from speech_emotion.audio.listing import find_recordings
 from speech_emotion.audio.resampling import load_audio
 from speech_emotion.evaluation.plots import COLOURS
+from speech_emotion.inference.formats import TRACKS
 from speech_emotion.inference.predictor import Predictor
-from speech_emotion.tables.formats import TRACKS
-from speech_emotion.tables.rows import FIXED, is_uncertain
+from speech_emotion.inference.rows import FIXED, is_uncertain
 
 EVAL_DATA = REPOSITORY / "eval_data"
 ANSWER = "a[download='out.csv']"

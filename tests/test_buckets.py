@@ -6,7 +6,7 @@ import pytest
 from conftest import read_rows, run_eval, write_noise
 
 from speech_emotion.corpora.ravdess import EMOTIONS
-from speech_emotion.tables.table import Table, read_table
+from speech_emotion.inference.table import Table, read_table
 
 WITHOUT_PYARROW = "requirements-ray.txt is not installed"
 

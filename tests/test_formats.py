@@ -12,8 +12,8 @@ from praatio import textgrid
 
 import eval
 from speech_emotion import optional
-from speech_emotion.tables.formats import captions, segments
-from speech_emotion.tables.table import read_table
+from speech_emotion.inference.formats import captions, segments
+from speech_emotion.inference.table import read_table
 
 RATE = 16_000
 

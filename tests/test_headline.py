@@ -2,8 +2,8 @@
 
 import pytest
 
+from speech_emotion.inference.rows import recording_row, stretch_row
 from speech_emotion.serving.headline import headline
-from speech_emotion.tables.rows import recording_row, stretch_row
 
 LABELS = ["calm", "sad", "angry"]
 

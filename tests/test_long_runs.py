@@ -14,7 +14,7 @@ from conftest import REPOSITORY, eval_command, output_and_peak, read_rows, run_e
 
 from speech_emotion.corpora.clips import NoDataError
 from speech_emotion.corpora.ravdess import clip_table
-from speech_emotion.tables.table import Table, read_table
+from speech_emotion.inference.table import Table, read_table
 
 ONE_BY_ONE = ("--batch-size", 1, "--workers", 1, "--timeline", "timeline.csv")
 

@@ -5,7 +5,7 @@ import ast
 import pytest
 from conftest import REPOSITORY
 
-ROOMS = ["audio", "corpora", "models", "tables", "inference", "evaluation", "training", "serving"]
+ROOMS = ["audio", "corpora", "models", "inference", "evaluation", "training", "serving"]
 PACKAGE = REPOSITORY / "speech_emotion"
 
 

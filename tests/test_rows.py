@@ -6,7 +6,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from speech_emotion.tables.rows import (
+from speech_emotion.inference.rows import (
     cell,
     columns,
     error_row,

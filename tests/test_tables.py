@@ -13,8 +13,8 @@ import torch
 from conftest import REPOSITORY, eval_command, read_rows, run_eval, wait_for_rows, write_noise
 
 import eval
+from speech_emotion.inference.table import Table, read_table
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from speech_emotion.tables.table import Table, read_table
 
 ONE_BY_ONE = ("--batch-size", 1, "--workers", 1)
 
@@ -279,7 +279,7 @@ def test_ctrl_c_before_there_is_a_table_names_none(folder, model, tmp_path):
 
 
 def test_a_lock_of_a_process_that_is_gone_does_not_block(tmp_path):
-    code = "import os, sys; from speech_emotion.tables.table import Table; t = Table('t.csv', ['url'])\n"
+    code = "import os, sys; from speech_emotion.inference.table import Table; t = Table('t.csv', ['url'])\n"
     code += "t.write([{'url': 'a'}, {'url': 'b'}]); os.kill(os.getpid(), 9)"
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
     assert names(tmp_path) == ["t.csv.lock.part", "t.csv.part", "t.csv.run.part"]

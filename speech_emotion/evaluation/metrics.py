@@ -17,7 +17,7 @@ import torch
 
 from speech_emotion.corpora import emodb
 from speech_emotion.corpora.ravdess import parse_name
-from speech_emotion.tables.rows import error_sentence, prediction_row
+from speech_emotion.inference.rows import error_sentence, prediction_row
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from speech_emotion.evaluation.metrics import calibration_bins, confusion, label_columns, recalls, wilson_interval
 from speech_emotion.evaluation.truth import Judged
-from speech_emotion.tables.output_paths import output_path
+from speech_emotion.inference.table import output_path
 
 BLUE, ORANGE = "#0173b2", "#de8f05"  # the first two of seaborn's "colorblind"
 

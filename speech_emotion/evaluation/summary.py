@@ -6,7 +6,7 @@ from pathlib import Path
 
 from speech_emotion.audio.reading import RecordingInfo
 from speech_emotion.evaluation.truth import Judged
-from speech_emotion.tables.rows import Row, error_sentence, is_uncertain, rounded
+from speech_emotion.inference.rows import Row, error_sentence, is_uncertain, rounded
 from speech_emotion.terminal import count, printable
 
 SHOWN = 10  # most rows that are listed one by one, and most errors in a longer table

@@ -18,7 +18,7 @@ from speech_emotion.corpora.clips import has_speakers
 from speech_emotion.corpora.ravdess import EMOTIONS, parse_name
 from speech_emotion.corpora.spelling import SHOWN, some, spelling
 from speech_emotion.evaluation.metrics import accuracy, bootstrap_interval, confusion, expected_calibration_error, uar
-from speech_emotion.tables.rows import Row
+from speech_emotion.inference.rows import Row
 from speech_emotion.terminal import count
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from tqdm import tqdm
 from speech_emotion.audio.reading import RecordingInfo
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.inference.recording import Answer
-from speech_emotion.tables.rows import Row, columns, stretch_columns
-from speech_emotion.tables.table import Table, check_space, fingerprint
+from speech_emotion.inference.rows import Row, columns, stretch_columns
+from speech_emotion.inference.table import Table, check_space, fingerprint
 from speech_emotion.terminal import say
 
 if TYPE_CHECKING:

@@ -16,10 +16,10 @@ from speech_emotion.audio.reading import AudioError, RecordingInfo, read_pieces
 from speech_emotion.audio.resampling import resample_pieces, to_mono
 from speech_emotion.audio.windows import RecordingWindows, Window
 from speech_emotion.inference.recording import Answer, Recording
+from speech_emotion.inference.rows import Row, error_row
 from speech_emotion.inference.speech import SpeechDetector
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint
 from speech_emotion.models.devices import choose_device
-from speech_emotion.tables.rows import Row, error_row
 
 _READ_AT_ONCE = 16  # windows per read, so that a long recording is never in memory as a whole
 

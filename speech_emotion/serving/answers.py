@@ -11,10 +11,10 @@ from speech_emotion.audio.reading import AudioError, RecordingInfo, read_pieces
 from speech_emotion.inference import recording as inference
 from speech_emotion.inference.adaptation import Voices
 from speech_emotion.inference.predictor import Predictor
+from speech_emotion.inference.rows import rounded
 from speech_emotion.serving.envelope import Envelope
 from speech_emotion.serving.limits import Limits
 from speech_emotion.serving.uploads import Upload
-from speech_emotion.tables.rows import rounded
 
 
 @dataclass

@@ -11,13 +11,13 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from starlette.requests import ClientDisconnect
 
+from speech_emotion.inference.formats import tracks
+from speech_emotion.inference.rows import cell, columns
 from speech_emotion.serving.guard import Guard
 from speech_emotion.serving.live import serve_live
 from speech_emotion.serving.page import fill, fill_page, render, write_csv
 from speech_emotion.serving.schema import REFUSALS, Refusal, Row, form_schema
 from speech_emotion.serving.service import Service
-from speech_emotion.tables.formats import tracks
-from speech_emotion.tables.rows import cell, columns
 
 STATIC = files("speech_emotion.serving") / "static"
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from itertools import groupby
 
-from speech_emotion.tables.rows import FIXED, is_uncertain, recording_row
+from speech_emotion.inference.rows import FIXED, is_uncertain, recording_row
 
 _MOST_PARTS = 3  # parts that are listed besides the prevailing emotion
 

@@ -8,10 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.websockets import WebSocketDisconnect
 
 from speech_emotion.inference.live import STEP_S, LiveRecording
+from speech_emotion.inference.rows import rounded
 from speech_emotion.serving.answers import Answer, in_timeline
 from speech_emotion.serving.limits import Limits
 from speech_emotion.serving.service import Service
-from speech_emotion.tables.rows import rounded
 
 _NAME = "live"  # of the recording, in its rows
 _CLOSED = 4000  # plus the HTTP status of a refusal: the code that the socket is closed with

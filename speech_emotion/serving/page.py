@@ -12,12 +12,12 @@ from jinja2 import Environment, PackageLoader
 from matplotlib.figure import Figure
 
 from speech_emotion.evaluation.plots import COLOURS, ORANGE, plot_timeline
+from speech_emotion.inference.rows import FIXED
 from speech_emotion.published import PUBLISHED
 from speech_emotion.serving.answers import Answer, Outline
 from speech_emotion.serving.envelope import plot_envelope
 from speech_emotion.serving.headline import headline
 from speech_emotion.serving.limits import Limits
-from speech_emotion.tables.rows import FIXED
 
 _TEMPLATES = Environment(loader=PackageLoader("speech_emotion.serving"), autoescape=True)
 _drawing = threading.Lock()  # matplotlib draws one picture at a time

@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from speech_emotion.inference.rows import TEXT, Row, in_utf8
 from speech_emotion.optional import needed_by
-from speech_emotion.tables.rows import Row, in_utf8
 
 Segment = tuple[float, float, str]  # start and end in seconds, emotion
+_ROWS_AT_ONCE = 2**16  # of a Parquet file
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,24 @@ def _load(ending: str) -> Format:
 
 
 def _parquet() -> Format:
-    from speech_emotion.tables.parquet import read_parquet, write_parquet
+    """Numbers become float32, a channel int32, null where there is none."""
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetFile, ParquetWriter
 
-    return Format(write_parquet, read_parquet)
+    def write(path: Path, columns: list[str], rows: Iterable[Row]) -> None:
+        kinds = {**dict.fromkeys(TEXT, pa.string()), "channel": pa.int32()}
+        schema = pa.schema([(name, kinds.get(name, pa.float32())) for name in columns])
+        rows = map(in_utf8, rows)
+        with ParquetWriter(path, schema) as writer:
+            while some := list(islice(rows, _ROWS_AT_ONCE)):
+                writer.write_table(pa.Table.from_pylist(some, schema))
+
+    def read(path: str | Path) -> Iterator[Row]:
+        with ParquetFile(path) as file:
+            for batch in file.iter_batches():
+                yield from batch.to_pylist()
+
+    return Format(write, read)
 
 
 def _json_lines() -> Format:

@@ -1,23 +1,23 @@
 """A table that is written recording by recording, can be resumed, and gets its name only when it is complete.
 
-The part file is CSV; the complete table is converted to the format of its suffix.
+The part file is CSV; the complete table is converted to the format of its suffix. Below it: checks of files to write.
 """
 
 import csv
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import groupby, islice, takewhile
 from operator import itemgetter
 from pathlib import Path
 from typing import BinaryIO
 
+from speech_emotion.inference.formats import format_of
+from speech_emotion.inference.rows import Row, cell, text, value
 from speech_emotion.locks import Lock
-from speech_emotion.tables.formats import format_of
-from speech_emotion.tables.output_paths import output_path
-from speech_emotion.tables.rows import Row, cell, text, value
 
 _ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}  # names that are not UTF-8 are preserved
 _BYTES_PER_ROW = 200
@@ -184,6 +184,62 @@ def check_space(path: str | Path, n_rows: int) -> None:
     free, needed = shutil.disk_usage(Path(path).absolute().parent).free, n_rows * _BYTES_PER_ROW
     if free < needed:
         raise OSError(f"the disk of {path} has {free / 1e6:.1f} MB left, the table needs about {needed / 1e6:.1f} MB")
+
+
+def output_path(path: str | Path) -> Path:
+    """The file that writing `path` creates or replaces; links are followed.
+
+    Raises OSError for folders, pipes, devices and the file that this process prints to.
+    """
+    with suppress(FileNotFoundError):
+        status = os.stat(path)
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(f"{path} is a folder; name a file")
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(f"{path} is a pipe or a device; name a file")
+        if any(_is(status, descriptor) for descriptor in (1, 2)):
+            raise OSError(f"{path} is what this program prints to; name another file")
+    return Path(os.path.realpath(path) if os.path.islink(path) else path)
+
+
+def check_not_read(path: str | Path, inputs: Iterable[str | Path]) -> None:
+    """Raises FileExistsError if `path` is one of `inputs`, under whatever name."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return
+    if any(_is(status, other) for other in inputs):
+        raise FileExistsError(f"{path} is read by this run; name another file to write")
+
+
+@contextmanager
+def locked_outputs(paths: Iterable[str | Path], inputs: Iterable[str | Path]) -> Iterator[None]:
+    """Context in which only this process writes the files at `paths`; creates their folders.
+
+    Raises what output_path and check_not_read raise, OSError if a file cannot be written, Busy if another process
+    writes one.
+    """
+    paths, inputs = list(paths), list(inputs)
+    files = [output_path(path) for path in paths]
+    if len({*map(os.path.realpath, files)}) < len(files):
+        raise FileExistsError(f"two of the files to write are the same: {', '.join(map(str, paths))}")
+    for path in paths:
+        check_not_read(path, inputs)
+    with ExitStack() as stack:
+        for path, file in zip(paths, files, strict=True):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            stack.callback(Lock(f"{file}.lock.part", f"{path} is being written").release)
+            part = Path(f"{file}.part")
+            part.touch()
+            part.unlink()
+        yield
+
+
+def _is(status: os.stat_result, other: str | Path | int) -> bool:
+    try:
+        return os.path.samestat(status, os.stat(other))
+    except (OSError, ValueError):  # it is in a bucket, gone, or no path at all
+        return False
 
 
 def _whole_rows(file: BinaryIO) -> Iterator[tuple[list[str], int]]:
