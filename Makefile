@@ -4,7 +4,7 @@ RUN = $(VENV)/bin/python
 NBCONVERT = $(VENV)/bin/jupyter nbconvert --to notebook
 override QUICK := $(filter 1,$(QUICK))
 
-.PHONY: help eval app test mutate data train crossval report notebook lint clean
+.PHONY: help eval app test data train crossval report notebook lint clean
 
 eval: $(VENV)/installed  ## classify eval_data/ and write out.csv
 	$(RUN) eval.py
@@ -19,9 +19,6 @@ test: $(VENV)/installed-dev lint  ## lint and all tests
 lint: $(VENV)/installed-dev  ## check rules and format with ruff
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
-
-mutate: $(VENV)/installed-dev  ## break the functions behind the numbers (or MODULE=corpora/splits) and list faults that no test notices
-	$(RUN) tests/mutate.py $(MODULE)
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
