@@ -111,8 +111,7 @@ def run(options: argparse.Namespace) -> None:
         return
     from speech_emotion.evaluation.results import result_files
     from speech_emotion.inference.table import locked_outputs
-    from speech_emotion.training.recipe import recipe_of
-    from speech_emotion.training.runs import Run, carry_out
+    from speech_emotion.training.runs import Run, carry_out, recipe_of
 
     kind = recipe_of(options.network)
     if foreign := [name for name in OF_RECIPES if getattr(options, name) and name not in kind.options]:

@@ -31,7 +31,7 @@ from speech_emotion.evaluation.report_adaptation import folder_uar  # noqa: E402
 from speech_emotion.evaluation.robustness import conditions  # noqa: E402
 from speech_emotion.inference.predictor import Predictor  # noqa: E402
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint  # noqa: E402
-from speech_emotion.models.devices import choose_device  # noqa: E402
+from speech_emotion.models.network import choose_device  # noqa: E402
 from speech_emotion.training.any_voice import train_head  # noqa: E402
 from speech_emotion.training.any_voice_head import HeadSettings  # noqa: E402
 

@@ -142,7 +142,7 @@ def save_untrained_model(path: Path) -> None:
     from speech_emotion.corpora.ravdess import EMOTIONS
     from speech_emotion.models.checkpoint import Checkpoint, save_checkpoint
     from speech_emotion.models.cnn import EmotionCNN, ModelSettings
-    from speech_emotion.models.mfcc import FeatureSettings
+    from speech_emotion.models.features import FeatureSettings
 
     features = FeatureSettings()
     network = EmotionCNN(ModelSettings.for_features(features, len(EMOTIONS)), features)

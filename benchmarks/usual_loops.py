@@ -21,7 +21,7 @@ def main(kind: str, folder: Path) -> None:
 
 def librosa_loop(kind: str) -> Callable[[Path], list[float]]:
     from speech_emotion.models.cnn import EmotionCNN, ModelSettings
-    from speech_emotion.models.mfcc import FeatureSettings
+    from speech_emotion.models.features import FeatureSettings
 
     features = FeatureSettings()
     if kind == "cnn":

@@ -10,8 +10,7 @@ import torch
 from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
 from speech_emotion.models.checkpoint import Checkpoint, save_checkpoint
 from speech_emotion.models.cnn import EmotionCNN, ModelSettings
-from speech_emotion.models.mfcc import FeatureSettings
-from speech_emotion.models.whisper import WhisperFeatures
+from speech_emotion.models.features import FeatureSettings, WhisperFeatures
 
 
 class Bomb:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from speech_emotion.models.mfcc import MFCC, FeatureSettings
+from speech_emotion.models.features import MFCC, FeatureSettings
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from speech_emotion.inference.adaptation import Adaptation, Voices
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from speech_emotion.models.whisper import WhisperFeatures
+from speech_emotion.models.features import WhisperFeatures
 from speech_emotion.training.any_voice_head import Corpus, HeadSettings, Rows, _fit_linear, _soft_targets, fit
 
 RECORDINGS = sorted(path for path in (REPOSITORY / "eval_data").iterdir() if path.suffix not in (".md", ".sh"))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
-from speech_emotion.models.whisper import WhisperFeatures
+from speech_emotion.models.features import WhisperFeatures
 from speech_emotion.training import any_voice_head
 from speech_emotion.training.any_voice_head import (
     Corpus,

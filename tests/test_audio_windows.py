@@ -23,7 +23,7 @@ from speech_emotion.audio.windows import (
 )
 from speech_emotion.corpora.clips import NoDataError
 from speech_emotion.corpora.ravdess import clip_table
-from speech_emotion.models.mfcc import MFCC, FeatureSettings
+from speech_emotion.models.features import MFCC, FeatureSettings
 
 RATE = 48_000
 SETTINGS = FeatureSettings()

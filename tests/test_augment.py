@@ -3,11 +3,20 @@ from dataclasses import replace
 import pytest
 import torch
 
-from speech_emotion.models.mfcc import FeatureSettings
+from speech_emotion.models.features import FeatureSettings
 from speech_emotion.training.augment import AugmentationSettings, Sometimes, augmentation
-from speech_emotion.training.background import Babble, Noise
 from speech_emotion.training.cnn import MARGIN_S
-from speech_emotion.training.distortions import Augmentation, BandLimit, Equaliser, Gate, Mask, Reverberation, Warp
+from speech_emotion.training.distortions import (
+    Augmentation,
+    Babble,
+    BandLimit,
+    Equaliser,
+    Gate,
+    Mask,
+    Noise,
+    Reverberation,
+    Warp,
+)
 
 FEATURES = FeatureSettings()
 MARGIN = round(MARGIN_S * FEATURES.sample_rate / FEATURES.hop_length)

@@ -5,10 +5,9 @@ import pytest
 import torch
 from hostile_checkpoints import altered, nested
 
-from speech_emotion.models.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
+from speech_emotion.models.checkpoint import Checkpoint, CheckpointError, check_plain, load_checkpoint, save_checkpoint
 from speech_emotion.models.cnn import EmotionCNN
-from speech_emotion.models.limits import check_plain
-from speech_emotion.models.mfcc import FeatureSettings
+from speech_emotion.models.features import FeatureSettings
 
 
 @pytest.fixture

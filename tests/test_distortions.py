@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from speech_emotion.models.mfcc import FeatureSettings
-from speech_emotion.training.background import Babble, Noise
-from speech_emotion.training.distortions import BandLimit, Equaliser, Gate, Mask, Reverberation, Warp
+from speech_emotion.models.features import FeatureSettings
+from speech_emotion.training.distortions import Babble, BandLimit, Equaliser, Gate, Mask, Noise, Reverberation, Warp
 
 FEATURES = FeatureSettings()
 M, T = FEATURES.n_mels, FEATURES.n_frames

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from speech_emotion.audio.windows import recording_window
-from speech_emotion.models.mfcc import MFCC, FeatureSettings
+from speech_emotion.models.features import MFCC, FeatureSettings
 
 SETTINGS = FeatureSettings()
 

@@ -16,7 +16,7 @@ from speech_emotion.audio import isolation
 from speech_emotion.audio.reading import AudioError, read_pieces
 from speech_emotion.models.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
 from speech_emotion.models.cnn import EmotionCNN, ModelSettings
-from speech_emotion.models.mfcc import FeatureSettings
+from speech_emotion.models.features import FeatureSettings
 
 pytestmark = pytest.mark.slow
 bounded = settings(

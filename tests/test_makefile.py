@@ -9,8 +9,7 @@ from conftest import REPOSITORY
 
 import train
 from speech_emotion.corpora import nemo
-from speech_emotion.training.recipe import recipe_of
-from speech_emotion.training.runs import Run
+from speech_emotion.training.runs import Run, recipe_of
 
 
 def run_of(arguments: str) -> Run | None:

@@ -15,13 +15,11 @@ from speech_emotion.evaluation.metrics import prediction_table, uar
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
 from speech_emotion.models.cnn import EmotionCNN
-from speech_emotion.models.mfcc import FeatureSettings
+from speech_emotion.models.features import FeatureSettings, WhisperFeatures
 from speech_emotion.models.network import NETWORKS, Network, NetworkFromScratch
 from speech_emotion.models.onnx_export import WindowClassifier
-from speech_emotion.models.whisper import WhisperFeatures
 from speech_emotion.training.cnn import EmotionCNNRecipe, TrainingSettings
-from speech_emotion.training.recipe import recipe_of
-from speech_emotion.training.runs import Run, carry_out
+from speech_emotion.training.runs import Run, carry_out, recipe_of
 
 
 def test_the_networks_offer_what_is_asked_of_them():

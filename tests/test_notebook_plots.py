@@ -14,7 +14,7 @@ from speech_emotion.audio.windows import WindowSettings
 from speech_emotion.corpora.ravdess import EMOTIONS
 from speech_emotion.evaluation import notebook_plots, plots
 from speech_emotion.models.cnn import EmotionCNN
-from speech_emotion.models.mfcc import FeatureSettings
+from speech_emotion.models.features import FeatureSettings
 
 FEATURES = FeatureSettings()
 

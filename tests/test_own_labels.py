@@ -21,8 +21,8 @@ from speech_emotion.inference.predictor import Predictor
 from speech_emotion.locks import Lock
 from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
 from speech_emotion.models.checkpoint import load_checkpoint, save_checkpoint
+from speech_emotion.models.features import WhisperFeatures
 from speech_emotion.models.onnx_export import export_onnx
-from speech_emotion.models.whisper import WhisperFeatures
 from speech_emotion.training import any_voice, own_labels
 from speech_emotion.training.any_voice_head import Corpus, HeadSettings, fit
 from speech_emotion.training.own_labels import RESULTS, read_training_data, train_own, windows_of

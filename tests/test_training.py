@@ -10,7 +10,7 @@ from speech_emotion.corpora.ravdess import EMOTIONS, clip_table
 from speech_emotion.corpora.splits import stratified_split
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.cnn import EmotionCNN, ModelSettings
-from speech_emotion.models.mfcc import MFCC, FeatureSettings
+from speech_emotion.models.features import MFCC, FeatureSettings
 from speech_emotion.training.augment import AugmentationSettings
 from speech_emotion.training.cache import log_mels
 from speech_emotion.training.cnn import SCHEDULES, TrainingSettings, train

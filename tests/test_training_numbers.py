@@ -11,7 +11,7 @@ from linear_network import LinearNetwork
 from torch import nn
 
 from speech_emotion.evaluation.metrics import fit_temperature
-from speech_emotion.models.mfcc import FeatureSettings
+from speech_emotion.models.features import FeatureSettings
 from speech_emotion.training import cnn
 from speech_emotion.training.augment import AugmentationSettings
 from speech_emotion.training.cnn import EmotionCNNRecipe, TrainingSettings, train

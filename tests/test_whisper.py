@@ -6,8 +6,9 @@ from conftest import REPOSITORY
 
 from speech_emotion.audio.resampling import load_audio
 from speech_emotion.audio.windows import recording_window
+from speech_emotion.models.any_voice import load_encoder
 from speech_emotion.models.checkpoint import load_checkpoint
-from speech_emotion.models.whisper import WhisperFeatures, WhisperLogMel, load_encoder
+from speech_emotion.models.features import WhisperFeatures, WhisperLogMel
 
 transformers = pytest.importorskip("transformers")
 FEATURES = WhisperFeatures()

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from speech_emotion.evaluation.plots import BLUE, COLOURS, ORANGE
 from speech_emotion.models.cnn import EmotionCNN, Stream
-from speech_emotion.models.mfcc import FeatureSettings
+from speech_emotion.models.features import FeatureSettings
 
 _SHADE = "#fbe8cf"  # solid and behind the waveform, so that it does not change the colour of the waveform
 _MFCC_PERCENTILE = 99  # of the magnitudes; end of the colour scale

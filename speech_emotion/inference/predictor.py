@@ -19,7 +19,7 @@ from speech_emotion.inference.recording import Answer, Recording
 from speech_emotion.inference.rows import Row, error_row
 from speech_emotion.inference.speech import SpeechDetector
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint
-from speech_emotion.models.devices import choose_device
+from speech_emotion.models.network import choose_device
 
 _READ_AT_ONCE = 16  # windows per read, so that a long recording is never in memory as a whole
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from speech_emotion.models.mfcc import MFCC, FeatureSettings
+from speech_emotion.models.features import MFCC, FeatureSettings
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What every network offers, and the networks there are.
 
 Another network is a file in this folder with such a class, a file of the same name in speech_emotion/training with its
-recipe, and an entry in NETWORKS. If its settings have new names, limits.py says how large they may be in a checkpoint.
+recipe, and an entry in NETWORKS. If its settings have new names, checkpoint.py says how large they may be in a checkpoint.
 B: windows, S: samples, M: mel bands, T: frames, D: size of the embedding, K: emotions.
 """
 
@@ -13,7 +13,7 @@ import torch
 from speech_emotion.audio.windows import WindowSettings
 from speech_emotion.models.any_voice import AnyVoice
 from speech_emotion.models.cnn import EmotionCNN
-from speech_emotion.models.log_mel import LogMel
+from speech_emotion.models.features import LogMel
 
 
 @runtime_checkable
@@ -65,3 +65,13 @@ class NetworkFromScratch(Network, Protocol):
 
 
 NETWORKS: dict[str, type[Network]] = {"cnn": EmotionCNN, "any-voice": AnyVoice}  # by the name for train.py --network
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """`auto` is CUDA, else Apple silicon, else the CPU. Raises ValueError if `name` is not available."""
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        name = next(device for device, here in available.items() if here)
+    if not available[name]:
+        raise ValueError(f"this machine has no {name} device; --device cpu always works")
+    return torch.device(name)

@@ -19,16 +19,14 @@ from tqdm import tqdm
 
 from speech_emotion.corpora import nemo
 from speech_emotion.evaluation.metrics import fit_temperature
-from speech_emotion.models import log_mel, whisper
-from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
+from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings, WhisperEncoder, load_encoder
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint
-from speech_emotion.models.whisper import WhisperEncoder, WhisperFeatures, load_encoder
-from speech_emotion.training import augment, background, distortions
+from speech_emotion.models.features import WhisperFeatures
 from speech_emotion.training.any_voice_head import Corpus, HeadSettings, fit
 from speech_emotion.training.augment import augmentation
-from speech_emotion.training.cache import code_of, kept, log_mels
+from speech_emotion.training.cache import VERSION, kept, log_mels
 from speech_emotion.training.cnn import MARGIN_S, autocast, target_indices
-from speech_emotion.training.recipe import Parts
+from speech_emotion.training.runs import Parts
 
 _BATCH = 16
 _VOICES = 600  # clips of another corpus used as background voices, at most
@@ -37,7 +35,7 @@ _COMMITTED = Path(__file__).parents[2] / "model_any_voice.pt"
 
 @dataclass(frozen=True)
 class AnyVoiceRecipe:
-    """Training of a small head on the frozen `encoder`; see speech_emotion.training.recipe.Recipe.
+    """Training of a small head on the frozen `encoder`; see speech_emotion.training.runs.Recipe.
 
     It needs no validation part: the temperature is fitted on training speakers held out in turn, and nothing else is
     chosen by validation.
@@ -147,8 +145,7 @@ def embeddings(
     digest = hashlib.sha256(spectrograms.numpy())
     for tensor in (*network.encoder.state_dict().values(), *([] if voices is None else [voices])):
         digest.update(tensor.numpy())
-    code = code_of(augment, background, distortions, log_mel, whisper, AnyVoice.embed)
-    digest.update(json.dumps([copies, asdict(settings.augmentation), settings.seed, code]).encode())
+    digest.update(json.dumps([VERSION, copies, asdict(settings.augmentation), settings.seed]).encode())
     name = f"embeddings-{digest.hexdigest()[:16]}"
     return kept(folder, name, lambda: _embed(spectrograms, network, copies, settings, device, voices))
 

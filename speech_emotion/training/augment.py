@@ -1,13 +1,22 @@
-"""Augmentation during training: which transforms of distortions.py and background.py, how strong and how often."""
+"""Augmentation during training: which transforms of distortions.py, how strong and how often."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from speech_emotion.models.mfcc import FeatureSettings
-from speech_emotion.training.background import Babble, Noise
-from speech_emotion.training.distortions import Augmentation, BandLimit, Equaliser, Gate, Mask, Reverberation, Warp
+from speech_emotion.models.features import FeatureSettings
+from speech_emotion.training.distortions import (
+    Babble,
+    BandLimit,
+    Equaliser,
+    Gate,
+    Mask,
+    Noise,
+    Reverberation,
+    Sometimes,
+    Warp,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -70,19 +79,3 @@ def augmentation(
         sometimes(settings.gate_probability, Gate(generator, settings.gate_depth_db)),
         Mask(generator, settings.mask_bands, settings.mask_frames),
     )
-
-
-class Sometimes(Augmentation):
-    """Applies modules in sequence to each clip with a probability; the other clips are unchanged."""
-
-    def __init__(self, generator, probability: float, *modules: nn.Module):
-        super().__init__(generator, probability=probability)
-        self.chain = nn.Sequential(*modules)
-
-    def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
-        chosen = self.uniform(log_mel, 0, 1, len(log_mel)) < self.settings["probability"]
-        if not chosen.any():
-            return log_mel
-        changed = log_mel.clone()
-        changed[chosen] = self.chain(log_mel[chosen])
-        return changed

@@ -1,7 +1,6 @@
 """Arrays computed from a table of clips and cached on disk, such as log-mel spectrograms."""
 
 import hashlib
-import inspect
 import json
 import os
 import sys
@@ -9,7 +8,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pandas as pd
@@ -17,11 +15,11 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from speech_emotion.audio import decoders, reading, resampling, stretches, windows
 from speech_emotion.audio.reading import AudioError
 from speech_emotion.audio.resampling import load_audio
 from speech_emotion.audio.windows import recording_window, stretch_window
-from speech_emotion.models import log_mel
+
+VERSION = 1  # of the code behind the cached arrays; with another one, they are computed again
 
 
 def log_mels(clips: pd.DataFrame, front_end: nn.Module, margin_s: float, folder: str | Path) -> torch.Tensor:
@@ -37,7 +35,7 @@ def log_mels(clips: pd.DataFrame, front_end: nn.Module, margin_s: float, folder:
 def kept(folder: str | Path, name: str, compute: Callable[[], np.ndarray]) -> torch.Tensor:
     """The array in `folder`/`name`.npy, computed if it is missing or damaged.
 
-    `name` contains a digest of everything that the array depends on, including code, so that no stale file is read.
+    `name` contains a digest of everything that the array depends on, so that no stale file is read.
     """
     path = Path(folder) / f"{name}.npy"
     try:
@@ -80,12 +78,6 @@ def _compute(clips: pd.DataFrame, front_end: nn.Module, margin_s: float) -> np.n
 
 def _digest(clips: pd.DataFrame, front_end: nn.Module, margin_s: float) -> str:
     files = [(clip, os.stat(path).st_size, os.stat(path).st_mtime_ns) for clip, path in clips[["clip", "path"]].values]
-    modules = (decoders, reading, resampling, stretches, windows, log_mel, sys.modules[type(front_end).__module__])
     bounds = clips[["start", "end"]].values.tolist() if "start" in clips else []
-    known = [asdict(front_end.features), margin_s, files, bounds, code_of(*modules)]
-    return hashlib.sha256(json.dumps(known).encode()).hexdigest()[:16]
-
-
-def code_of(*parts: ModuleType | Callable) -> list[str]:
-    """The source code of modules and functions, for digests."""
-    return [inspect.getsource(part) for part in parts]
+    settings = [VERSION, type(front_end).__name__, asdict(front_end.features), margin_s]
+    return hashlib.sha256(json.dumps([settings, files, bounds]).encode()).hexdigest()[:16]

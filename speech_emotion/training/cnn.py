@@ -20,11 +20,11 @@ from tqdm import tqdm
 from speech_emotion.evaluation.metrics import fit_temperature
 from speech_emotion.models.checkpoint import Checkpoint
 from speech_emotion.models.cnn import EmotionCNN
-from speech_emotion.models.mfcc import FeatureSettings
+from speech_emotion.models.features import FeatureSettings
 from speech_emotion.models.network import NetworkFromScratch
 from speech_emotion.training.augment import AugmentationSettings, augmentation
 from speech_emotion.training.cache import log_mels
-from speech_emotion.training.recipe import Parts
+from speech_emotion.training.runs import Parts
 
 MARGIN_S = 0.5  # extra spectrogram on both sides of the window, for random shifts
 SCHEDULES = ("one_cycle", "cosine_warm_restarts")
@@ -54,7 +54,7 @@ class TrainingSettings:
 
 @dataclass(frozen=True)
 class EmotionCNNRecipe:
-    """Training from scratch, on RAVDESS only; see speech_emotion.training.recipe.Recipe."""
+    """Training from scratch, on RAVDESS only; see speech_emotion.training.runs.Recipe."""
 
     network: ClassVar = EmotionCNN
     of_split: ClassVar = "random"

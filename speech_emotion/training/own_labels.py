@@ -19,9 +19,10 @@ from speech_emotion.evaluation.metrics import accuracy, prediction_table, uar
 from speech_emotion.evaluation.plots import plot_confusion, plot_reliability, save_picture, use_style
 from speech_emotion.evaluation.truth import findings, group_column
 from speech_emotion.inference.predictor import Predictor
+from speech_emotion.models.any_voice import WhisperEncoder
 from speech_emotion.models.checkpoint import Checkpoint, check_labels, save_checkpoint
-from speech_emotion.models.devices import choose_device
-from speech_emotion.models.whisper import WhisperEncoder, WhisperFeatures
+from speech_emotion.models.features import WhisperFeatures
+from speech_emotion.models.network import choose_device
 from speech_emotion.terminal import printable
 from speech_emotion.training.any_voice import HeadSettings, train_head
 from speech_emotion.training.runs import adapted_predictions
