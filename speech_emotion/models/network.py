@@ -1,7 +1,7 @@
 """What every network offers, and the networks there are.
 
 Another network is a file in this folder with such a class, a file of the same name in speech_emotion/training with its
-recipe, and an entry in NETWORKS. If its settings have new names, checkpoint.py says how large they may be in a checkpoint.
+recipe, and an entry in NETWORKS. If its settings have new names, checkpoint.py says how large they may be in a file.
 B: windows, S: samples, M: mel bands, T: frames, D: size of the embedding, K: emotions.
 """
 
