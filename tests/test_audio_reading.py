@@ -6,6 +6,7 @@ import socket
 import stat
 import struct
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import av
 import numpy as np
@@ -178,3 +179,14 @@ def test_a_file_without_readable_name_is_read_and_its_error_can_be_printed(tmp_p
     with pytest.raises(AudioError, match="^cannot read: ") as error:
         load_audio(name, RATE)
     str(error.value).encode("utf-8")
+
+
+@pytest.mark.parametrize("format", ["WAV", "OGG"])
+def test_an_open_file_without_a_name_is_read_from_its_start_each_time(tmp_path, format):
+    (tmp_path / "a").write_bytes(written(format))
+    with TemporaryFile() as file:
+        file.write(written(format))
+        for _ in range(2):
+            ((samples, _),) = read_pieces(file)
+            ((expected, _),) = read_pieces(tmp_path / "a")
+            assert np.array_equal(samples, expected)

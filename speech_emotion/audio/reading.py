@@ -4,6 +4,7 @@ import logging
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -43,9 +44,9 @@ class RecordingInfo:
 
 
 def read_pieces(
-    path: str | Path, *, track: int | None = None, channels: str = "mix", info: RecordingInfo | None = None
+    path: str | Path | BinaryIO, *, track: int | None = None, channels: str = "mix", info: RecordingInfo | None = None
 ) -> Iterator[Block]:
-    """Decode a file to pieces of at most `PIECE_S`: float32 samples and their rate in Hz.
+    """Decode a file, given by its name or open, to pieces of at most `PIECE_S`: float32 samples and their rate in Hz.
 
     With `channels` "mix", a piece is (samples,), the mean of the channels, or the loudest one where they cancel. With
     "each" it is (samples, channels), with the number of channels at the start; if that changes, all channels get the
@@ -60,7 +61,7 @@ def read_pieces(
     info = RecordingInfo() if info is None else info
     difference, n_channels = Difference(), 0
     try:
-        with fetched(path) if is_url(path) else open(path, "rb", 0, opener=_open_without_waiting) as file:
+        with _opened(path) as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise AudioError("it is a pipe or a device, not a file")
             for samples, rate in _pieces(_decode(file, track, info)):
@@ -81,6 +82,14 @@ def check_samples(samples: np.ndarray, rate: int) -> None:
         raise AudioError(f"its sample rate is {rate} Hz, not {lowest} to {highest} Hz")
     if len(samples) and not -_LOUDEST < samples.min() <= samples.max() < _LOUDEST:  # also false for NaN; makes no copy
         raise AudioError("it holds NaN, infinite or impossibly large samples")
+
+
+def _opened(path: str | Path | BinaryIO) -> AbstractContextManager[BinaryIO]:
+    """The file, from its start. One that is already open, such as an upload without a name, stays open."""
+    if hasattr(path, "fileno"):
+        os.lseek(path.fileno(), 0, os.SEEK_SET)
+        return open(os.dup(path.fileno()), "rb", 0)
+    return fetched(path) if is_url(path) else open(path, "rb", 0, opener=_open_without_waiting)
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
