@@ -42,14 +42,14 @@ crossval: train  ## train and compute everything else under results/ that the re
 	for n in 0 1 2 3 4 5; do $(RUN) train.py --network any-voice --fold emobox:$$n || exit; done
 	$(RUN) train.py --network any-voice --shuffle-labels
 	$(RUN) train.py --drop sad --schedule cosine_warm_restarts
-	$(RUN) train.py emodb
-	$(RUN) train.py adaptation --folds .cache
-	$(RUN) train.py robustness
-	$(RUN) benchmarks/own_labels_emodb.py
-	$(RUN) benchmarks/development_fold.py
+	$(RUN) -m research.checkpoints emodb
+	$(RUN) -m research.adaptation --folds .cache
+	$(RUN) -m research.robustness
+	$(RUN) -m research.own_labels
+	$(RUN) -m research.development
 
 report: $(VENV)/installed  ## compute the tables and pictures from results/, without audio
-	$(RUN) train.py report
+	$(RUN) -m research.report
 
 notebook: $(VENV)/installed  ## run the notebooks in place; with QUICK=1 a shortened run, into .cache/quick
 	for name in audioClassification unseenVoices; do \

@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 RESULTS = HERE / "results"
 # Options that cannot be combined with --labels.
 NOT_OWN = (
-    "command", "network", "without_nemo", "drop", "split", "fold", "spoken", "epochs", "schedule", "shuffle_labels",
+    "network", "without_nemo", "drop", "split", "fold", "spoken", "epochs", "schedule", "shuffle_labels",
 )  # fmt: skip
 
 OF_RECIPES = ("epochs", "schedule", "encoder", "without_nemo")  # options that not every network takes
@@ -30,11 +30,6 @@ python3 train.py --fold emobox:0         EmoBox's six folds, 0 to 5, tested on s
 python3 train.py --drop sad --schedule cosine_warm_restarts    the other schedule
 python3 train.py --network any-voice     model_any_voice.pt; --split, --fold and --drop as above
 python3 train.py --labels mine.csv --out mine.pt    your own labels; columns path, emotion and, optionally, speaker
-python3 train.py emodb                   test model.pt and model_any_voice.pt on EmoDB, an unseen corpus
-python3 train.py adaptation              measure --adapt on folders of EmoDB; with --folds FOLDER also of RAVDESS
-python3 train.py check                   test the checkpoints on their own test clips
-python3 train.py robustness              test model.pt and model_any_voice.pt on noisy, quiet, coded, reverberant clips
-python3 train.py report                  compute the documents' tables and pictures from results/
 
 With other settings, or an incomplete RAVDESS, a run gets another name under results/; its checkpoint is written only
 with --out.
@@ -43,7 +38,6 @@ with --out.
 
 def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser = Parser(description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", nargs="?", choices=list(COMMANDS), default="train", help="(default: train)")
     parser.add_argument("--data", default=HERE / "data", metavar="FOLDER", help="where RAVDESS is (default: data)")
     parser.add_argument("--labels", metavar="FILE", help="CSV table of your own recordings: path, emotion, speaker")
     parser.add_argument("--with-ravdess", action="store_true", help="also train on RAVDESS, for the labels in --labels")
@@ -69,9 +63,6 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--schedule", metavar="NAME", help="learning rate schedule (default: one_cycle)")
     parser.add_argument("--seed", type=int, metavar="N", help="seed of weights, order and augmentation (default: 0)")
     parser.add_argument("--shuffle-labels", action="store_true", help="control experiment: train on shuffled labels")
-    parser.add_argument(
-        "--folds", type=Path, metavar="FOLDER", help="folder of any8-fold0.pt to any8-fold4.pt, from --fold N --out"
-    )
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
     options = parser.parse_args(arguments)
     if options.labels:
@@ -100,7 +91,7 @@ def main(arguments: list[str] | None = None) -> int:
     with program("train.py", (OSError, ValueError, Busy)) as ending:
         options = parse_arguments(arguments)
         os.environ.setdefault("MPLBACKEND", "Agg")  # pictures go to files, so no display is needed
-        COMMANDS[options.command](options)
+        run(options)
     return ending.status
 
 
@@ -162,78 +153,6 @@ def learn_own(options: argparse.Namespace) -> None:
         model.write(options.results, options.out)
     say(f"wrote {options.out}, trained on all recordings; the held-out predictions are in {options.results}")
 
-
-def foreign(options: argparse.Namespace) -> None:
-    """Test the models on EmoDB, another language: predictions/*-emodb.csv."""
-    from speech_emotion.corpora import emodb
-    from speech_emotion.evaluation.metrics import calm_as_neutral, prediction_table, uar
-    from speech_emotion.inference.predictor import Predictor
-    from speech_emotion.training.runs import adapted_predictions
-
-    clips = emodb.clip_table(options.data)
-    folder = Path(options.results, "predictions")
-    for file, name in (("model.pt", "random8-emodb"), ("model_any_voice.pt", "any8-emodb")):
-        predictor = Predictor(HERE / file, options.device)
-        tables = {name: prediction_table(clips, predictor.predict(clips["path"]))}
-        if predictor.network.takes_statistics:
-            tables[f"{name}-adapted"] = adapted_predictions(predictor, clips)
-        for table_name, table in tables.items():
-            table.to_csv(folder / f"{table_name}.csv", index=False, float_format="%.5f")
-            say(f"{table_name}: UAR {uar(table):.4f}, {uar(calm_as_neutral(table)):.4f} with calm as neutral")
-
-
-def adaptation(options: argparse.Namespace) -> None:
-    """Measure --adapt on realistic folders: adaptation-emodb.csv, and with --folds adaptation-ravdess.csv."""
-    from speech_emotion.corpora import emodb
-    from speech_emotion.evaluation import folders
-    from speech_emotion.inference.predictor import Predictor
-
-    if options.folds:
-        table = folders.measure_folds(options.folds, clip_table(options.data), options.device)
-        table.to_csv(Path(options.results, "adaptation-ravdess.csv"), index=False)
-    predictor = Predictor(HERE / "model_any_voice.pt", options.device)
-    table = folders.measure(predictor, emodb.clip_table(options.data), {"calm": "neutral"})
-    table.to_csv(Path(options.results, "adaptation-emodb.csv"), index=False)
-
-
-def check(options: argparse.Namespace) -> None:
-    """What the committed checkpoints reach on the clips that they name as their test."""
-    from speech_emotion.evaluation.metrics import accuracy, prediction_table, uar
-    from speech_emotion.inference.predictor import Predictor
-    from speech_emotion.models.checkpoint import load_checkpoint
-    from speech_emotion.published import PUBLISHED
-
-    clips = clip_table(options.data)
-    for file in (model.file for model in PUBLISHED):
-        checkpoint = load_checkpoint(HERE / file)
-        test = clips[clips["clip"].isin(checkpoint.split["test"])]
-        if missing := len(checkpoint.split["test"]) - len(test):
-            say(f"warning: {missing} test clips of {file} are not under {options.data}", is_error=True)
-        predictions = prediction_table(test, Predictor(checkpoint, options.device).predict(test["path"]))
-        say(f"{file}: accuracy {accuracy(predictions):.4f}, UAR {uar(predictions):.4f} on {len(test)} clips")
-
-
-def robustness(options: argparse.Namespace) -> None:
-    """The models of split 0 on its test clips as other people might have recorded them."""
-    from speech_emotion.evaluation.report_tables import robustness_table
-    from speech_emotion.evaluation.robustness import measure_published
-
-    path = Path(options.results, "robustness.csv")
-    part = Path(f"{path}.part")
-    part.touch()  # before it takes minutes
-    answers = measure_published(HERE, clip_table(options.data), options.device)
-    answers.to_csv(part, index=False)
-    part.replace(path)
-    say(robustness_table(answers))
-
-
-def report(options: argparse.Namespace) -> None:
-    from speech_emotion.evaluation.report import write_report
-
-    write_report(options.results, HERE)
-
-
-COMMANDS = dict(train=run, check=check, emodb=foreign, adaptation=adaptation, robustness=robustness, report=report)
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,6 +1,6 @@
 """Sounds in which nobody speaks, made by code: 16 kinds, each in several variants, 3 s at 16 kHz.
 
-No threshold was chosen on them. Real sounds are harder: benchmarks/speech_only.py takes those.
+No threshold was chosen on them. Real sounds are harder: research/speech_only.py takes those.
 """
 
 from collections.abc import Iterator

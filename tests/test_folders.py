@@ -6,7 +6,7 @@ import pytest
 import soundfile
 from conftest import small_any_voice, write_noise
 
-from speech_emotion.evaluation import folders
+from research import adaptation as folders
 from speech_emotion.inference.adaptation import Adaptation
 from speech_emotion.inference.predictor import Predictor
 

@@ -12,11 +12,9 @@ from speech_emotion.corpora import nemo
 from speech_emotion.training.runs import Run, recipe_of
 
 
-def run_of(arguments: str) -> Run | None:
-    """What train.py would carry out with them; None for another command."""
+def run_of(arguments: str) -> Run:
+    """What train.py would carry out with them."""
     options = train.parse_arguments(arguments.split())
-    if options.command != "train":
-        return None
     recipe = recipe_of(options.network).from_options(options)
     held_out = {"split": options.split} | (options.fold or {})
     return Run(recipe, tuple(options.drop), spoken=options.spoken, shuffle_labels=options.shuffle_labels, **held_out)
@@ -31,14 +29,14 @@ def commands_of(*arguments: str) -> str:
 def test_crossval_computes_every_committed_prediction(monkeypatch):
     monkeypatch.setattr(nemo, "clip_table", lambda folder: pd.DataFrame())  # which need not be here
     recipe = commands_of("crossval")
-    names = {"random8-emodb", "any8-emodb", "any8-emodb-adapted"} if "train.py emodb\n" in recipe else set()
+    names = {"random8-emodb", "any8-emodb", "any8-emodb-adapted"} if "research.checkpoints emodb\n" in recipe else set()
     for line in recipe.splitlines():
         loop = re.search(r"for n in ([\d ]+);", line)
         for command, number in product(re.findall(r"train\.py([^&|;#]*)", line), loop[1].split() if loop else "0"):
-            if run := run_of(command.replace("$n", number)):
-                names.add(run.name)
-                if run.recipe.network.takes_statistics and run.fold is not None:
-                    names.add(f"{run.name}-adapted")
+            run = run_of(command.replace("$n", number))
+            names.add(run.name)
+            if run.recipe.network.takes_statistics and run.fold is not None:
+                names.add(f"{run.name}-adapted")
     names.remove("random7-split0-cosine_warm_restarts")  # of which the learning curve is kept
     assert names == {path.stem for path in (REPOSITORY / "results/predictions").glob("*.csv")}
 

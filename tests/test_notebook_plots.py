@@ -10,9 +10,10 @@ import torch
 from matplotlib.colors import to_hex
 from matplotlib.image import AxesImage
 
+from research import notebook_plots
 from speech_emotion.audio.windows import WindowSettings
 from speech_emotion.corpora.ravdess import EMOTIONS
-from speech_emotion.evaluation import notebook_plots, plots
+from speech_emotion.evaluation import plots
 from speech_emotion.models.cnn import EmotionCNN
 from speech_emotion.models.features import FeatureSettings
 

@@ -136,7 +136,6 @@ def test_without_speakers_files_are_held_out_and_ravdess_helps_where_labels_agre
          "training needs recordings on this machine"),
         (None, ("--with-ravdess",), "has no label of RAVDESS (neutral, calm"),
         (None, ("--drop", "sad", "--split", "1"), "--labels cannot be combined with drop, split"),
-        (None, ("check",), "--labels cannot be combined with command"),
         (None, ("--out", "own"), "own is a folder; name a file"),
         (None, ("--out", "own/mine.csv"), "own/mine.csv is read by this run; name another file to write"),
         (None, ("--out", "own/clips/../clips/03.wav"), "own/clips/../clips/03.wav is read by this run"),

@@ -4,16 +4,16 @@ import pandas as pd
 import pytest
 from test_metrics import table
 
-from speech_emotion.evaluation import report_adaptation, report_groups, report_own
-from speech_emotion.evaluation.metrics import accuracy, bootstrap_interval, uar
-from speech_emotion.evaluation.report import replace_between_markers
-from speech_emotion.evaluation.report_tables import (
+from research import report_adaptation, report_groups, report_own
+from research.report import replace_between_markers
+from research.report_tables import (
     BRIEFLY,
     checkpoints_table,
     results_table,
     robustness_table,
     strangers_table,
 )
+from speech_emotion.evaluation.metrics import accuracy, bootstrap_interval, uar
 
 RIGHT = table(*[(emotion, emotion, 0.9) for emotion in ("happy", "happy", "sad", "sad")])
 HALF = table(*[(emotion, given, 0.9) for emotion in ("happy", "sad") for given in ("happy", "sad")])

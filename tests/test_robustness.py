@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from speech_emotion.evaluation.robustness import conditions, noisy, reverberated, without_silence
+from research.robustness import conditions, noisy, reverberated, without_silence
 
 RATE = 48_000
 

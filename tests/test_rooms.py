@@ -19,6 +19,13 @@ def imported(file):
         yield from (name.split(".")[1] for name in names if name.startswith("speech_emotion."))
 
 
+def test_the_package_imports_nothing_from_research():
+    nodes = [node for file in PACKAGE.rglob("*.py") for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
+    modules = [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    modules += [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    assert "research" not in {module.split(".")[0] for module in modules}
+
+
 def test_every_folder_is_a_room():
     assert {path.parent.name for path in PACKAGE.glob("*/__init__.py")} == set(ROOMS)
 

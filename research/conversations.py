@@ -1,7 +1,7 @@
 """How accurately the timeline of a long recording finds and classifies its clips.
 
-    python3 benchmarks/conversations.py                  # EmoDB, under data/
-    python3 benchmarks/conversations.py --corpus nemo    # settings of audio/stretches.py were chosen on this one
+    python3 -m research.conversations                  # EmoDB, under data/
+    python3 -m research.conversations --corpus nemo    # settings of audio/stretches.py were chosen on this one
 
 Each recording has twelve clips of one speaker in random order, 0.4 to 2 s apart, in room noise. A call has two
 speakers, one in each channel, who take turns; crosstalk is 20 dB fainter. The prediction for a clip is that of the
@@ -10,7 +10,6 @@ cut from the recording.
 """
 
 import argparse
-import sys
 import tempfile
 from pathlib import Path
 
@@ -20,14 +19,12 @@ import soundfile
 import torch
 from tqdm import tqdm
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
-
-from speech_emotion.audio.resampling import load_audio  # noqa: E402
-from speech_emotion.audio.stretches import HEARD, frame_energy  # noqa: E402
-from speech_emotion.corpora import emodb, nemo  # noqa: E402
-from speech_emotion.evaluation.report_conversations import COLUMNS, conversations_table  # noqa: E402
-from speech_emotion.inference.predictor import Predictor  # noqa: E402
+from research import REPOSITORY
+from research.report_conversations import COLUMNS, conversations_table
+from speech_emotion.audio.resampling import load_audio
+from speech_emotion.audio.stretches import HEARD, frame_energy
+from speech_emotion.corpora import emodb, nemo
+from speech_emotion.inference.predictor import Predictor
 
 CORPORA = {"emodb": emodb, "nemo": nemo}
 RATE = 16_000  # Hz

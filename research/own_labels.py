@@ -4,11 +4,10 @@ One partition of the ten speakers is the README's, trained like train.py --label
 drawn at random and trained in the same way, without inner folds. Writes results/own-labels-emodb.csv, in about twenty
 minutes of one core:
 
-    python3 benchmarks/own_labels_emodb.py
+    python3 -m research.own_labels
 """
 
 import argparse
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -17,17 +16,15 @@ import numpy as np
 import pandas as pd
 import torch
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
-
-from speech_emotion.corpora import emodb  # noqa: E402
-from speech_emotion.evaluation.folders import answers, embed  # noqa: E402
-from speech_emotion.evaluation.metrics import prediction_table, uar  # noqa: E402
-from speech_emotion.inference.predictor import Predictor  # noqa: E402
-from speech_emotion.models.checkpoint import load_checkpoint  # noqa: E402
-from speech_emotion.training.any_voice import train_head  # noqa: E402
-from speech_emotion.training.any_voice_head import HeadSettings  # noqa: E402
-from speech_emotion.training.own_labels import read_training_data, train_own, windows_of  # noqa: E402
+from research import REPOSITORY
+from research.adaptation import answers, embed
+from speech_emotion.corpora import emodb
+from speech_emotion.evaluation.metrics import prediction_table, uar
+from speech_emotion.inference.predictor import Predictor
+from speech_emotion.models.checkpoint import load_checkpoint
+from speech_emotion.training.any_voice import train_head
+from speech_emotion.training.any_voice_head import HeadSettings
+from speech_emotion.training.own_labels import read_training_data, train_own, windows_of
 
 CPU = torch.device("cpu")
 IN_README = ("03", "08", "09", "10", "11")

@@ -1,27 +1,24 @@
 """How many recordings get an emotion with --speech-only: real sounds without speech, RAVDESS and EmoDB.
 
 Takes folders of sounds, such as the packages listed in docs/speech.md; files that match a pattern in
-benchmarks/voices.txt contain voices and are left out. RAVDESS and EmoDB are read from data/. Takes a few minutes:
+research/voices.txt contain voices and are left out. RAVDESS and EmoDB are read from data/. Takes a few minutes:
 
-    python3 benchmarks/speech_only.py sounds
+    python3 -m research.speech_only sounds
 """
 
 import argparse
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
-
-from speech_emotion.audio.listing import find_recordings  # noqa: E402
-from speech_emotion.audio.resampling import load_audio  # noqa: E402
-from speech_emotion.corpora import emodb, ravdess  # noqa: E402
-from speech_emotion.evaluation.robustness import noisy  # noqa: E402
-from speech_emotion.inference.predictor import Predictor  # noqa: E402
+from research import REPOSITORY
+from research.robustness import noisy
+from speech_emotion.audio.listing import find_recordings
+from speech_emotion.audio.resampling import load_audio
+from speech_emotion.corpora import emodb, ravdess
+from speech_emotion.inference.predictor import Predictor
 
 SNR_DB = 10
 VOICES = Path(__file__).with_name("voices.txt")

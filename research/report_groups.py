@@ -6,6 +6,16 @@ import numpy as np
 import pandas as pd
 import torch
 
+from research.report_tables import (
+    CHANNELS,
+    UNSEEN,
+    Runs,
+    interval,
+    markdown,
+    paragraph,
+    pooled,
+    tables_of,
+)
 from speech_emotion.corpora.ravdess import EMOTIONS
 from speech_emotion.corpora.splits import ACTOR_FOLDS
 from speech_emotion.evaluation.metrics import (
@@ -15,16 +25,6 @@ from speech_emotion.evaluation.metrics import (
     label_columns,
     overconfidence,
     uar,
-)
-from speech_emotion.evaluation.report_tables import (
-    CHANNELS,
-    UNSEEN,
-    Runs,
-    interval,
-    markdown,
-    paragraph,
-    pooled,
-    tables_of,
 )
 
 KNOWN = {"`model.pt`": "random8-split", "`model_any_voice.pt`": "any8-split"}

@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from speech_emotion.evaluation.folders import ALL, SHARES, SIZES, shares, sizes
+from research.adaptation import ALL, SHARES, SIZES, shares, sizes
+from research.report_tables import interval, markdown, paragraph
 from speech_emotion.evaluation.metrics import mean_recall
-from speech_emotion.evaluation.report_tables import interval, markdown, paragraph
 from speech_emotion.inference.adaptation import ONE_SIDED
 
 FOLDERS = [*map(sizes, SIZES), ALL, *map(shares, SHARES)]

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from statistics import mean
 
+from research.report_tables import Runs, interval, markdown, paragraph, pooled, tables_of
 from speech_emotion.evaluation.metrics import accuracy, uar
-from speech_emotion.evaluation.report_tables import Runs, interval, markdown, paragraph, pooled, tables_of
 
 # System with its source, how it was tested, its result; the most comparable runs and channel here.
 KNOWN = (

@@ -4,12 +4,11 @@ Fold 0 is the development fold: choices are made on its training actors. Here th
 fourteen and nEMO train; the actors of fold 0 itself are not used. Writes results/development.csv, in ten minutes of one
 core once train.py --network any-voice has embedded the clips:
 
-    python3 benchmarks/development_fold.py
+    python3 -m research.development
 """
 
 import argparse
 import copy
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -20,20 +19,18 @@ import pandas as pd
 import soundfile
 import torch
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
-
-from speech_emotion.audio.resampling import load_audio  # noqa: E402
-from speech_emotion.corpora import nemo, ravdess  # noqa: E402
-from speech_emotion.corpora.splits import ACTOR_FOLDS  # noqa: E402
-from speech_emotion.evaluation.folders import embed, measure  # noqa: E402
-from speech_emotion.evaluation.report_adaptation import folder_uar  # noqa: E402
-from speech_emotion.evaluation.robustness import conditions  # noqa: E402
-from speech_emotion.inference.predictor import Predictor  # noqa: E402
-from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint  # noqa: E402
-from speech_emotion.models.network import choose_device  # noqa: E402
-from speech_emotion.training.any_voice import train_head  # noqa: E402
-from speech_emotion.training.any_voice_head import HeadSettings  # noqa: E402
+from research import REPOSITORY
+from research.adaptation import embed, measure
+from research.report_adaptation import folder_uar
+from research.robustness import conditions
+from speech_emotion.audio.resampling import load_audio
+from speech_emotion.corpora import nemo, ravdess
+from speech_emotion.corpora.splits import ACTOR_FOLDS
+from speech_emotion.inference.predictor import Predictor
+from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from speech_emotion.models.network import choose_device
+from speech_emotion.training.any_voice import train_head
+from speech_emotion.training.any_voice_head import HeadSettings
 
 RATE = 48_000
 DISTORTED = ("babble, 10 dB",)

@@ -1,7 +1,7 @@
 """The speed of eval.py against common alternatives, and where its time and memory go.
 
-    python3 benchmarks/eval_speed.py                 # the 1440 speech clips under data/
-    python3 benchmarks/eval_speed.py --clips 200
+    python3 -m research.speed                 # the 1440 speech clips under data/
+    python3 -m research.speed --clips 200
 
 The usual loop reads one file at a time with librosa.load at 22.05 kHz and classifies it with a small network (32 MFCC,
 14 thousand weights), or in the second row with the network of model.pt. For recordings with RAVDESS's names, eval.py
@@ -25,8 +25,7 @@ from time import perf_counter, process_time
 import pandas as pd
 import soundfile
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
+from research import REPOSITORY
 
 PIPELINE_CLIPS = 200
 N_CLIPS = 1440  # of RAVDESS's speech
@@ -78,7 +77,7 @@ def compare(clips: list[Path], folder: Path, rounds: int) -> None:
     save_untrained_model(folder / "model.pt")
     evaluate, loop = (
         [sys.executable, REPOSITORY / "eval.py"],
-        [sys.executable, REPOSITORY / "benchmarks" / "usual_loops.py"],
+        [sys.executable, REPOSITORY / "research" / "usual_loops.py"],
     )
     cnn, any_voice = [*evaluate, "--model", folder / "model.pt"], [*evaluate, "--model", "model_any_voice.pt"]
     n_some, one = min(len(clips), PIPELINE_CLIPS), ["env", "OMP_NUM_THREADS=1"]
@@ -151,8 +150,11 @@ def save_untrained_model(path: Path) -> None:
 
 def print_start_up(rounds: int) -> None:
     """CPU time of each step until the first row; it hardly depends on the load of the machine."""
-    command = [sys.executable, __file__, "--start-up", REPOSITORY / "eval_data" / "even_male.flac"]
-    runs = [json.loads(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(rounds)]
+    command = [sys.executable, "-m", "research.speed", "--start-up", REPOSITORY / "eval_data" / "even_male.flac"]
+    runs = [
+        json.loads(subprocess.run(command, check=True, capture_output=True, cwd=REPOSITORY).stdout)
+        for _ in range(rounds)
+    ]
     best = min(runs, key=lambda run: sum(run.values()))
     print(f"start-up, CPU time of one process, best of {rounds}:")
     for step, value in best.items():

@@ -5,9 +5,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from research.report_adaptation import FOLDERS, folder_uar
 from speech_emotion.evaluation.metrics import bootstrap_interval, uar
 from speech_emotion.evaluation.plots import BLUE, ORANGE
-from speech_emotion.evaluation.report_adaptation import FOLDERS, folder_uar
 
 _SEXES = (("female", "women", ORANGE, "o"), ("male", "men", BLUE, "s"))
 _APART = 0.16  # offset of women and men from the centre of a column

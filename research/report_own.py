@@ -1,11 +1,11 @@
-"""The report on models trained on one's own labels, from benchmarks/own_labels_emodb.py."""
+"""The report on models trained on one's own labels, from research/own_labels.py."""
 
 import pandas as pd
 
+from research.report_groups import cell
+from research.report_tables import markdown, paragraph
 from speech_emotion.corpora.emodb import describe
 from speech_emotion.evaluation.metrics import uar
-from speech_emotion.evaluation.report_groups import cell
-from speech_emotion.evaluation.report_tables import markdown, paragraph
 
 IN_README, INNER = "README", "README, inner"
 

@@ -1,6 +1,9 @@
 """Simulated recording conditions: each maps (samples,) float32 at a sample rate to the same.
 
-They are applied to test clips only, and share no code with the augmentation used in training.
+They are applied to test clips only, and share no code with the augmentation used in training. The models of split 0
+are measured on its test clips; the answers are written to results/robustness.csv:
+
+    python3 -m research.robustness
 """
 
 import io
@@ -14,7 +17,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from research import REPOSITORY, parser_of
+from research.report_tables import robustness_table
 from speech_emotion.audio.resampling import load_audio
+from speech_emotion.corpora.ravdess import clip_table
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.checkpoint import load_checkpoint
 from speech_emotion.published import PUBLISHED
@@ -22,6 +28,13 @@ from speech_emotion.published import PUBLISHED
 _RATE = 48_000  # Hz, RAVDESS's sample rate
 
 Condition = Callable[[np.ndarray, int], np.ndarray]
+
+
+def main() -> None:
+    options = parser_of(__doc__).parse_args()
+    answers = measure_published(REPOSITORY, clip_table(options.data), options.device)
+    answers.to_csv(options.results / "robustness.csv", index=False)
+    print(robustness_table(answers))
 
 
 def without_silence(samples: np.ndarray, sample_rate: int) -> np.ndarray:
@@ -137,3 +150,7 @@ def measure_published(folder: Path, clips: pd.DataFrame, device: str) -> pd.Data
     is_test = clips["clip"].isin(test)
     babblers = clips[~is_test & (clips["channel"] == "speech")].sample(8, random_state=0)
     return measure({file: Predictor(folder / file, device) for file in files}, clips[is_test], babblers)
+
+
+if __name__ == "__main__":
+    main()

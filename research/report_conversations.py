@@ -2,8 +2,8 @@
 
 import pandas as pd
 
+from research.report_tables import markdown, paragraph
 from speech_emotion.evaluation.metrics import calm_as_neutral, uar
-from speech_emotion.evaluation.report_tables import markdown, paragraph
 
 # A row for each clip: its prediction as a file of its own, cut from the noisy recording, and by the timeline.
 COLUMNS = (
@@ -46,5 +46,5 @@ def conversations_sentence(table: pd.DataFrame) -> str:
     return paragraph(
         "On long recordings joined from EmoDB's clips, with pauses and room noise, the timeline has a UAR of "
         f"{timeline} ({calls} on two-channel calls); on the same clips as separate files, UAR is {alone} "
-        "(`python3 benchmarks/conversations.py`)."
+        "(`python3 -m research.conversations`)."
     )

@@ -1,12 +1,15 @@
 """The tables and pictures of the documents, computed from the committed results; needs no audio."""
 
 import re
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
 
-from speech_emotion.evaluation import (
+from research import (
+    REPOSITORY,
+    parser_of,
     report_adaptation,
     report_conversations,
     report_groups,
@@ -14,6 +17,8 @@ from speech_emotion.evaluation import (
     report_own,
     report_tables,
 )
+from research.report_plots import plot_actors, plot_adaptation
+from research.report_tables import UNSEEN, Runs, pooled, tables_of
 from speech_emotion.evaluation.metrics import accuracy, read_predictions
 from speech_emotion.evaluation.plots import (
     plot_confusion,
@@ -24,10 +29,9 @@ from speech_emotion.evaluation.plots import (
     save_picture,
     use_style,
 )
-from speech_emotion.evaluation.report_plots import plot_actors, plot_adaptation
-from speech_emotion.evaluation.report_tables import UNSEEN, Runs, pooled, tables_of
 from speech_emotion.evaluation.results import result_files, write_run_picture
 from speech_emotion.published import PUBLISHED
+from speech_emotion.terminal import program
 
 SCHEDULE_RUNS = {"one cycle": "random7-split0", "cosine, warm restarts": "random7-split0-cosine_warm_restarts"}
 OTHERS = (
@@ -38,6 +42,13 @@ OTHERS = (
     "own-labels-emodb.csv",
     "conversations.csv",
 )
+
+
+def main() -> None:
+    with program("research.report", (OSError, ValueError)) as ending:
+        options = parser_of(__doc__).parse_args()
+        write_report(options.results, REPOSITORY)
+    sys.exit(ending.status)
 
 
 def write_report(results: str | Path, repository: str | Path) -> None:
@@ -52,12 +63,12 @@ def write_report(results: str | Path, repository: str | Path) -> None:
     needed += [results / name for name in OTHERS]
     if missing := sorted(str(path) for path in needed if not path.exists()):
         raise FileNotFoundError(
-            f"the report needs {', '.join(missing)}; see train.py --help for the commands that write them"
+            f"the report needs {', '.join(missing)}; results/README.md names the commands that write them"
         )
     for prefix in (*UNSEEN.values(), *(prefix for *_, prefix in report_others.EMOBOX_RUNS)):
         if not tables_of(runs, prefix):
             raise FileNotFoundError(
-                f"there is no {prefix} in {results}/predictions; see train.py --help for the command that writes it"
+                f"there is no {prefix} in {results}/predictions; results/README.md names the command that writes it"
             )
     tables = {name: pd.read_csv(results / name, dtype={"speaker": str, "partition": str}) for name in OTHERS}
     documents = {}
@@ -161,3 +172,7 @@ def replace_between_markers(document: str, marker: str, text: str) -> str:
     if n != 1:
         raise ValueError(f"there must be exactly one pair of {begin} and {end}")
     return replaced
+
+
+if __name__ == "__main__":
+    main()

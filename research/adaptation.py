@@ -1,6 +1,10 @@
 """How --adapt changes the predictions for realistic folders: few recordings of one voice, or mostly one emotion.
 
-D: size of the embedding.
+    python3 -m research.adaptation                   # EmoDB: results/adaptation-emodb.csv
+    python3 -m research.adaptation --folds FOLDER    # also RAVDESS's unseen actors: results/adaptation-ravdess.csv
+
+FOLDER holds any8-fold0.pt to any8-fold4.pt, from train.py --network any-voice --fold N --out FILE. D: size of the
+embedding.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,6 +15,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from research import REPOSITORY, parser_of
+from speech_emotion.corpora import emodb, ravdess
 from speech_emotion.corpora.splits import ACTOR_FOLDS
 from speech_emotion.inference.adaptation import Voices
 from speech_emotion.inference.predictor import Predictor
@@ -24,6 +30,18 @@ _ANSWERS = 200  # predictions per speaker and size; determines the number of fol
 _DRAWS = 5  # folders per emotion and share
 
 Listen = Callable[[Predictor, torch.Tensor], torch.Tensor | None]  # embeddings of a folder, (windows, D) → (2, D)
+
+
+def main() -> None:
+    parser = parser_of(__doc__)
+    parser.add_argument("--folds", type=Path, metavar="FOLDER", help="the five models tested on unseen actors")
+    options = parser.parse_args()
+    if options.folds:
+        table = measure_folds(options.folds, ravdess.clip_table(options.data), options.device)
+        table.to_csv(options.results / "adaptation-ravdess.csv", index=False)
+    predictor = Predictor(REPOSITORY / "model_any_voice.pt", options.device)
+    table = measure(predictor, emodb.clip_table(options.data), {"calm": "neutral"})
+    table.to_csv(options.results / "adaptation-emodb.csv", index=False)
 
 
 def sizes(n: int) -> str:
@@ -138,3 +156,7 @@ def measure_folds(folder: str | Path, clips: pd.DataFrame, device: str) -> pd.Da
         unseen = clips[(clips["channel"] == "speech") & clips["actor"].isin(actors)]
         tables.append(measure(Predictor(Path(folder, f"any8-fold{fold}.pt"), device), unseen))
     return pd.concat(tables)
+
+
+if __name__ == "__main__":
+    main()

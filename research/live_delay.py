@@ -1,7 +1,7 @@
 """How long after the last sample of a stretch of speech its row comes, over the WebSocket of app.py.
 
-    python3 benchmarks/live_delay.py                 # one client for two minutes
-    python3 benchmarks/live_delay.py --clients 8
+    python3 -m research.live_delay                 # one client for two minutes
+    python3 -m research.live_delay --clients 8
 
 Clients on this machine send the voices of eval_data/, with a pause between them, as fast as they were spoken. A row
 counts when it says that its stretch has ended, for which 0.3 s of pause must have been heard.
@@ -15,16 +15,13 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle
-from pathlib import Path
 
 import numpy as np
 from websockets.sync.client import ClientConnection, connect
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY))
-
-from speech_emotion.audio.listing import find_recordings  # noqa: E402
-from speech_emotion.audio.resampling import load_audio  # noqa: E402
+from research import REPOSITORY
+from speech_emotion.audio.listing import find_recordings
+from speech_emotion.audio.resampling import load_audio
 
 RATE = 16_000  # Hz
 PIECE_S = 0.1
