@@ -8,7 +8,6 @@ embedding.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +20,7 @@ from speech_emotion.corpora.splits import ACTOR_FOLDS
 from speech_emotion.inference.adaptation import Voices
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.inference.recording import NOBODY, Recording
+from speech_emotion.models.network import calibrated
 
 SIZES = (5, 10, 20, 40)  # recordings, drawn from all of a speaker
 ALL = "all recordings"
@@ -79,7 +79,7 @@ def _apart(chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def embed(predictor: Predictor, clips: pd.DataFrame) -> list[Recording]:
-    """The clips with their embeddings in `seen`. Raises ValueError for a clip that cannot be classified."""
+    """The clips with their embeddings in `embedded`. Raises ValueError for a clip that cannot be classified."""
     recordings = list(predictor.embedded(clips["path"]))
     if failed := [recording for recording in recordings if not recording.embeddings()]:
         raise ValueError(f"{failed[0].path}: {failed[0].error or NOBODY}")
@@ -88,7 +88,7 @@ def embed(predictor: Predictor, clips: pd.DataFrame) -> list[Recording]:
 
 def embeddings_of(recordings: list[Recording]) -> torch.Tensor:
     """(windows, D), over all recordings."""
-    return torch.stack([embedding for recording in recordings for _, embedding in recording.seen])
+    return torch.stack([embedding for recording in recordings for _, embedding in recording.embedded])
 
 
 @torch.inference_mode()
@@ -97,14 +97,16 @@ def answers(predictor: Predictor, recordings: list[Recording], statistics: torch
     windows = embeddings_of(recordings)
     if statistics is not None:
         statistics = statistics.expand(len(windows), -1, -1)
-    probabilities = (predictor.network.classify(windows, statistics) / predictor.temperature).softmax(dim=1)
+    probabilities = calibrated(predictor.network.classify(windows, statistics), predictor.temperature)
     said = []
-    for recording, given in zip(recordings, probabilities.split([len(each.seen) for each in recordings]), strict=True):
+    for recording, given in zip(
+        recordings, probabilities.split([len(each.embedded) for each in recordings]), strict=True
+    ):
         if len(given) == 1:
             said.append(predictor.labels[int(given.argmax())])
             continue
-        seen = [(window, each) for (window, _), each in zip(recording.seen, given.tolist(), strict=True)]
-        said.append(replace(recording, seen=seen).answer(predictor.labels).rows[0]["emotion"])
+        windows = [(window, each) for (window, _), each in zip(recording.embedded, given.tolist(), strict=True)]
+        said.append(recording.answer(predictor.labels, windows).rows[0]["emotion"])
     return said
 
 

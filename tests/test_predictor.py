@@ -105,3 +105,35 @@ def test_a_network_without_statistics_refuses_them_at_once(model):
     predictor = Predictor(load_checkpoint(model), "cpu")
     with pytest.raises(ValueError, match="takes no statistics"):
         predictor.answers([], statistics=lambda path, channel: None)
+
+
+def test_a_single_path_is_one_recording_and_bytes_are_refused(paths, tmp_path):
+    predictor = Predictor(Checkpoint(Loudness(), ["loud", "soft"]), "cpu")
+    assert [row["url"] for row in predictor.predict(paths[0])] == paths[:1]
+    assert [row["url"] for row in predictor.predict(tmp_path / "a.wav")] == paths[:1]
+    with pytest.raises(TypeError, match="paths are names of files, not bytes"):
+        predictor.predict(b"RIFF")
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int16", "int32", "uint8"])
+def test_samples_of_every_type_are_scaled(dtype):
+    """0.5 of full scale gives the logits (0.5, 0) in every type that sound is stored in."""
+    tone = 0.5 * np.sin(np.pi / 2 * np.arange(16_000))
+    full = {"float64": 1, "int16": 2**15, "int32": 2**31, "uint8": 2**7}[dtype]
+    samples = (tone * full + (dtype == "uint8") * 2**7).astype(dtype)
+    row = Predictor(Checkpoint(Loudness(), ["loud", "soft"]), "cpu").predict_waveform(samples, 16_000)
+    assert row["loud"] == pytest.approx(1 / (1 + np.exp(-0.5)), abs=3e-3)
+
+
+@pytest.mark.parametrize(
+    ("samples", "sentence"),
+    [
+        (np.zeros((2, 16_000)), r"samples are \(samples, channels\), not \(2, 16000\); transpose them"),
+        (b"1234", r"samples are numbers, not bytes; np.frombuffer"),
+        (np.zeros(16_000, np.int64), "samples are float, uint8, int16 or int32, not int64"),
+        (np.zeros(16_000, bool), "not bool"),
+    ],
+)
+def test_samples_that_could_be_misunderstood_are_refused(samples, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        Predictor(Checkpoint(Loudness(), ["loud", "soft"]), "cpu").predict_waveform(samples, 16_000)

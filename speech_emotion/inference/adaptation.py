@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from speech_emotion.inference.predictor import Predictor
+from speech_emotion.models.network import calibrated
 
 # A group is not adapted if one of eight emotions has this share of its probability before adaptation; with another
 # number of labels, a share equally far above chance. Chosen on the development fold: results/development.csv.
@@ -40,9 +41,9 @@ class Voices:
         """Add a recording: its embeddings by channel, (stretches, D)."""
         self.n_recordings += bool(found)
         for channel, embeddings in found.items():
-            logits = self._network.classify(embeddings.to(self._device)) / self._temperature
+            probabilities = calibrated(self._network.classify(embeddings.to(self._device)), self._temperature)
             exact = embeddings.double()
-            parts = (len(exact), exact.sum(dim=0), exact.square().sum(dim=0), logits.softmax(dim=1).sum(dim=0).cpu())
+            parts = (len(exact), exact.sum(dim=0), exact.square().sum(dim=0), probabilities.sum(dim=0).cpu())
             known = self._sums.get(channel, (0, 0, 0, 0))
             self._sums[channel] = tuple(one + other for one, other in zip(known, parts, strict=True))
 

@@ -165,7 +165,7 @@ class LiveRecording:
         return Heard(self.heard_s, [row | {"ended": row["start"] < goes_on} for row in rows], statistics is not None)
 
     def _recording(self, seen: list[tuple[Window, torch.Tensor]]) -> Recording:
-        return replace(self._predictor.recording(self._name, list), seen=seen)
+        return replace(self._predictor.recording(self._name, list), embedded=seen)
 
     def _statistics(self, embeddings: dict[int, torch.Tensor]) -> Statistics | None:
         """The statistics of the voice; None if nobody speaks or one emotion prevails, as in Voices."""

@@ -1,12 +1,14 @@
 """Recordings → emotions with probabilities, computed by the same functions as in training."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -19,16 +21,17 @@ from speech_emotion.inference.recording import Answer, Recording
 from speech_emotion.inference.rows import Row, error_row
 from speech_emotion.inference.speech import SpeechDetector
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint
-from speech_emotion.models.network import choose_device
+from speech_emotion.models.network import calibrated, choose_device
 
+S, T = TypeVar("S"), TypeVar("T")
 _READ_AT_ONCE = 16  # windows per read, so that a long recording is never in memory as a whole
 
 Statistics = Callable[[str, int], torch.Tensor]  # path, channel (from 0) → mean and standard deviation, (2, D)
 
 
 @dataclass(frozen=True)
-class _Item:
-    """An item of a batch: a window of a recording, or a placeholder for a recording without windows."""
+class _BatchItem:
+    """A window of a recording, or a placeholder for a recording without windows."""
 
     recording: Recording
     window: Window | None = None
@@ -58,7 +61,9 @@ class Predictor:
         self.speech_only = self.network.speech_only if speech_only is None else speech_only
         self._detector = SpeechDetector() if self.speech_only else None
 
-    def predict(self, paths: Iterable[str | Path], batch_size: int = 16, workers: int | None = None) -> Iterator[Row]:
+    def predict(
+        self, paths: str | Path | Iterable[str | Path], batch_size: int = 16, workers: int | None = None
+    ) -> Iterator[Row]:
         """One row per path, in order, with the columns of out.csv: url, emotion, confidence, each label, error.
 
         A file that cannot be classified has an `error`, an empty emotion and None for the numbers. A recording of
@@ -69,7 +74,7 @@ class Predictor:
 
     def answers(
         self,
-        paths: Iterable[str | Path],
+        paths: str | Path | Iterable[str | Path],
         batch_size: int = 16,
         workers: int | None = None,
         statistics: Statistics | None = None,
@@ -83,27 +88,41 @@ class Predictor:
         """
         if statistics and not self.network.takes_statistics:
             raise ValueError("this model takes no statistics of recordings")
-        work = partial(self._classify, statistics)
-        recordings = self._schedule(paths, batch_size, workers, work, reading)
-        return (recording.answer(self.labels) for recording in recordings)
+
+        def classify(items: list[_BatchItem]) -> list[list[float]]:
+            windows = [(item.recording.path, item.window.channel) for item in items]
+            return self._classify(self._embed([item.inputs for item in items]), windows, statistics)
+
+        recordings = self._schedule(_several(paths), batch_size, workers, classify, reading)
+        return (recording.answer(self.labels, classified) for recording, classified in recordings)
 
     def embeddings(
-        self, paths: Iterable[str | Path], batch_size: int = 16, workers: int | None = None, **reading
+        self, paths: str | Path | Iterable[str | Path], batch_size: int = 16, workers: int | None = None, **reading
     ) -> Iterator[tuple[str, dict[int, torch.Tensor]]]:
         """Each path with the embeddings of the stretches of each of its channels, (stretches, D); {} if none."""
         for recording in self.embedded(paths, batch_size, workers, **reading):
             yield recording.path, recording.embeddings()
 
     def embedded(
-        self, paths: Iterable[str | Path], batch_size: int = 16, workers: int | None = None, **reading
+        self, paths: str | Path | Iterable[str | Path], batch_size: int = 16, workers: int | None = None, **reading
     ) -> Iterator[Recording]:
-        """Each recording, in order, with the embeddings of its windows in `seen`."""
-        return self._schedule(paths, batch_size, workers, self._embed, reading)
+        """Each recording, in order, with the embeddings of its windows."""
+
+        def embed(items: list[_BatchItem]) -> list[torch.Tensor]:
+            return self._embed([item.inputs for item in items])
+
+        for recording, windows in self._schedule(_several(paths), batch_size, workers, embed, reading):
+            recording.embedded = windows
+            yield recording
 
     def predict_waveform(self, samples: np.ndarray, sample_rate: int) -> Row:
-        """The row of a recording in memory: (samples,) or (samples, channels), float, full scale at 1."""
+        """The row of a recording in memory, (samples,) or (samples, channels).
+
+        Full scale is 1 for floats, and the range of the type for uint8, int16 and int32. Raises ValueError for another
+        shape or type.
+        """
         try:
-            waveform = to_mono(samples, sample_rate, self.features.sample_rate)
+            waveform = to_mono(_full_scale(samples), sample_rate, self.features.sample_rate)
         except AudioError as error:
             return error_row("", self.labels, str(error))
         recording = self.recording("", lambda: [(waveform.numpy(), self.features.sample_rate)])
@@ -123,126 +142,134 @@ class Predictor:
         return Recording(name, windows, *details)
 
     def embed_in_turns(self, recording: Recording) -> Iterator[None]:
-        """Read a recording in this thread and store the embeddings of its windows in `seen`.
+        """Read a recording in this thread and embed its windows.
 
         Yields after every few windows, and after every 30 s of sound read, so that the caller can switch to another
         recording or close this generator.
         """
         yield from recording.measure()
-        while items := self._read(recording):
-            recording.seen += zip([item.window for item in items], self._embed(items), strict=True)
+        while prepared := recording.read(_READ_AT_ONCE, self._prepare):
+            recording.embedded += self._embed_prepared(prepared)
             yield
 
     def embed_windows(self, windows: Iterable[tuple[Window, torch.Tensor]]) -> list[tuple[Window, torch.Tensor]]:
         """Windows with their samples → the same windows, with the amount of speech in each, and embeddings, (D,)."""
-        nowhere = self.recording("", list)
-        items = [self._item(nowhere, *window) for window in windows]
-        return list(zip([item.window for item in items], self._embed(items), strict=True))
+        return self._embed_prepared([self._prepare(window, samples) for window, samples in windows])
 
     def answer(self, recording: Recording, statistics: Statistics | None = None) -> Answer:
-        """The answer for a recording with embeddings in `seen`, which are replaced by probabilities."""
-        windows = [window for window, _ in recording.seen]
-        places = [(recording.path, window.channel) for window in windows]
-        embeddings = [embedding for _, embedding in recording.seen]
-        recording.seen = list(zip(windows, self._judge(embeddings, places, statistics), strict=True))
-        return recording.answer(self.labels)
+        """The answer for an embedded recording."""
+        windows = [window for window, _ in recording.embedded]
+        embeddings = [embedding for _, embedding in recording.embedded]
+        probabilities = self._classify(embeddings, [(recording.path, window.channel) for window in windows], statistics)
+        return recording.answer(self.labels, list(zip(windows, probabilities, strict=True)))
 
     @torch.inference_mode()
     def probabilities(self, inputs: torch.Tensor) -> torch.Tensor:
         """Network inputs from the front end, (B, ...) → probabilities (B, classes)."""
-        return self._probabilities(self.network.embed(inputs.to(self.device)))
-
-    def _probabilities(self, embedding: torch.Tensor, statistics: torch.Tensor | None = None) -> torch.Tensor:
-        """(B, D), and (B, 2, D) for networks that take statistics → (B, classes)."""
-        return (self.network.classify(embedding, statistics) / self.temperature).softmax(dim=1).cpu()
+        return calibrated(self.network.classify(self.network.embed(inputs.to(self.device))), self.temperature).cpu()
 
     def _schedule(
         self,
         paths: Iterable[str | Path],
         batch_size: int,
         workers: int | None,
-        work: Callable[[list[_Item]], list],
+        work: Callable[[list[_BatchItem]], list[T]],
         reading: dict,
-    ) -> Iterator[Recording]:
-        """Each recording, in order, with the results of `work`, which is called on batches of windows."""
+    ) -> Iterator[tuple[Recording, list[tuple[Window, T]]]]:
+        """Each recording, in order, with its windows and the results of `work`, which gets batches of windows."""
+
+        def results(batch: list[_BatchItem]) -> list[tuple[_BatchItem, T | None]]:
+            with_window = [item for item in batch if item.window]
+            done = iter(work(with_window) if with_window else [])
+            return [(item, next(done) if item.window else None) for item in batch]
+
         workers = workers or torch.get_num_threads()
         # One torch thread per worker: recordings and batches run in parallel, so more threads would only compete.
         pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
         try:
             items = self._read_ahead(paths, pool, 2 * (batch_size + workers), reading)
-            results = _in_batches(items, batch_size, pool, workers, work)
-            for recording, seen in groupby(results, key=lambda result: result[0].recording):
-                recording.seen = [(item.window, result) for item, result in seen if item.window]
-                yield recording
+            batches = iter(lambda: list(islice(items, batch_size)), [])
+            classified = chain.from_iterable(_in_order(pool, results, batches, workers))
+            for recording, of_recording in groupby(classified, key=lambda result: result[0].recording):
+                yield recording, [(item.window, result) for item, result in of_recording if item.window]
         finally:
             pool.shutdown(cancel_futures=True)
 
     def _read_ahead(
         self, paths: Iterable[str | Path], pool: ThreadPoolExecutor, ahead: int, reading: dict
-    ) -> Iterator[_Item]:
+    ) -> Iterator[_BatchItem]:
         """The windows of all recordings, in order, while the pool reads up to `ahead` recordings in advance."""
-        paths = iter(paths)
-        waiting: deque[tuple[Recording, Future]] = deque()
-        while True:
-            for path in islice(paths, ahead - len(waiting)):
-                recording = self.open(path, **reading)
-                waiting.append((recording, pool.submit(self._read, recording)))
-            if not waiting:
-                return
-            recording, future = waiting.popleft()
-            while len(items := future.result()) == _READ_AT_ONCE:
-                future = pool.submit(self._read, recording)
-                yield from items
-            yield from items or [_Item(recording)]
 
-    def _read(self, recording: Recording) -> list[_Item]:
-        """The next windows of a recording; fewer than `_READ_AT_ONCE` at its end."""
-        return recording.read(_READ_AT_ONCE, partial(self._item, recording))
+        def read(recording: Recording) -> list[tuple[Window, torch.Tensor]]:
+            return recording.read(_READ_AT_ONCE, self._prepare)
+
+        def first(path: str | Path) -> tuple[Recording, list[tuple[Window, torch.Tensor]]]:
+            recording = self.open(path, **reading)
+            return recording, read(recording)
+
+        for recording, prepared in _in_order(pool, first, paths, ahead):
+            if not prepared:
+                yield _BatchItem(recording)
+            while prepared:
+                yield from (_BatchItem(recording, *window) for window in prepared)
+                prepared = pool.submit(read, recording).result() if len(prepared) == _READ_AT_ONCE else []
 
     @torch.inference_mode()
-    def _item(self, recording: Recording, window: Window, samples: torch.Tensor) -> _Item:
-        return _Item(recording, self._listen(window, samples), self.front_end(samples[None])[0])
+    def _prepare(self, window: Window, samples: torch.Tensor) -> tuple[Window, torch.Tensor]:
+        """A window, with the amount of speech in it, and the network's input for its samples."""
+        if self._detector is not None:
+            window = replace(window, speech=self._detector(samples[None], self.features.sample_rate)[0])
+        return window, self.front_end(samples[None])[0]
 
-    def _listen(self, window: Window, samples: torch.Tensor) -> Window:
-        if self._detector is None:
-            return window
-        return replace(window, speech=self._detector(samples[None], self.features.sample_rate)[0])
-
-    @torch.inference_mode()
-    def _embed(self, items: list[_Item]) -> list[torch.Tensor]:
-        """The embedding of each window: (D,)."""
-        return list(self.network.embed(torch.stack([item.inputs for item in items]).to(self.device)))
-
-    def _classify(self, statistics: Statistics | None, items: list[_Item]) -> list[list[float]]:
-        """The probabilities of each window."""
-        places = [(item.recording.path, item.window.channel) for item in items]
-        return self._judge(self._embed(items), places, statistics)
+    def _embed_prepared(self, prepared: list[tuple[Window, torch.Tensor]]) -> list[tuple[Window, torch.Tensor]]:
+        windows = [window for window, _ in prepared]
+        return list(zip(windows, self._embed([inputs for _, inputs in prepared]), strict=True))
 
     @torch.inference_mode()
-    def _judge(
-        self, embeddings: list[torch.Tensor], places: list[tuple[str, int]], statistics: Statistics | None
+    def _embed(self, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
+        """The embedding, (D,), for each network input."""
+        return list(self.network.embed(torch.stack(inputs).to(self.device)))
+
+    @torch.inference_mode()
+    def _classify(
+        self, embeddings: list[torch.Tensor], windows: list[tuple[str, int]], statistics: Statistics | None
     ) -> list[list[float]]:
-        """The probabilities for each embedding, (D,); `places` are the paths and channels they belong to."""
+        """The probabilities for each embedding, (D,), of the `windows` of a path and channel."""
         if not embeddings:
             return []
-        given = [statistics(*place) for place in places] if statistics else None
-        return self._probabilities(torch.stack(embeddings), given and torch.stack(given).to(self.device)).tolist()
+        given = torch.stack([statistics(*window) for window in windows]).to(self.device) if statistics else None
+        return calibrated(self.network.classify(torch.stack(embeddings), given), self.temperature).tolist()
 
 
-def _in_batches(
-    items: Iterator[_Item], batch_size: int, pool: ThreadPoolExecutor, workers: int, work: Callable[[list[_Item]], list]
-) -> Iterator[tuple[_Item, list[float] | torch.Tensor | None]]:
-    """Each item, in order, with the result of `work`; the pool has one batch more than it has threads."""
-    running: deque[Future] = deque()
-    while batch := list(islice(items, batch_size)):
-        running.append(pool.submit(_with_results, batch, work))
-        while running and (len(running) > workers or running[0].done()):
-            yield from running.popleft().result()
-    for future in running:
-        yield from future.result()
+def _in_order(pool: ThreadPoolExecutor, work: Callable[[S], T], items: Iterable[S], ahead: int) -> Iterator[T]:
+    """As pool.map, but takes at most `ahead` items in advance, because there may be endlessly many."""
+    running: deque[Future[T]] = deque()
+    for item in items:
+        running.append(pool.submit(work, item))
+        if len(running) > ahead:
+            yield running.popleft().result()
+    while running:
+        yield running.popleft().result()
 
 
-def _with_results(batch: list[_Item], work: Callable[[list[_Item]], list]) -> list[tuple]:
-    windows = [item for item in batch if item.window]
-    results = iter(work(windows) if windows else [])
-    return [(item, next(results) if item.window else None) for item in batch]
+def _several(paths: str | Path | Iterable[str | Path]) -> Iterable[str | Path]:
+    """A single path as one of several. Raises TypeError for bytes."""
+    if isinstance(paths, (bytes, bytearray)):
+        raise TypeError("paths are names of files, not bytes; open the bytes with soundfile, then predict_waveform")
+    return [paths] if isinstance(paths, (str, os.PathLike)) else paths
+
+
+def _full_scale(samples: np.ndarray) -> np.ndarray:
+    """Samples of any type that sound is stored in → the same with full scale at 1. Raises ValueError for others."""
+    if isinstance(samples, (bytes, bytearray)):
+        raise ValueError("samples are numbers, not bytes; np.frombuffer(samples, np.int16) reads 16-bit samples")
+    samples = np.asarray(samples)
+    if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:
+        raise ValueError(f"samples are (samples, channels), not {samples.shape}; transpose them")
+    if samples.dtype == np.uint8:
+        return samples / np.float32(2**7) - 1
+    if samples.dtype in (np.int16, np.int32):
+        return samples / np.float32(2 ** (8 * samples.itemsize - 1))
+    if samples.dtype.kind != "f":
+        raise ValueError(f"samples are float, uint8, int16 or int32, not {samples.dtype}")
+    return samples

@@ -32,13 +32,13 @@ class Answer:
 
 @dataclass(eq=False)
 class Recording:
-    """A recording that is read window by window, with the network's results for its windows in `seen`."""
+    """A recording that is read window by window."""
 
     path: str
     windows: RecordingWindows
     info: RecordingInfo = field(default_factory=RecordingInfo)
     has_channels: bool = False  # whether each channel has a row of its own
-    seen: list[tuple[Window, list[float] | torch.Tensor]] = field(default_factory=list)
+    embedded: list[tuple[Window, torch.Tensor]] = field(default_factory=list)  # windows with their embeddings, (D,)
     error: str = ""
 
     def __post_init__(self):
@@ -67,15 +67,15 @@ class Recording:
         return None
 
     def embeddings(self) -> dict[int, torch.Tensor]:
-        """The embeddings in `seen` by channel, (stretches, D)."""
+        """The embeddings of the windows with speech by channel, (stretches, D)."""
         found: dict[int, list[torch.Tensor]] = {}
-        for window, embedding in self._spoken():
+        for window, embedding in self._spoken(self.embedded):
             found.setdefault(window.channel, []).append(embedding)
         return {channel: torch.stack(each).cpu() for channel, each in found.items()}
 
-    def answer(self, labels: list[str]) -> Answer:
-        """The rows; requires that `seen` has the probabilities of `labels`."""
-        spoken = self._spoken()
+    def answer(self, labels: list[str], classified: list[tuple[Window, list[float]]]) -> Answer:
+        """The rows for the windows and their probabilities of `labels`."""
+        spoken = self._spoken(classified)
         if not spoken:
             return Answer([self._row(error_row(self.path, labels, self.error or NOBODY))], [], self.info)
         rows, stretches = [], []
@@ -96,8 +96,8 @@ class Recording:
     def _row(self, row: Row, channel: int | None = None) -> Row:
         return row | {"channel": channel} if self.has_channels else row
 
-    def _spoken(self) -> list[tuple[Window, list[float] | torch.Tensor]]:
-        return [] if self.error else list(compress(self.seen, which_speak([window.speech for window, _ in self.seen])))
+    def _spoken(self, windows: list[tuple[Window, T]]) -> list[tuple[Window, T]]:
+        return [] if self.error else list(compress(windows, which_speak([window.speech for window, _ in windows])))
 
 
 def _blended(parts: list[tuple[Window, list[float]]]) -> np.ndarray:

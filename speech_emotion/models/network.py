@@ -67,6 +67,11 @@ class NetworkFromScratch(Network, Protocol):
 NETWORKS: dict[str, type[Network]] = {"cnn": EmotionCNN, "any-voice": AnyVoice}  # by the name for train.py --network
 
 
+def calibrated(logits: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Logits (B, K) → probabilities (B, K), with the temperature of the checkpoint (Guo et al., 2017)."""
+    return (logits / temperature).softmax(dim=1)
+
+
 def choose_device(name: str = "auto") -> torch.device:
     """`auto` is CUDA, else Apple silicon, else the CPU. Raises ValueError if `name` is not available."""
     available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}

@@ -11,6 +11,7 @@ from torch import nn
 
 from speech_emotion.arguments import Parser
 from speech_emotion.models.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from speech_emotion.models.network import calibrated
 from speech_emotion.terminal import say
 
 
@@ -23,7 +24,7 @@ class WindowClassifier(nn.Module):
         self.temperature = checkpoint.temperature
 
     def forward(self, windows: torch.Tensor) -> torch.Tensor:
-        return (self.network(self.network.front_end(windows)) / self.temperature).softmax(dim=1)
+        return calibrated(self.network(self.network.front_end(windows)), self.temperature)
 
 
 def export_onnx(checkpoint: Checkpoint, path: str | Path) -> None:
