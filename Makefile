@@ -24,7 +24,7 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 data: $(VENV)/installed  ## download RAVDESS into data/
-	$(RUN) -m speech_emotion.corpora.download
+	$(RUN) -m speech_emotion download
 
 train: $(VENV)/installed  ## train the three checkpoints on data/, and predict split 0
 	$(RUN) train.py

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from speech_emotion.arguments import Parser, positive
-from speech_emotion.published import PUBLISHED
+from speech_emotion.commands.options import Parser, positive
+from speech_emotion.models.published import PUBLISHED
 from speech_emotion.serving.limits import Limits
 from speech_emotion.terminal import command_line, printable, say
 

@@ -11,7 +11,7 @@ from speech_emotion.corpora import emodb, ravdess
 from speech_emotion.evaluation.metrics import accuracy, calm_as_neutral, prediction_table, uar
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.checkpoint import load_checkpoint
-from speech_emotion.published import PUBLISHED
+from speech_emotion.models.published import PUBLISHED
 from speech_emotion.training.runs import adapted_predictions
 
 

@@ -30,7 +30,7 @@ from speech_emotion.evaluation.plots import (
     use_style,
 )
 from speech_emotion.evaluation.results import result_files, write_run_picture
-from speech_emotion.published import PUBLISHED
+from speech_emotion.models.published import PUBLISHED
 from speech_emotion.terminal import program
 
 SCHEDULE_RUNS = {"one cycle": "random7-split0", "cosine, warm restarts": "random7-split0-cosine_warm_restarts"}

@@ -8,7 +8,7 @@ from statistics import mean
 import pandas as pd
 
 from speech_emotion.evaluation.metrics import accuracy, bootstrap_interval, calm_as_neutral, uar
-from speech_emotion.published import PUBLISHED
+from speech_emotion.models.published import PUBLISHED
 
 Runs = dict[str, pd.DataFrame]  # name of the run → its predictions, as read_predictions returns them
 

@@ -23,7 +23,7 @@ from speech_emotion.audio.resampling import load_audio
 from speech_emotion.corpora.ravdess import clip_table
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.checkpoint import load_checkpoint
-from speech_emotion.published import PUBLISHED
+from speech_emotion.models.published import PUBLISHED
 
 _RATE = 48_000  # Hz, RAVDESS's sample rate
 

@@ -168,8 +168,8 @@ def start_up(recording: Path) -> None:
     marks.append(("import torch", process_time()))
     import tqdm  # noqa: F401
 
-    import eval  # noqa: F401
     from speech_emotion.audio import listing  # noqa: F401
+    from speech_emotion.commands import classify  # noqa: F401
     from speech_emotion.inference import table  # noqa: F401
     from speech_emotion.inference.predictor import Predictor
 

@@ -39,7 +39,7 @@ def test_emodb_leaves_boredom_out_unless_asked(tmp_path):
 @pytest.mark.parametrize("corpus", [nemo, emodb])
 def test_other_files_are_no_clips_and_the_remedy_is_named(corpus, name, tmp_path):
     write(tmp_path, name)
-    with pytest.raises(NoDataError, match=r"No (nEMO|EmoDB) clips under .*\n?.*corpora.download (nemo|emodb)`"):
+    with pytest.raises(NoDataError, match=r"No (nEMO|EmoDB) clips under .*\n?.*speech_emotion download (nemo|emodb)`"):
         corpus.clip_table(tmp_path)
 
 

@@ -181,8 +181,18 @@ def emodb_archive(folder: str = "wav", content=lambda stem: stem.encode() * 4000
 
 
 def emodb_command(server, data, *options) -> list[str]:
-    module = "speech_emotion.corpora.download"
-    return [sys.executable, "-m", module, "emodb", "--data", str(data), "--base-url", server.url, *options]
+    return [
+        sys.executable,
+        "-m",
+        "speech_emotion",
+        "download",
+        "emodb",
+        "--data",
+        str(data),
+        "--base-url",
+        server.url,
+        *options,
+    ]
 
 
 def test_a_second_download_is_told_who_is_at_it(server, tmp_path):

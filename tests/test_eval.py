@@ -138,8 +138,8 @@ def test_wrong_usage_is_one_sentence_and_exit_2(tmp_path, model, arguments, mess
 @pytest.mark.parametrize("name", ["a.wav", "03-01-06-01-02-01-12.wav"])
 def test_neither_classifying_nor_the_report_imports_slow_packages(tmp_path, model, name):
     soundfile.write(tmp_path / name, voice(1), 16_000)
-    code = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r}); import eval\n"
-    code += f"eval.main([{name!r}, '--model', {str(model)!r}])\n"
+    code = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r})\n"
+    code += f"from speech_emotion.commands import classify; classify.main([{name!r}, '--model', {str(model)!r}])\n"
     slow = {"librosa", "matplotlib", "seaborn", "sklearn", "scipy", "pandas", "av", "sympy", "torch._dynamo"}
     code += f"print(sorted({slow} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)

@@ -10,8 +10,8 @@ import soundfile
 from conftest import REPOSITORY, read_rows, run_eval
 from praatio import textgrid
 
-import eval
 from speech_emotion import optional
+from speech_emotion.commands import classify as eval
 from speech_emotion.inference.formats import captions, segments
 from speech_emotion.inference.table import read_table
 

@@ -173,7 +173,7 @@ FORKED = f"""
 import os, random, signal, sys, time
 sys.path.insert(0, {str(REPOSITORY)!r})
 import soundfile, torch, tqdm, eval
-import speech_emotion.inference.predictor, speech_emotion.evaluation.summary
+import speech_emotion.inference.predictor, speech_emotion.commands.summary
 kills, seed, *arguments = sys.argv[1:]
 rng = random.Random(seed)
 

@@ -7,7 +7,7 @@ from itertools import product
 import pandas as pd
 from conftest import REPOSITORY
 
-import train
+from speech_emotion.commands import train
 from speech_emotion.corpora import nemo
 from speech_emotion.training.runs import Run, recipe_of
 

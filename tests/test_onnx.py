@@ -18,7 +18,7 @@ from speech_emotion.audio.windows import RecordingWindows
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.checkpoint import load_checkpoint
 
-EXPORT = [sys.executable, "-m", "speech_emotion.models.onnx_export"]
+EXPORT = [sys.executable, "-m", "speech_emotion", "export"]
 
 
 @pytest.fixture(scope="module", params=["model.pt", "model_any_voice.pt"])

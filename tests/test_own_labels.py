@@ -12,9 +12,9 @@ import soundfile
 import torch
 from conftest import REPOSITORY, read_rows, run_eval, run_train, small_any_voice
 
-import train
 from speech_emotion.audio.resampling import load_audio
 from speech_emotion.audio.windows import recording_window
+from speech_emotion.commands import train
 from speech_emotion.corpora import emodb
 from speech_emotion.evaluation.metrics import accuracy, prediction_table, uar
 from speech_emotion.inference.predictor import Predictor

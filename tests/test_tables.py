@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import REPOSITORY, eval_command, read_rows, run_eval, wait_for_rows, write_noise
 
-import eval
+from speech_emotion.commands import classify as eval
 from speech_emotion.inference.table import Table, read_table
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 
@@ -129,7 +129,7 @@ def test_a_timeline_of_another_model_or_of_fewer_recordings_is_refused(folder, m
 COUNTED = f"""
 import sys
 sys.path.insert(0, {str(REPOSITORY)!r})
-import eval
+from speech_emotion.commands import classify as eval
 from speech_emotion.inference.predictor import Predictor
 real = Predictor.answers
 def noted(self, paths, *arguments, **options):

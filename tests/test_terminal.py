@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import REPOSITORY, eval_command, read_rows, run_eval, run_train, write_noise
 
-from speech_emotion.arguments import checkpoint
+from speech_emotion.commands.options import checkpoint
 from speech_emotion.terminal import command_line, printable, program, say
 
 ESCAPE = "\x1b]0;owned\x07"
@@ -60,9 +60,9 @@ def test_eval_sends_no_escape_sequence_to_the_terminal(foreign, model, arguments
     assert "\x1b" not in result.stdout + result.stderr.replace("\x1b[A", "")  # tqdm moves the cursor
 
 
-@pytest.mark.parametrize("module", ["evaluation.compare", "models.onnx_export"])
+@pytest.mark.parametrize("module", ["compare", "export"])
 def test_the_other_commands_do_not_either(foreign, module):
-    command = [sys.executable, "-m", f"speech_emotion.{module}", ESCAPE, "b"]
+    command = [sys.executable, "-m", "speech_emotion", module, ESCAPE, "b"]
     result = subprocess.run(command, cwd=foreign, env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
                             capture_output=True, text=True, check=False, timeout=120)  # fmt: skip
     assert result.returncode == 2 and "\\x1b]0;owned" in result.stderr and "\x1b" not in result.stderr

@@ -21,7 +21,7 @@ from speech_emotion.corpora.ravdess import EMOTIONS, clip_table
 from speech_emotion.evaluation.metrics import uar
 from speech_emotion.models.any_voice import AnyVoiceSettings, WhisperEncoder
 from speech_emotion.models.checkpoint import load_checkpoint
-from speech_emotion.published import PUBLISHED
+from speech_emotion.models.published import PUBLISHED
 from speech_emotion.training.any_voice import AnyVoiceRecipe, encoder_of
 from speech_emotion.training.cnn import EmotionCNNRecipe, TrainingSettings
 from speech_emotion.training.runs import Outcome, Run

@@ -13,14 +13,14 @@ from conftest import REPOSITORY, read_rows, run_eval, write_noise
 from scipy.stats import binom
 from sklearn.metrics import classification_report, confusion_matrix, recall_score
 
+from speech_emotion.commands import compare
 from speech_emotion.corpora.ravdess import EMOTIONS
-from speech_emotion.evaluation import compare
 from speech_emotion.evaluation.metrics import accuracy, bootstrap_interval, uar
 from speech_emotion.evaluation.truth import Judged, LabelTable, RavdessNames, findings
 
 
 def run_compare(*arguments, cwd: Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "speech_emotion.evaluation.compare", *map(str, arguments)]
+    command = [sys.executable, "-m", "speech_emotion", "compare", *map(str, arguments)]
     environment = {"PYTHONPATH": str(REPOSITORY)}
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=60)
 

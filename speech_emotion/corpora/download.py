@@ -1,10 +1,9 @@
-"""Download a corpus from its publisher into data/: python -m speech_emotion.corpora.download [ravdess|nemo|emodb]."""
+"""Download a corpus from its publisher into data/."""
 
 import hashlib
 import os
 import re
 import shutil
-import sys
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,12 +12,10 @@ from pathlib import Path
 
 import pooch
 
-from speech_emotion.arguments import Parser
 from speech_emotion.corpora import emodb, nemo
 from speech_emotion.corpora.clips import CLIP_SUFFIXES, NoDataError, walk_clips
 from speech_emotion.corpora.ravdess import expected_clips
-from speech_emotion.locks import Busy, Lock
-from speech_emotion.terminal import program, say
+from speech_emotion.locks import Lock
 
 TRIES = 5
 ARCHIVES = "archives"  # the folder below data/ for archives until they are unpacked
@@ -200,22 +197,3 @@ def _git_tree(content: zipfile.ZipFile, clips: dict[Path, zipfile.ZipInfo]) -> s
         digest = hashlib.sha1(b"blob %d\0" % len(blob) + blob).digest()
         entries += b"100644 %s\0%s" % (path.name.encode(), digest)
     return hashlib.sha1(b"tree %d\0" % len(entries) + entries).hexdigest()
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = Parser(description="Download a corpus from its publisher.")
-    parser.add_argument("corpus", nargs="?", choices=CORPORA, default="ravdess", help="(default: ravdess)")
-    parser.add_argument("--data", type=Path, default=Path("data"), metavar="FOLDER", help="(default: data)")
-    parser.add_argument("--base-url", metavar="URL", help="a mirror of the corpus's archives")
-    parser.add_argument("--keep-archives", action="store_true", help=f"keep FOLDER/{ARCHIVES} after unpacking")
-    options = parser.parse_args(arguments)
-    archives = CORPORA[options.corpus]
-    with program("download", (DownloadError, Busy, OSError)) as ending:
-        ending.when_stopped = lambda: "run the same command again to resume"
-        fetched = download(archives, options.data, options.base_url, options.keep_archives)
-        say(f"{archives[0].corpus} is complete under {options.data}" + ("" if fetched else "; there was nothing to do"))
-    return ending.status
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -39,7 +39,7 @@ N_CLIPS = 535  # including boredom
 _NAME = re.compile(rf"({'|'.join(SPEAKERS)})([ab]\d\d)([A-Z])([a-z])")
 
 NO_DATA = (
-    "No EmoDB clips under {folder}: `python3 -m speech_emotion.corpora.download emodb` downloads them, "
+    "No EmoDB clips under {folder}: `python3 -m speech_emotion download emodb` downloads them, "
     "or unzip http://emodb.bilderbar.info/download/download.zip into {folder}/emodb."
 )
 

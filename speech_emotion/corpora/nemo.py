@@ -36,7 +36,7 @@ N_CLIPS = 4481
 _NAME = re.compile(rf"({'|'.join(SPEAKERS)})_({'|'.join(EMOTIONS)})_(\d+)")
 
 NO_DATA = (
-    "No nEMO clips under {folder}: `python3 -m speech_emotion.corpora.download nemo` downloads them, "
+    "No nEMO clips under {folder}: `python3 -m speech_emotion download nemo` downloads them, "
     "or clone https://github.com/amu-cai/nEMO into {folder}/nemo."
 )
 

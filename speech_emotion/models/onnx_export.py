@@ -1,18 +1,15 @@
-"""Export a checkpoint to ONNX: python3 -m speech_emotion.models.onnx_export model.pt model.onnx."""
+"""Export a checkpoint to ONNX."""
 
 import json
 import logging
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from speech_emotion.arguments import Parser
-from speech_emotion.models.checkpoint import Checkpoint, CheckpointError, load_checkpoint
+from speech_emotion.models.checkpoint import Checkpoint
 from speech_emotion.models.network import calibrated
-from speech_emotion.terminal import say
 
 
 class WindowClassifier(nn.Module):
@@ -47,23 +44,3 @@ def export_onnx(checkpoint: Checkpoint, path: str | Path) -> None:
         labels=json.dumps(checkpoint.labels), features=json.dumps(asdict(checkpoint.features))
     )
     program.save(path)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = Parser(description=__doc__)
-    parser.add_argument("checkpoint", metavar="MODEL.pt")
-    parser.add_argument("onnx", metavar="MODEL.onnx")
-    options = parser.parse_args(arguments)
-    try:
-        export_onnx(load_checkpoint(options.checkpoint), options.onnx)
-    except ModuleNotFoundError as error:
-        say(f"onnx_export: {error}; pip install -r requirements-onnx.txt", is_error=True)
-        return 2
-    except (OSError, CheckpointError) as error:
-        say(f"onnx_export: {error}", is_error=True)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

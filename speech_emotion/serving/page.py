@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from speech_emotion.evaluation.plots import COLOURS, ORANGE, plot_timeline
 from speech_emotion.inference.rows import FIXED
-from speech_emotion.published import PUBLISHED
+from speech_emotion.models.published import PUBLISHED
 from speech_emotion.serving.answers import Answer, Outline
 from speech_emotion.serving.envelope import plot_envelope
 from speech_emotion.serving.headline import headline

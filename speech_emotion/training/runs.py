@@ -23,7 +23,7 @@ from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.checkpoint import Checkpoint, save_checkpoint
 from speech_emotion.models.features import FeatureSettings
 from speech_emotion.models.network import NETWORKS, Network, choose_device
-from speech_emotion.published import PUBLISHED
+from speech_emotion.models.published import PUBLISHED
 
 Parts = dict[str, pd.DataFrame]  # training, validation (if the recipe uses it) and test clips
 

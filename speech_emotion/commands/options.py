@@ -29,7 +29,7 @@ def checkpoint(name: str) -> Path:
     path = Path(name)
     if path.exists() or path.name != name:
         return path
-    ours = {file.name: file for file in Path(__file__).parent.parent.glob("model*.pt")} or _installed_models()
+    ours = {file.name: file for file in Path(__file__).parents[2].glob("model*.pt")} or _installed_models()
     short = name.removesuffix(".pt").replace("-", "_")
     for known in (name, f"{short}.pt", f"model_{short}.pt"):
         if known in ours:

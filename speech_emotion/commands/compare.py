@@ -1,16 +1,15 @@
 """Compare two models by their predictions for the same recordings.
 
-python3 -m speech_emotion.evaluation.compare a/out.csv b/out.csv --labels truth.csv
+python3 -m speech_emotion compare a/out.csv b/out.csv --labels truth.csv
 """
 
 import csv
-import sys
 from pathlib import Path
 
 import pandas as pd
 from scipy.stats import binomtest
 
-from speech_emotion.arguments import Parser
+from speech_emotion.commands.options import Parser
 from speech_emotion.evaluation.metrics import accuracy, bootstrap_interval, uar
 from speech_emotion.evaluation.truth import Judged, LabelTable, RavdessNames, group_column
 from speech_emotion.inference.rows import FIXED
@@ -83,7 +82,3 @@ def main(arguments: list[str] | None = None) -> int:
         tables = [judged_table(path, truth, options.map) for path in options.tables]
         say(compare(*tables, tuple(options.tables)))
     return ending.status
-
-
-if __name__ == "__main__":
-    sys.exit(main())
