@@ -1,0 +1,165 @@
+"""Segments of a recording from a transcript, a diarisation or an annotation: times, text and speaker.
+
+A new format is a function and an entry in FORMATS.
+"""
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from speech_emotion.corpora.spelling import some
+from speech_emotion.optional import needed_by
+from speech_emotion.terminal import printable
+
+MOST = 100_000  # segments; a day of speech has about 30 000
+_LARGEST = 2**26  # bytes
+_SPEAKER = re.compile(r"\[([^\]]+)\]:\s*|<v(?:\.[^\s>]*)?\s+([^>]+)>")  # as whisperX and WebVTT write it
+_TAG = re.compile(r"</?[^>]*>|\{\\[^}]*\}")
+
+
+class SegmentsError(ValueError):
+    """The segments cannot be read; the message is one sentence that names the file."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of a recording that gets an answer of its own."""
+
+    start: float  # seconds
+    end: float
+    text: str = ""
+    speaker: str = ""
+
+
+def read_segments(file: str | Path, recording: str | Path = "", tier: str = "") -> list[Segment]:
+    """The segments in a file, in order of time.
+
+    `recording` chooses among the recordings of an RTTM file, by its name without suffix, if there are several. `tier`
+    names the tier of a TextGrid; it may be left out if there is only one with intervals. Raises SegmentsError for a
+    file that cannot be read, has no segments, or has one that ends before it begins; ImportError, which says what to
+    install, if a package is missing.
+    """
+    path = Path(file)
+    if (suffix := path.suffix.lower()) not in FORMATS:
+        raise SegmentsError(f"{path} is not a format of segments; these are {', '.join(FORMATS)}")
+    options = {".rttm": {"recording": Path(recording).stem}, ".textgrid": {"tier": tier}}
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise SegmentsError(f"{path} has more than {_LARGEST // 2**20} MB, which is too much for segments")
+        segments = sorted(FORMATS[suffix](path, **options.get(suffix, {})), key=lambda segment: segment.start)
+    except OSError as error:
+        raise SegmentsError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SegmentsError(f"{path} is not in UTF-8; save it as UTF-8") from error
+    except (ImportError, SegmentsError):
+        raise
+    except Exception as error:  # damaged files can raise any exception in the libraries
+        reason = printable(str(error).partition("\n")[0])
+        raise SegmentsError(f"{path} is not a valid {path.suffix} file of segments: {reason}") from error
+    if not segments:
+        raise SegmentsError(f"{path} has no segments")
+    if len(segments) > MOST:
+        raise SegmentsError(f"{path} has {len(segments)} segments; at most {MOST} are read")
+    for segment in segments:
+        if not 0 <= segment.start < segment.end < math.inf:
+            raise SegmentsError(f"{path} has a segment from {segment.start:g} to {segment.end:g} s")
+    return segments
+
+
+def _text(path: Path) -> str:
+    content = path.read_bytes()
+    return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+
+
+def _subtitles(path: Path) -> Iterator[Segment]:
+    """SubRip or WebVTT; the speaker is read from `[NAME]: ` as whisperX writes it, and from WebVTT's `<v NAME>`."""
+    with needed_by("reading subtitles", "pysubs2"):
+        from pysubs2 import SSAFile
+
+    for event in SSAFile.from_string(_text(path), keep_html_tags=True):
+        content = event.text.replace(r"\N", "\n").partition("\n\n")[0]  # what follows a blank line is a WebVTT comment
+        speaker = ""
+        if match := _SPEAKER.match(content):
+            speaker, content = match[1] or match[2], content[match.end() :]
+        yield Segment(event.start / 1000, event.end / 1000, _one_line(_TAG.sub("", content)), speaker.strip())
+
+
+def _text_grid(path: Path, tier: str = "") -> list[Segment]:
+    """The intervals with text of one tier of Praat's TextGrid."""
+    with needed_by("reading a .TextGrid", "praatio"):
+        from praatio.textgrid import IntervalTier, openTextgrid
+
+    grid = openTextgrid(str(path), includeEmptyIntervals=False, duplicateNamesMode="rename")
+    names = [name for name in grid.tierNames if isinstance(grid.getTier(name), IntervalTier)]
+    listed = ", ".join(names) or "no tier of intervals"
+    if tier not in names and (tier or len(names) != 1):
+        raise SegmentsError(
+            f"{path} has {'no tier ' + tier + ', but ' if tier else ''}{listed}; choose one with --tier"
+        )
+    return [Segment(start, end, _one_line(label)) for start, end, label in grid.getTier(tier or names[0]).entries]
+
+
+def _audacity_labels(path: Path) -> list[Segment]:
+    """start, end and text, separated by tabs; the lines with frequencies, which begin with a backslash, are skipped."""
+    rows = (line.split("\t", 2) for line in _text(path).splitlines() if line.strip() and not line.startswith("\\"))
+    return [Segment(float(start), float(end), *map(_one_line, label)) for start, end, *label in rows]
+
+
+def _rttm(path: Path, recording: str = "") -> list[Segment]:
+    """NIST's Rich Transcription Time Marked: SPEAKER file channel start duration - - speaker."""
+    rows = [line.split() for line in _text(path).splitlines() if line.startswith("SPEAKER ")]
+    files = {row[1] for row in rows}
+    if len(files) > 1 and recording not in files:
+        raise SegmentsError(f"{path} has no segments of {recording}, but of {some(sorted(files))}")
+    return [
+        Segment(float(row[3]), float(row[3]) + float(row[4]), speaker=row[7])
+        for row in rows
+        if len(files) == 1 or row[1] == recording
+    ]
+
+
+def _csv(path: Path) -> list[Segment]:
+    """A table with the columns start and end, in seconds, and optionally text and speaker."""
+    text = _text(path)
+    header = text.partition("\n")[0]
+    delimiter = max(",;\t", key=header.count)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or []]
+    if not {"start", "end"} <= {*reader.fieldnames}:
+        raise SegmentsError(
+            f"{path} has the columns {header.strip()}: start and end are required, text and speaker are optional"
+        )
+    return [
+        Segment(float(row["start"]), float(row["end"]), _one_line(row.get("text")), (row.get("speaker") or "").strip())
+        for row in reader
+    ]
+
+
+def _whisper(path: Path) -> list[Segment]:
+    """The JSON of whisper and whisperX: a list of segments, or an object that holds it."""
+    content = json.loads(_text(path))
+    rows = content["segments"] if isinstance(content, dict) else content
+    return [
+        Segment(float(row["start"]), float(row["end"]), _one_line(row.get("text")), row.get("speaker") or "")
+        for row in rows
+    ]
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join((text or "").split())
+
+
+FORMATS: dict[str, Callable[..., list[Segment] | Iterator[Segment]]] = {
+    ".srt": _subtitles,
+    ".vtt": _subtitles,
+    ".textgrid": _text_grid,
+    ".txt": _audacity_labels,
+    ".rttm": _rttm,
+    ".csv": _csv,
+    ".json": _whisper,
+}
