@@ -1,4 +1,4 @@
-"""Files are read to the end of their sound, whatever length they declare."""
+"""What FFmpeg reads to the end is read to the end; elsewhere, what follows the declared end is counted."""
 
 import io
 import struct
@@ -17,29 +17,31 @@ VOICE = voice()
 OTHER = voice(3, seed=1)
 BOTH = np.concatenate([VOICE, OTHER])
 
-# name, codec, container where the ending does not say it, rate
-KINDS = """
+# name, codec, container, rate
+READ_ON = """
 a.mp3 libmp3lame mp3 44100
 a.opus libopus opus 48000
 a.ogg libvorbis ogg 44100
 a.oga flac oga 16000
 a.spx libspeex spx 16000
 a.flac flac flac 16000
-a.wav pcm_s16le wav 16000
-a.aiff pcm_s16be aiff 16000
 a.au pcm_s16be au 16000
-a.caf pcm_s16be caf 16000
-a.w64 pcm_s16le w64 16000
-a.voc pcm_s16le voc 16000
-a.tta tta tta 16000
 a.aac aac adts 48000
 a.ac3 ac3 ac3 48000
 a.amr libopencore_amrnb amr 8000
-a.m4a aac ipod 44100
 a.mkv aac matroska 48000
 a.webm libopus webm 48000
 a.ts mp2 mpegts 48000
 a.mpg mp2 mpeg 48000
+""".strip().splitlines()
+ENDED = """
+a.wav pcm_s16le wav 16000
+a.aiff pcm_s16be aiff 16000
+a.caf pcm_s16be caf 16000
+a.w64 pcm_s16le w64 16000
+a.voc pcm_s16le voc 16000
+a.tta tta tta 16000
+a.m4a aac ipod 44100
 a.flv aac flv 44100
 a.wma wmav2 asf 44100
 """.strip().splitlines()
@@ -51,16 +53,29 @@ def made(path: Path, kind: str, sound: np.ndarray) -> bytes:
     return path.read_bytes()
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_files_that_were_joined_are_read_to_the_end(tmp_path, kind):
+@pytest.mark.parametrize("kind", READ_ON)
+def test_formats_that_can_be_joined_are_read_to_the_end(tmp_path, kind):
     path = tmp_path / kind.split()[0]
     path.write_bytes(made(path, kind, VOICE) + made(path, kind, OTHER))
     info = RecordingInfo()
     waveform = load_audio(path, RATE, info=info).numpy()
-    assert abs(len(waveform) / RATE - 7) < 0.2 and not info.is_damaged
+    has_second_header = "spx" in kind or "amr" in kind  # which cannot be decoded
+    assert abs(len(waveform) / RATE - 7) < 0.2 and info == RecordingInfo(is_damaged=has_second_header)
     least = 0.7 if "amr" in kind else 0.9
     assert likeness(waveform[: len(VOICE)], VOICE) > least
-    assert likeness(waveform[-len(OTHER) :], OTHER, 0.2) > least
+    assert likeness(waveform[-2 * RATE :], OTHER[-2 * RATE :], 0.2) > least
+
+
+@pytest.mark.parametrize("kind", ENDED)
+def test_bytes_after_the_declared_end_are_ignored_and_counted(tmp_path, kind):
+    path = tmp_path / kind.split()[0]
+    content, other = made(path, kind, VOICE), made(path, kind, OTHER)
+    for tail in (b"", other):
+        path.write_bytes(content + tail)
+        info = RecordingInfo()
+        waveform = load_audio(path, RATE, info=info).numpy()
+        assert abs(len(waveform) / RATE - 4) < 0.05 and likeness(waveform, VOICE) > 0.9
+        assert not info.is_damaged and len(tail) <= info.n_ignored <= 1.2 * len(tail)
 
 
 @pytest.mark.parametrize("tags", [b"TAG" + bytes(125), b"ID3\x03\x00\x00\x00\x07\x76\x00" + b"\x01" * 129_800])
@@ -119,17 +134,25 @@ def wav(sound: np.ndarray) -> bytearray:
     return bytearray(file.getvalue())
 
 
-@pytest.mark.parametrize("size", [0, 1000, 2 * RATE, 0x7FFF_FFFF, 0xFFFF_FFFF])
-@pytest.mark.parametrize("is_riff_wrong", [True, False])
-def test_wav_with_any_size_in_its_header(tmp_path, size, is_riff_wrong):
+@pytest.mark.parametrize("size", [0, 0x7FFF_FFFF, 0xFFFF_FFFF])
+@pytest.mark.parametrize("riff_size", [None, 0, 0xFFFF_FFFF])
+def test_a_wav_that_was_written_to_a_pipe_is_read_to_the_end(tmp_path, size, riff_size):
     content = wav(VOICE)
     content[40:44] = struct.pack("<I", size)
-    if is_riff_wrong:
-        content[4:8] = struct.pack("<I", min(size + 36, 0xFFFF_FFFF))
+    if riff_size is not None:
+        content[4:8] = struct.pack("<I", riff_size)
     (tmp_path / "a.wav").write_bytes(content)
     info = RecordingInfo()
     assert likeness(load_audio(tmp_path / "a.wav", RATE, info=info).numpy(), VOICE, 0) > 0.999
-    assert len(load_audio(tmp_path / "a.wav", RATE)) == len(VOICE) and not info.is_damaged
+    assert len(load_audio(tmp_path / "a.wav", RATE)) == len(VOICE) and info == RecordingInfo()
+
+
+@pytest.mark.parametrize("trailer", [bytes(range(256)) * 512, VOICE.tobytes(), b"\0" * 5000])
+def test_sizes_of_a_wav_that_agree_are_trusted(tmp_path, trailer):
+    (tmp_path / "a.wav").write_bytes(wav(VOICE) + trailer)
+    info = RecordingInfo()
+    assert len(load_audio(tmp_path / "a.wav", RATE, info=info)) == len(VOICE)
+    assert info == RecordingInfo(n_ignored=len(trailer))
 
 
 def test_data_after_the_sound_of_a_wav_is_not_read_as_sound(tmp_path):

@@ -53,7 +53,7 @@ def test_files_are_listed_once_by_name_and_before_folders(tmp_path):
 
 SUFFIXES = """
 flv mpg MTS vob ts 3g2 asf ac3 bwf wv m4r mpga sph spx dts tta rm voc wav FLAC mp3 ogg opus m4a aac wma amr webm mkv mp4
-mov avi aif caf au
+mov avi aif caf au qta gsm ul al g722 sln
 """
 
 
@@ -65,6 +65,26 @@ def test_files_with_every_suffix_are_found_in_a_folder(tmp_path):
         (tmp_path / name).touch()
     found, n_others = find_recordings([tmp_path])
     assert found == sorted(str(tmp_path / f"a.{name}") for name in names) and n_others == 5
+
+
+def test_what_is_no_recording_is_skipped_and_hides_none(tmp_path):
+    for name in ("$RECYCLE.BIN/a.wav", "#recycle/a.wav", "@eaDir/a.wav", "System Volume Information/a.wav", "c.wav"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "a.ts").write_text("export const grün = 1;\n")
+    (tmp_path / "a.mts").write_text("import './a.ts';\n")
+    (tmp_path / "b.ts").write_bytes(b"\x47\x40\x00\x10\x00\x00" + b"\xff" * 182)
+    (tmp_path / "b.wav").symlink_to("b.wav")
+    assert find_recordings([tmp_path]) == ([str(tmp_path / name) for name in ("b.ts", "b.wav", "c.wav")], 2)
+
+
+def test_a_folder_without_recordings_says_what_it_has(tmp_path):
+    for name in ("a.txt", "b.TXT", "c.docx", "README"):
+        (tmp_path / name).touch()
+    with pytest.raises(FileNotFoundError) as error:
+        find_recordings([tmp_path])
+    endings = "(of 4 other files: 2 with .txt, 1 with no ending, 1 with .docx)"
+    assert str(error.value) == f"there is no audio file in {tmp_path} {endings}"
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 from recordings import likeness, voice
 
-from speech_emotion.audio.reading import AudioError, read_pieces
+from speech_emotion.audio.reading import AudioError, RecordingInfo, read_pieces
 from speech_emotion.audio.resampling import load_audio
 
 RATE = 48_000
@@ -112,9 +112,7 @@ def damage_nan(path):
 
 
 def damage_infinite(path):
-    samples = np.zeros(RATE)
-    samples[-1] = np.inf
-    soundfile.write(path, samples, RATE, subtype="FLOAT")
+    soundfile.write(path, np.full(RATE, -np.inf), RATE, subtype="FLOAT")
 
 
 def damage_beyond_float32(path):
@@ -190,3 +188,55 @@ def test_an_open_file_without_a_name_is_read_from_its_start_each_time(tmp_path, 
             ((samples, _),) = read_pieces(file)
             ((expected, _),) = read_pieces(tmp_path / "a")
             assert np.array_equal(samples, expected)
+
+
+def m4a(codec_tag: bytes = b"mp4a") -> bytes:
+    file = io.BytesIO()
+    with av.open(file, "w", format="ipod") as output:
+        stream = output.add_stream("aac", rate=RATE, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = RATE
+        output.mux([*stream.encode(frame), *stream.encode(None)])
+    return file.getvalue().replace(b"mp4a", codec_tag)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "it is empty"),
+        (bytes(100_000), "it begins with zeros only"),
+        (b"\xef\xbb\xbf\n<!DOCTYPE HTML><title>Sign in</title>", "it is a web page"),
+        (b"<html><body>404", "it is a web page"),
+        (b"PK\x03\x04" + bytes(26) + b"a.mp3" + written("MP3"), "it is a ZIP archive: unpack it first"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
+        (b"\x02#!SILK_V3" + bytes(range(256)), "it is in SILK (a voice message of WeChat or QQ)"),
+        (b"#!SILK_V3" + bytes(range(256)), "it is in SILK"),
+        (b"\x03ds2" + bytes(2000), "it is in DS2 (a dictation)"),
+        (m4a(b"drms"), "it is protected"),
+        (m4a(b"enca"), "it is protected"),
+        (m4a().partition(b"moov")[0], "moov atom not found"),
+    ],
+)
+def test_the_sentence_says_what_an_unreadable_file_is(tmp_path, content, sentence):
+    (tmp_path / "a.mp3").write_bytes(content)
+    with pytest.raises(AudioError) as error:
+        list(read_pieces(tmp_path / "a.mp3"))
+    assert str(error.value).startswith("cannot read: ") and sentence in str(error.value)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -1e30])
+def test_a_few_impossible_samples_are_silence_and_damage(tmp_path, value):
+    samples = np.repeat(VOICE[:, None], 2, axis=1)
+    samples[1000, 1] = value
+    soundfile.write(tmp_path / "a.wav", samples, 16_000, subtype="FLOAT")
+    samples[1000, 1] = 0
+    info = RecordingInfo()
+    assert np.array_equal(load_audio(tmp_path / "a.wav", 16_000, channels="each", info=info), samples.T)
+    assert info == RecordingInfo(n_channels=2, is_damaged=True)
+
+
+def test_more_channels_than_can_be_told_apart_are_refused(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros((4 * 16_000, 1024)), 16_000)
+    assert load_audio(tmp_path / "a.wav", 16_000).shape == (4 * 16_000,)
+    with pytest.raises(AudioError, match="it has 1024 channels; at most 64 can be told apart"):
+        load_audio(tmp_path / "a.wav", 16_000, channels="each")

@@ -88,6 +88,12 @@ a.wav - adpcm_ms 44100 1
 a.wav - libmp3lame 44100 1
 a.wav - pcm_f32le 48000 2
 a.bwf wav pcm_s24le 96000 1
+a.qta mov aac 44100 1
+a.al alaw pcm_alaw 8000 1
+a.ul mulaw pcm_mulaw 8000 1
+a.g722 - g722 16000 1
+a.sln s16le pcm_s16le 8000 1
+a.sln16 s16le pcm_s16le 16000 1
 """
 
 

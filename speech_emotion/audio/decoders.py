@@ -1,20 +1,23 @@
-"""FFmpeg: an open file → blocks of samples on its container's clock.
+"""FFmpeg: an open file → blocks of samples on its container's clock."""
 
-Imports nothing from the package, so that worker.py can import it from the folder that both are in.
-"""
-
-import os
-import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import BinaryIO
 
 import numpy as np
 
-MESSAGE = struct.Struct("<iII")  # rate in Hz, channels, bytes that follow: float32, one channel after the other
-END, FAILED = -1, -2  # instead of a rate; then channels: n_tracks, bytes: is it damaged, and why
-REQUEST = struct.Struct("<IQQ?")  # the arguments of `ffmpeg` after the file
-_BLOCK = 2**18  # values per block, all channels together
+BLOCK = 2**18  # values per block, all channels together
+RAW_FORMATS = {  # endings of files without a header: FFmpeg's name of the format, and the sample rate in Hz
+    ".al": ("alaw", 8_000),
+    ".alaw": ("alaw", 8_000),
+    ".g722": ("g722", 16_000),
+    ".gsm": ("gsm", 8_000),
+    ".sln": ("sln", 8_000),
+    ".sln16": ("sln", 16_000),
+    ".ul": ("mulaw", 8_000),
+    ".ulaw": ("mulaw", 8_000),
+}
 
 # FFmpeg's names of the containers that store time stamps. For the others, it computes them from sizes and rates.
 _CLOCKED = {
@@ -22,11 +25,16 @@ _CLOCKED = {
     "rm", "wtv",
 }  # fmt: skip
 _BETWEEN = 4096  # bytes at most between the packets of a Matroska file with one track
+_ENDED = "asf", "flv", "tta", "voc", "w64"  # where FFmpeg stops at the end that is declared
+_INDEX = 1.1  # of the bytes before it is the largest index that may follow the sound
 _TAGS = b"ID3", b"TAG", b"APETAGEX"  # between MPEG files that were joined
+_MISSING_S = 0.5  # less than this is not missed at the end: codecs shorten it
 _GAPLESS = "flac", "ogg"  # containers that count samples, so that a gap means loss
+_PROTECTED = "aavd", "drms", "enca"  # codec tags of encrypted tracks in MP4
 _TOLERANCE_S = 0.05  # of time stamps, most of which are rounded to milliseconds
 _START_S = 0.1  # a start that is this late or less counts as 0; WMA's first frame is 86 ms late
 _RESTART_S = 1.0  # more than the overlap of packets, less than the length of a file that was joined
+_JUMP_S = 10.0  # longer gaps are jumps of the clock where a format allows these; FFmpeg's dts_delta_threshold
 _LONGEST_GAP_S = 3600
 _MOST_SILENCE = 2**32  # values in all gaps, all channels together: 12 hours of stereo at 48 kHz
 
@@ -38,52 +46,66 @@ class Unreadable(ValueError):
 
 
 @dataclass
-class Facts:
-    """What a decoder learns about a file besides its samples; complete at the end of the file."""
+class RecordingInfo:
+    """What is known about a recording besides its samples; complete once it has been read to the end."""
 
-    n_tracks: int = 1  # audio tracks
-    is_damaged: bool = False  # part of it could not be decoded
+    n_tracks: int = 1  # audio tracks in the container
+    n_channels: int = 1  # of the track that was read; the maximum if it changes
+    channels_differ: bool = False  # see channels.Difference
+    is_damaged: bool = False  # only part of it could be decoded
+    n_ignored: int = 0  # bytes after the end that its header declares
 
 
-def ffmpeg(
-    file: BinaryIO, facts: Facts, track: int = 0, begin: int = 0, end: int = 0, has_wrong_sizes: bool = False
-) -> Iterator[Block]:
-    """Blocks (samples, channels) with their rate, silence in the gaps; damaged files can raise any exception.
+def ffmpeg(file: BinaryIO, info: RecordingInfo, track: int | None = None, ending: str = "") -> Iterator[Block]:
+    """Blocks (samples, channels) with their rate, silence in the gaps; raises any exception if nothing can be decoded.
 
-    `track` counts from 1; 0 is FFmpeg's choice. If `end` is given, only bytes `begin` to `end` are read. In a WAV that
-    has wrong sizes, everything after its header is sound.
+    `track` counts from 1; None is FFmpeg's choice. `ending` is that of the file's name, which alone says the format of
+    a file without a header.
     """
     import av
 
     # A playlist under an audio name must not make FFmpeg open other files, or the network.
-    options = {"protocol_whitelist": "none"} | ({"ignore_length": "1"} if has_wrong_sizes else {})
-    source = _Part(file, begin, end) if end else file
-    with av.open(source, metadata_errors="ignore", container_options=options) as container:
+    options = {"protocol_whitelist": "none"}
+    name, rate = RAW_FORMATS.get(ending, (None, 0))
+    if name in ("alaw", "mulaw", "sln"):
+        options["sample_rate"] = str(rate)
+    with av.open(file, format=name, metadata_errors="ignore", container_options=options) as container:
         stream = _choose(container, track)
-        facts.n_tracks = len(container.streams.audio)
-        clock = _Clock(container, facts)
-        for frame in _frames(container, stream, facts):
-            yield from clock.silence_before(frame)
-            yield _to_float(frame), frame.sample_rate
-        if container.format.name == "flac" and stream.duration:
-            facts.is_damaged |= clock.now < float(stream.duration * stream.time_base) - _TOLERANCE_S
+        info.n_tracks = len(container.streams.audio)
+        clock = _Clock(container, info)
+        try:
+            for frame in _frames(container, stream, info):
+                yield from clock.silence_before(frame)
+                yield _to_float(frame), frame.sample_rate
+        except Exception:  # damaged files can raise any exception in FFmpeg's bindings
+            if clock.now == 0:
+                raise
+            info.is_damaged = True
+        declared_s = 0.0
+        if container.format.name == "flac":
+            declared_s = float((stream.duration or 0) * stream.time_base)
+        elif container.format.name == "matroska,webm" and len(container.streams) == 1:
+            declared_s = (container.duration or 0) / 1e6
+        info.is_damaged |= clock.now < declared_s - _MISSING_S
 
 
-def _frames(container, stream, facts: Facts) -> Iterator:
+def _frames(container, stream, info: RecordingInfo) -> Iterator:
     """Every av.AudioFrame that can be decoded; a damaged packet does not end the recording.
 
     A bad packet counts as damage only if good ones follow; whatever follows the last good one is not sound.
     """
     import av
 
-    is_alone = container.format.name == "matroska,webm" and len(container.streams) == 1
+    is_alone = len(container.streams) == 1
     is_empty = True
-    failure = reached = None
+    failure = None
+    reached = 0  # the end of the last packet, in bytes
     has_sound = has_failed = False
     for packet in container.demux(stream):
         is_empty = is_empty and packet.size == 0
-        if is_alone and packet.pos is not None:  # FFmpeg skips data that it does not understand, up to the next cluster
-            has_failed |= packet.pos > (reached or packet.pos) + _BETWEEN
+        if is_alone and packet.pos is not None:
+            if container.format.name == "matroska,webm":  # FFmpeg skips damaged data, up to the next cluster
+                has_failed |= packet.pos > (reached or packet.pos) + _BETWEEN
             reached = packet.pos + packet.size
         try:
             frames = packet.decode()
@@ -92,26 +114,31 @@ def _frames(container, stream, facts: Facts) -> Iterator:
             has_failed |= not bytes(packet).startswith(_TAGS)
             continue
         if frames:
-            facts.is_damaged |= has_failed
+            info.is_damaged |= has_failed
             has_sound, has_failed = True, packet.is_corrupt
         yield from frames
     if failure and not has_sound:
         raise failure
+    if is_alone and container.format.name in _ENDED and container.size > _INDEX * reached + _BETWEEN:
+        info.n_ignored = container.size - reached
     if is_empty and (declared := stream.frames):  # FFmpeg continues without an index that is too large
         raise Unreadable(f"its {declared} declared packets are missing, or need too much memory")
 
 
-def _choose(container, track: int):
-    """The stream with that number; for 0, FFmpeg's choice, usually the one with the default flag."""
+def _choose(container, track: int | None):
+    """The stream with that number; for None, the first that can be decoded, beginning with FFmpeg's choice."""
     tracks = container.streams.audio
     if not tracks:
         raise Unreadable("it has no sound track")
-    if track > len(tracks):
+    if track and track > len(tracks):
         raise Unreadable(f"it has {len(tracks)} audio track{'s' * (len(tracks) > 1)}, and no track {track}")
-    stream = tracks[track - 1] if track else container.streams.best("audio") or tracks[0]
-    if stream.codec_context is None:  # PyAV crashes the process if it decodes without one
+    candidates = [tracks[track - 1]] if track else [container.streams.best("audio") or tracks[0], *tracks]
+    with_codec = [stream for stream in candidates if stream.codec_context]  # PyAV crashes if it decodes without one
+    if not with_codec:
         raise Unreadable("the codec of its sound track is unknown")
-    return stream
+    if with_codec[0].codec_context.codec_tag in _PROTECTED:
+        raise Unreadable("it is protected against copying (DRM): only the program that it was bought with can play it")
+    return with_codec[0]
 
 
 def _to_float(frame) -> np.ndarray:
@@ -129,54 +156,63 @@ class _Clock:
     """Places each frame by its time stamp, with silence where the container has no sound.
 
     Time stamps are compared with the total of samples so far, so that rounding errors do not accumulate; differences
-    below `_TOLERANCE_S` (`_START_S` at the start) are ignored. If time stamps go back by more than `_RESTART_S`, as in
-    joined files, the clock starts anew; if by less, the overlap is kept. Gaps of more than `_LONGEST_GAP_S`, or of
-    `_MOST_SILENCE` in total, are damage and not filled.
+    below `_TOLERANCE_S` (`_START_S` at the start) are ignored. The clock starts anew where time stamps go back by more
+    than `_RESTART_S`, as in joined files (if by less, the overlap is kept), and as in FFmpeg, where they jump ahead by
+    more than `_JUMP_S` in a format whose clock may be discontinuous. In others, gaps of more than `_LONGEST_GAP_S`, or
+    of `_MOST_SILENCE` in total, are damage and not filled.
     """
 
-    def __init__(self, container, facts: Facts) -> None:
+    def __init__(self, container, info: RecordingInfo) -> None:
+        from av.format import Flags
+
         self.now = 0.0  # seconds returned so far
-        self._facts = facts
-        self._is_clocked = container.format.name in _CLOCKED
+        self._info = info
+        self._has_clock = container.format.name in _CLOCKED
         self._is_gapless = container.format.name in _GAPLESS
+        self._longest_gap_s = _JUMP_S if container.format.flags & Flags.ts_discont.value else _LONGEST_GAP_S
         self._origin = (container.start_time or 0) / 1e6  # what players show as 0
         self._left = _MOST_SILENCE
 
     def silence_before(self, frame) -> Iterator[Block]:
         """Blocks of zeros up to a frame, whose duration is then added to the clock."""
         rate, channels = frame.sample_rate, frame.layout.nb_channels
-        ahead = frame.time - self._origin - self.now if self._is_clocked and frame.pts is not None else 0
+        is_start = self.now == 0  # which AVI has too, though no other time stamps
+        ahead = frame.time - self._origin - self.now if frame.pts is not None and (self._has_clock or is_start) else 0
         n = round(ahead * rate)
-        is_absurd = ahead > _LONGEST_GAP_S or n * channels > self._left
-        if (self.now == 0 and ahead < _START_S) or ahead < -_RESTART_S or is_absurd:
+        jumps = ahead > (_LONGEST_GAP_S if is_start else self._longest_gap_s) or n * channels > self._left
+        if (is_start and ahead < _START_S) or ahead < -_RESTART_S or jumps:
             self._origin += ahead
-            self._facts.is_damaged |= is_absurd
+            self._info.is_damaged |= jumps and (self._is_gapless or self._longest_gap_s != _JUMP_S)
         elif ahead > _TOLERANCE_S:
-            self._facts.is_damaged |= self._is_gapless and self.now > 0
+            self._info.is_damaged |= self._is_gapless and not is_start
             self._left -= n * channels
             self.now += n / rate
-            block = np.zeros((_BLOCK // channels, channels), np.float32)
+            block = np.zeros((BLOCK // channels, channels), np.float32)
             for begin in range(0, n, len(block)):
                 yield block[: n - begin], rate
         self.now += frame.samples / rate
 
 
-class _Part:
-    """A part of a file, as a file object."""
+def in_pieces(blocks: Iterable[Block], seconds: float, values: int) -> Iterator[Block]:
+    """The samples in pieces of `seconds`, or of `values` values if that is less.
 
-    def __init__(self, file: BinaryIO, begin: int, end: int):
-        self._file, self._begin, self._end = file, begin, end
-        self.seek(0)
-
-    def seek(self, position: int, whence: int = os.SEEK_SET) -> int:
-        origin = {os.SEEK_SET: self._begin, os.SEEK_CUR: self._file.tell(), os.SEEK_END: self._end}[whence]
-        return self._file.seek(origin + position) - self._begin
-
-    def tell(self) -> int:
-        return self._file.tell() - self._begin
-
-    def read(self, size: int) -> bytes:
-        return self._file.read(max(0, min(size, self._end - self._file.tell())))
+    A piece is shorter at the end, and where the rate or the number of channels changes.
+    """
+    for (rate, channels), alike in groupby(blocks, key=lambda block: (block[1], block[0].shape[1])):
+        length = max(1, min(int(seconds * rate), values // channels))
+        waiting: list[np.ndarray] = []
+        n_waiting = 0
+        for samples, _ in alike:
+            waiting.append(samples)
+            n_waiting += len(samples)
+            if n_waiting >= length:
+                joined = np.concatenate(waiting)
+                whole = n_waiting - n_waiting % length
+                for begin in range(0, whole, length):
+                    yield joined[begin : begin + length], rate
+                waiting, n_waiting = [joined[whole:]], n_waiting - whole
+        if n_waiting:
+            yield np.concatenate(waiting) if len(waiting) > 1 else waiting[0], rate
 
 
 def reason(error: Exception) -> str:
@@ -188,24 +224,3 @@ def reason(error: Exception) -> str:
     text = getattr(error, "error_string", None) or getattr(error, "strerror", None) or ""
     # Generic messages, and messages about the Python binding, do not help the user.
     return "it is damaged" if not text or text.startswith(("File does not exist", "Error number")) else text.rstrip(".")
-
-
-def joined(blocks: Iterator[Block]) -> Iterator[Block]:
-    """The same samples in blocks of up to `_BLOCK` values: FFmpeg's frames last 20 ms, and messages have overhead."""
-    held: list[np.ndarray] = []
-    rate_held = size = 0
-    failure = None
-    try:
-        for samples, rate in blocks:
-            size += samples.size
-            if held and (size > _BLOCK or rate != rate_held or samples.shape[1] != held[0].shape[1]):
-                yield np.concatenate(held), rate_held
-                held, size = [], samples.size
-            held.append(samples)
-            rate_held = rate
-    except Exception as error:
-        failure = error
-    if held:  # keep what was decoded before a failure
-        yield np.concatenate(held), rate_held
-    if failure:
-        raise failure

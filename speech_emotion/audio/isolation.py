@@ -1,80 +1,93 @@
-"""FFmpeg in processes of its own, so that a crash or a hang affects only the file that caused it."""
+"""FFmpeg in processes of its own, so that a crash or a hang affects only the file that caused it.
 
+Run as a program, this is such a process: it decodes the files whose descriptors arrive on standard input, a socket.
+"""
+
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import suppress
+from dataclasses import asdict
+from importlib import import_module
+from pkgutil import walk_packages
 from typing import BinaryIO
 
 import numpy as np
 
-from speech_emotion.audio.decoders import FAILED, MESSAGE, REQUEST, Block, Facts, Unreadable, ffmpeg, joined
+from speech_emotion.audio.decoders import BLOCK, Block, RecordingInfo, Unreadable, ffmpeg, in_pieces, reason
 
-WORKER = Path(__file__).with_name("worker.py")
 MEMORY = 2**30  # bytes of address space, a quarter of them for libraries; a .m4a of 521 bytes can ask for 2.7 GB
 PATIENCE_S = 60  # without any decoded sound
+_LINE = 4096  # bytes of a request, and of an answer before its samples
 
 
 class DecoderLost(ValueError):
     """A decoder process died while reading a file; the message is one sentence."""
 
 
-def isolated(file: BinaryIO, facts: Facts, *options: int) -> Iterator[Block]:
-    """The blocks of decoders.ffmpeg, in larger blocks, from a process that is reused for the next file.
+def isolated(file: BinaryIO, info: RecordingInfo, track: int | None = None, ending: str = "") -> Iterator[Block]:
+    """The blocks of decoders.ffmpeg from a process that is reused for the next file.
 
     Each open file has a process of its own, so threads need no lock. Raises Unreadable, and DecoderLost if the process
     crashes or returns no sound for `PATIENCE_S`. On Windows, which cannot pass on open files, FFmpeg runs in this
     process.
     """
     if not hasattr(socket, "send_fds"):
-        yield from joined(ffmpeg(file, facts, *options))
+        yield from ffmpeg(file, info, track, ending)
         return
-    process, is_ready = _take(), False
+    decoder, is_ready = _take(), False
     try:
-        request = REQUEST.pack(*options, *[0] * (4 - len(options)))
-        socket.send_fds(process.connection, [request], [file.fileno()])
-        while (message := process.receive())[0] >= 0:
-            rate, channels, content = message
-            yield np.frombuffer(content, np.float32).reshape(channels, -1).T, rate
+        socket.send_fds(decoder.connection, [json.dumps([track, ending]).encode()], [file.fileno()])
+        while isinstance(answer := decoder.receive(), list):
+            rate, channels, n = answer
+            samples = np.empty((channels, n), np.float32)
+            if decoder.answers.readinto(samples) < samples.nbytes:
+                raise EOFError
+            yield samples.T, rate
         is_ready = True
-        kind, facts.n_tracks, content = message
-        if kind == FAILED:
-            raise Unreadable(content.decode())
-        facts.is_damaged |= bool(content)
+        info.n_tracks = answer["n_tracks"]
+        info.is_damaged |= answer["is_damaged"]
+        info.n_ignored += answer["n_ignored"]
+        if answer["error"]:
+            raise Unreadable(answer["error"])
     except (ConnectionError, EOFError) as error:
-        raise DecoderLost(process.why_it_ended()) from error
+        raise DecoderLost(decoder.why_it_ended()) from error
     finally:
         if is_ready and len(_idle) < (os.cpu_count() or 1):
-            _idle.append(process)
+            _idle.append(decoder)
         else:
-            process.end()
+            decoder.end()
 
 
-class _Process:
+class _Decoder:
+    """A process that decodes one file after the other."""
+
     def __init__(self) -> None:
         self.connection, theirs = socket.socketpair()  # closed when this process dies; that ends the other
-        self.answers = self.connection.makefile("rb", 2**18)
-        command = [sys.executable, str(WORKER), str(MEMORY), str(PATIENCE_S)]
-        nowhere = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}  # libraries print about damaged files
-        one_thread = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # each thread takes address space
+        self.answers = self.connection.makefile("rb", BLOCK)
+        # Without the secrets of this process's environment, in which libraries are found; each thread takes memory.
+        kept = {name: value for name, value in os.environ.items() if name.startswith(("LD_", "DYLD_"))}
+        packages = os.pathsep.join(map(os.path.abspath, sys.path))
         with theirs:
             self.process = subprocess.Popen(
-                command, stdin=theirs, **nowhere, env=one_thread, start_new_session=True  # so Ctrl-C does not reach it
-            )  # fmt: skip
+                [sys.executable, "-m", __name__, str(MEMORY), str(PATIENCE_S)],
+                stdin=theirs,
+                stdout=subprocess.DEVNULL,  # libraries print about damaged files
+                stderr=subprocess.DEVNULL,
+                env=kept | {"PYTHONPATH": packages, "OPENBLAS_NUM_THREADS": "1"},
+                cwd=os.path.dirname(__file__),
+                start_new_session=True,  # so Ctrl-C does not reach it
+            )
 
-    def receive(self) -> tuple[int, int, bytearray]:
-        """The next message; raises EOFError or ConnectionError if the process has ended."""
-        header = self.answers.read(MESSAGE.size)
-        if len(header) < MESSAGE.size:
+    def receive(self) -> list | dict:
+        """The next answer; raises EOFError or ConnectionError if the process has ended."""
+        if not (line := self.answers.readline(_LINE)):
             raise EOFError
-        rate, channels, size = MESSAGE.unpack(header)
-        content = bytearray(size)  # a bytearray, because torch wants writable arrays
-        if self.answers.readinto(content) < size:
-            raise EOFError
-        return rate, channels, content
+        return json.loads(line)
 
     def why_it_ended(self) -> str:
         status = self.process.wait()
@@ -89,15 +102,58 @@ class _Process:
         self.process.wait()
 
 
-_idle: list[_Process] = []
+_idle: list[_Decoder] = []
 
 
-def _take() -> _Process:
+def _take() -> _Decoder:
     while True:
         try:
-            process = _idle.pop()
+            decoder = _idle.pop()
         except IndexError:
-            return _Process()
-        if process.process.poll() is None:  # it lives, and is ours: in a fork, poll knows that it is not
-            return process
-        process.end()
+            return _Decoder()
+        if decoder.process.poll() is None:  # it lives, and is ours: in a fork, poll knows that it is not
+            return decoder
+        decoder.end()
+
+
+def serve(memory: int, patience_s: int) -> None:
+    """Decode files until the socket is closed, each of which must give sound every `patience_s` seconds."""
+    for module in walk_packages(import_module("av").__path__, "av."):  # PyAV imports some late, when files are limited
+        if not module.name.endswith("__main__"):
+            import_module(module.name)
+    limit_resources(memory)
+    with socket.socket(fileno=0) as connection, connection.makefile("wb", BLOCK) as answers:
+        while True:
+            request, descriptors, _, _ = socket.recv_fds(connection, _LINE, 1)
+            if not request:
+                return
+            info, error = RecordingInfo(), ""
+            with open(descriptors[0], "rb") as file:
+                signal.alarm(patience_s)
+                try:
+                    for samples, rate in in_pieces(ffmpeg(file, info, *json.loads(request)), 3600, BLOCK):
+                        signal.alarm(0)  # waiting for the reader is not a hang
+                        answers.write(json.dumps([rate, samples.shape[1], len(samples)]).encode() + b"\n")
+                        answers.write(samples.T.tobytes())
+                        signal.alarm(patience_s)
+                except Exception as failure:
+                    error = reason(failure)[:1000]
+                signal.alarm(0)
+            answers.write(json.dumps(asdict(info) | {"error": error}).encode() + b"\n")
+            answers.flush()
+
+
+def limit_resources(memory: int) -> None:
+    """Limit this process to `memory` bytes, and to one more file, so that a decoder opens none and no connection."""
+    import resource
+
+    free = os.dup(0)
+    os.close(free)
+    limits = {"AS": memory, "NOFILE": free + 1, "CORE": 0}
+    for limit, value in limits.items():
+        with suppress(OSError, ValueError):  # macOS does not have the first limit
+            resource.setrlimit(getattr(resource, f"RLIMIT_{limit}"), (value, value))
+
+
+if __name__ == "__main__":
+    serve(*map(int, sys.argv[1:]))

@@ -1,11 +1,14 @@
 """Paths, folders, patterns and urls → the recordings to classify."""
 
 import os
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from glob import glob, has_magic
 from pathlib import Path
 
 from speech_emotion.audio.buckets import is_url, list_files
+from speech_emotion.audio.decoders import RAW_FORMATS
 
 # fmt: off
 AUDIO_SUFFIXES = {  # of common formats that FFmpeg or libsndfile reads
@@ -14,87 +17,91 @@ AUDIO_SUFFIXES = {  # of common formats that FFmpeg or libsndfile reads
     ".dvr-ms", ".eac3", ".ec3", ".f4a", ".f4v", ".flac", ".flv", ".gxf", ".m1a", ".m2a", ".m2p", ".m2t", ".m2ts",
     ".m4a", ".m4b", ".m4r", ".m4v", ".mk3d", ".mka", ".mkv", ".mlp", ".mov", ".mp1", ".mp2", ".mp3", ".mp4", ".mpa",
     ".mpc", ".mpe", ".mpeg", ".mpg", ".mpga", ".mts", ".mxf", ".nist", ".nut", ".oga", ".ogg", ".ogm", ".ogv", ".ogx",
-    ".oma", ".opus", ".paf", ".qcp", ".qt", ".ra", ".rf64", ".rm", ".rmvb", ".shn", ".snd", ".sph", ".spx", ".svx",
-    ".swf", ".tak", ".thd", ".tod", ".tp", ".trp", ".ts", ".tta", ".vob", ".voc", ".w64", ".wav", ".wave",
-    ".weba", ".webm", ".wma", ".wmv", ".wtv", ".wv",
+    ".oma", ".opus", ".paf", ".qcp", ".qt", ".qta", ".ra", ".rf64", ".rm", ".rmvb", ".shn", ".snd", ".sph", ".spx",
+    ".svx", ".swf", ".tak", ".thd", ".tod", ".tp", ".trp", ".ts", ".tta", ".vob", ".voc", ".w64", ".wav", ".wave",
+    ".weba", ".webm", ".wma", ".wmv", ".wtv", ".wv", *RAW_FORMATS,
 }
 # fmt: on
+_OF_SYSTEMS = {"$recycle.bin", "#recycle", "@eadir", "system volume information", "lost+found"}  # folders
+_ALSO_TYPESCRIPT = {".ts", ".mts"}
+_TEXT = 4096  # bytes in which MPEG has zeros or 255s, which text never has
+_SHOWN = 5  # most endings in a message
 
 
 def find_recordings(paths: Iterable[str | Path]) -> tuple[list[str], int]:
     """The recordings in `paths`, and the number of other files in their folders.
 
     A file is taken whatever its name; a folder is searched recursively for audio and video files, sorted, without the
-    hidden ones. Links are followed; a folder or path that is reached twice counts once. A folder that cannot be listed
-    is returned itself, so that its row says why. A pattern (ann/*.m4a, calls/**) is expanded unless a file has that
-    name: to files with the suffix that it gives, else to audio and video files, and to folders. A url
-    (s3://bucket/prefix) is a file or folder in a bucket. Raises FileNotFoundError if a path does not exist or there is
-    nothing to classify, and for urls what list_files raises.
+    hidden ones and without the bins of operating systems. Links are followed; a folder or path that is reached twice
+    counts once. A folder that cannot be listed is returned itself, so that its row says why. A pattern (ann/*.m4a,
+    calls/**) is expanded unless a file has that name: to files with the suffix that it gives, else to audio and video
+    files, and to folders. A url (s3://bucket/prefix) is a file or folder in a bucket. Raises FileNotFoundError if a
+    path does not exist or there is nothing to classify, and for urls what list_files raises.
     """
     recordings: dict[str, None] = {}  # an ordered set
-    n_others = 0
+    others: Counter[str] = Counter()  # the endings of other files
     visited: set[tuple] = set()
-
-    for path in map(os.fspath, paths):
-        if is_url(path):
-            files = list_files(path)
-            audio = [file for file in files if file == path or _is_audio_below(path.rstrip("/"), file)]
-            recordings.update(dict.fromkeys(audio))
-            n_others += len(files) - len(audio)
-        elif os.path.isdir(path):
-            below, others = _walk(path, visited)
-            recordings.update(dict.fromkeys(below))
-            n_others += others
-        elif _exists(path):
-            recordings[path] = None
-        elif matches := sorted(glob(path, recursive=True)):
-            below, others = _matched(path, matches, visited)
-            recordings.update(dict.fromkeys(below))
-            n_others += others
-        else:
-            raise FileNotFoundError(f"there is no file or folder {path}")
+    paths = list(map(os.fspath, paths))
+    for path in paths:
+        for file, is_audio in _files(path, visited):
+            if is_audio:
+                recordings[file] = None
+            else:
+                others[os.path.splitext(file)[1].lower() or "no ending"] += 1
     if not recordings:
-        raise FileNotFoundError(f"there is no audio file in {', '.join(map(os.fspath, paths))}")
-    return list(recordings), n_others
+        endings = ", ".join(f"{n} with {ending}" for ending, n in others.most_common(_SHOWN))
+        files = f" (of {others.total()} other files: {endings})" if others else ""
+        raise FileNotFoundError(f"there is no audio file in {', '.join(paths)}{files}")
+    return list(recordings), others.total()
 
 
-def _walk(path: str, visited: set[tuple]) -> tuple[list[str], int]:
-    """find_recordings for one folder. os.walk recurses in Python 3.11, and fails for paths that are too long."""
-    recordings, n_others, folders = [], 0, [path]
+def _files(path: str, visited: set[tuple]) -> Iterator[tuple[str, bool]]:
+    """The files that a path stands for, each with whether it is to be classified."""
+    if is_url(path):
+        for file in list_files(path):
+            below = file.removeprefix(path.rstrip("/"))
+            is_hidden = any(part[:1] == "." or part.lower() in _OF_SYSTEMS for part in below.split("/"))
+            yield file, file == path or (not is_hidden and _is_audio(file.rpartition("/")[2]))
+    elif os.path.isdir(path):
+        yield from _walk(path, visited)
+    elif _exists(path):
+        yield path, True
+    elif matches := sorted(glob(path, recursive=True)):
+        suffix = os.path.splitext(path)[1]
+        gives_ending = bool(suffix) and not has_magic(suffix)
+        for match in matches:
+            if not os.path.isdir(match):
+                yield match, gives_ending or _is_audio(match)
+            elif "**" not in path:  # which already matches files in subfolders
+                yield from _walk(match, visited)
+    else:
+        raise FileNotFoundError(f"there is no file or folder {path}")
+
+
+def _walk(path: str, visited: set[tuple]) -> Iterator[tuple[str, bool]]:
+    """The files in a folder. os.walk recurses in Python 3.11, and fails for paths that are too long."""
+    folders = [path]
     visited.add(_identity(path))
     while folders:
         folder = folders.pop()
         subfolders = []
         try:
-            with os.scandir(folder) as entries:
-                for entry in sorted(entries, key=lambda entry: entry.name):
-                    if not entry.is_dir():
-                        is_audio = _is_audio(entry.name)
-                        n_others += not is_audio
-                        recordings += [entry.path] * is_audio
-                    elif entry.name[0] != "." and (identity := _identity(entry.path)) not in visited:
-                        visited.add(identity)
-                        subfolders.append(entry.path)
+            with os.scandir(folder) as listing:
+                entries = sorted(listing, key=lambda entry: entry.name)
         except OSError:
-            recordings.append(folder)
+            yield folder, True
+            continue
+        for entry in entries:
+            is_folder = False
+            with suppress(OSError):  # a link that leads to itself
+                is_folder = entry.is_dir()
+            if not is_folder:
+                yield entry.path, _is_audio(entry.path)
+            elif entry.name[0] != "." and entry.name.lower() not in _OF_SYSTEMS:
+                if (identity := _identity(entry.path)) not in visited:
+                    visited.add(identity)
+                    subfolders.append(entry.path)
         folders += reversed(subfolders)
-    return recordings, n_others
-
-
-def _matched(pattern: str, matches: list[str], visited: set[tuple]) -> tuple[list[str], int]:
-    """find_recordings for a pattern; with **, which already matches files in subfolders, folders are skipped."""
-    suffix = os.path.splitext(pattern)[1]
-    gives_ending = bool(suffix) and not has_magic(suffix)
-    recordings, n_others = [], 0
-    for match in matches:
-        below, others = [match], 0
-        if os.path.isdir(match):
-            below, others = ([], 0) if "**" in pattern else _walk(match, visited)
-        elif not gives_ending and not _is_audio(os.path.basename(match)):
-            below, others = [], 1
-        recordings += below
-        n_others += others
-    return recordings, n_others
 
 
 def _identity(folder: str) -> tuple:
@@ -117,9 +124,16 @@ def _exists(path: str) -> bool:
     return True
 
 
-def _is_audio(name: str) -> bool:
-    return name[0] != "." and Path(name).suffix.lower() in AUDIO_SUFFIXES
-
-
-def _is_audio_below(folder: str, url: str) -> bool:
-    return "/." not in url.removeprefix(folder) and _is_audio(url.rpartition("/")[2])
+def _is_audio(path: str) -> bool:
+    """Whether the name is that of a visible audio or video file, and for .ts, whether that is not TypeScript."""
+    suffix = os.path.splitext(path)[1].lower()
+    if os.path.basename(path)[0] == "." or suffix not in AUDIO_SUFFIXES:
+        return False
+    if suffix not in _ALSO_TYPESCRIPT:
+        return True
+    try:
+        with open(path, "rb") as file:
+            content = file.read(_TEXT)
+    except OSError:
+        return True  # its row says why
+    return not content or b"\0" in content or b"\xff" in content

@@ -93,10 +93,11 @@ class FileNotes:
     def __init__(self, channels: str, track: int | None, n_others: int):
         """`channels` and `track` are the options of the run, `n_others` the number of files that are not recordings."""
         self._channels, self._track, self.n_others = channels, track, n_others
-        self.n_damaged = self.n_with_tracks = self.n_with_channels = 0
+        self.n_damaged = self.n_longer = self.n_with_tracks = self.n_with_channels = 0
 
     def add(self, info: RecordingInfo) -> None:
         self.n_damaged += info.is_damaged
+        self.n_longer += info.n_ignored > 0
         self.n_with_tracks += info.n_tracks > 1
         self.n_with_channels += info.channels_differ
 
@@ -105,6 +106,8 @@ class FileNotes:
         lines = []
         if self.n_damaged:
             lines.append(f"{_recordings(self.n_damaged)} damaged; only the part that could be read was used")
+        if self.n_longer:
+            lines.append(f"bytes after the end of {count(self.n_longer, 'recording')} were ignored")
         if self.n_with_tracks and self._track is None:
             lines.append(
                 f"{_recordings(self.n_with_tracks, 'has', 'have')} several audio tracks; --track N chooses one"
