@@ -97,10 +97,11 @@ def _walk(path: str, visited: set[tuple]) -> Iterator[tuple[str, bool]]:
                 is_folder = entry.is_dir()
             if not is_folder:
                 yield entry.path, _is_audio(entry.path)
-            elif entry.name[0] != "." and entry.name.lower() not in _OF_SYSTEMS:
-                if (identity := _identity(entry.path)) not in visited:
-                    visited.add(identity)
-                    subfolders.append(entry.path)
+                continue
+            is_skipped = entry.name[0] == "." or entry.name.lower() in _OF_SYSTEMS
+            if not is_skipped and (identity := _identity(entry.path)) not in visited:
+                visited.add(identity)
+                subfolders.append(entry.path)
         folders += reversed(subfolders)
 
 
