@@ -100,9 +100,11 @@ def test_what_is_provisional_is_what_a_file_that_ends_there_has(predictor):
 
 def test_a_stretch_has_ended_when_a_pause_follows(predictor):
     heard = arrive(LiveRecording(predictor, RATE), pcm(sound((2, 0), (1, 0.1), (1, 0))), 0.1, RATE)
-    ended = [[row["ended"] for row in each.stretches] for each in heard]
-    assert ended == [[]] * 20 + [[False]] * 12 + [[True]] * 8
-    assert [round(each.seconds, 1) for each in heard] == [round(0.1 * n, 1) for n in range(1, 41)]
+    for result in heard:
+        ended = [row["ended"] for row in result.stretches]
+        if min(abs(result.seconds - at) for at in (2, 3.3)) > 0.05:
+            assert ended == ([] if result.seconds < 2 else [result.seconds > 3.3]), result
+    assert [result.seconds for result in heard] == pytest.approx([0.1 * n for n in range(1, 41)], abs=0.1)
 
 
 def test_speech_without_a_pause_costs_no_more_the_longer_it_lasts(predictor, monkeypatch):
@@ -135,15 +137,23 @@ def test_a_voice_is_adapted_to_from_the_fifth_stretch_on_and_can_be_forgotten(pr
     assert [row["calm"] for row in adapted] != [row["calm"] for row in other]
 
 
-def test_no_more_is_kept_than_is_allowed_and_half_a_sample_is_refused(predictor):
+def test_no_more_is_kept_than_is_allowed(predictor):
     live = LiveRecording(predictor, RATE, longest_s=2)
     content = pcm(sound((0.5, 1e-4), (3, 0.1)))
     arrive(live, content, 0.3, RATE)
     assert live.is_full and live.seconds == 2 and at_once(live.finish()).stretches[-1]["end"] == 2
-    with pytest.raises(ValueError, match="an odd number of bytes"):
-        live.add(b"123")
     with pytest.raises(AudioError, match="its sample rate is 100 Hz"):
         LiveRecording(predictor, 100)
+
+
+def test_a_sample_may_be_split_between_two_messages(predictor):
+    content = pcm(sound((0.5, 1e-4), (1, 0.1)))
+    whole, split = LiveRecording(predictor, RATE), LiveRecording(predictor, RATE)
+    whole.add(content)
+    for start in range(0, len(content), 7_777):
+        split.add(content[start : start + 7_777])
+        at_once(split.update())
+    assert at_once(split.finish()).rows == at_once(whole.finish()).rows
 
 
 def test_silence_and_nothing_at_all_have_no_rows(predictor):

@@ -95,7 +95,7 @@ def test_embeddings_come_in_order_a_row_for_each_stretch(paths):
     predictor = Predictor(Checkpoint(Loudness(), ["loud", "soft"]), "cpu")
     found = dict(predictor.embeddings([*paths, paths[0]], batch_size=2))
     assert list(found) == paths
-    assert found[paths[0]][0].numpy() == pytest.approx(np.array([[0.5, 1]]), abs=1e-3)
+    assert found[paths[0]][0].numpy() == pytest.approx(np.array([[0.5, 1]]), abs=5e-3)  # the high-pass rings
     stretches = next(predictor.answers(paths[1:2])).stretches
     assert len(stretches) > 1 and found[paths[1]][0].shape == (len(stretches), 2)
     assert found[paths[2]] == {}

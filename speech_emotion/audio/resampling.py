@@ -1,21 +1,16 @@
-"""Any audio file → float32 samples at one sample rate."""
+"""Any audio file → float32 samples at one sample rate, without what lies below speech."""
 
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
-from itertools import groupby
-from math import ceil
+from itertools import chain, groupby, pairwise
 from pathlib import Path
 
 import numpy as np
+import soxr
 import torch
-from torchaudio.functional import resample
 
-from speech_emotion.audio.channels import mix
 from speech_emotion.audio.decoders import Block
-from speech_emotion.audio.reading import RecordingInfo, check_samples, read_pieces
-
-_ZERO_CROSSINGS = 6  # of torchaudio's resampling kernel, on each side
-_FINEST_RATIO = 1000  # largest denominator of a resampling ratio; the error is at most 1e-5
+from speech_emotion.audio.highpass import HighPass
+from speech_emotion.audio.reading import RecordingInfo, read_pieces
 
 
 def load_audio(
@@ -31,11 +26,8 @@ def load_audio(
     Returns (samples,) float32 at `sample_rate` Hz, or (channels, samples) where `channels` is "each".
     Raises AudioError if the file cannot be decoded, is empty, or holds NaN or infinite samples.
     """
-    parts = [
-        change_rate(_tensor(np.concatenate(pieces) if len(pieces) > 1 else pieces[0]), *ratio(rate, sample_rate))
-        for rate, pieces in _parts(path, track, channels, info)
-    ]
-    return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
+    pieces = list(stream_audio(path, sample_rate, track=track, channels=channels, info=info))
+    return torch.cat(pieces, dim=-1) if len(pieces) > 1 else pieces[0]
 
 
 def stream_audio(
@@ -51,59 +43,32 @@ def stream_audio(
 
 
 def resample_pieces(pieces: Iterable[Block], sample_rate: int) -> Iterator[torch.Tensor]:
-    """What read_pieces gives → the same at `sample_rate` Hz, (samples,) or (channels, samples)."""
+    """What read_pieces gives → the same, filtered and at `sample_rate` Hz: (samples,) or (channels, samples)."""
     for rate, of_rate in groupby(pieces, key=lambda piece: piece[1]):
-        yield from _resampled((_tensor(samples) for samples, _ in of_rate), *ratio(rate, sample_rate))
+        converter = Converter(rate, sample_rate)
+        for (samples, _), following in pairwise(chain(of_rate, [None])):
+            yield converter(samples, is_last=following is None)
 
 
-def _parts(path, track, channels, info) -> Iterator[tuple[int, list[np.ndarray]]]:
-    """Each run of pieces with the same rate, as (rate, pieces)."""
-    source = read_pieces(path, track=track, channels=channels, info=info)
-    for rate, pieces in groupby(source, key=lambda piece: piece[1]):
-        yield rate, [samples for samples, _ in pieces]
+class Converter:
+    """Filters and resamples a recording of one rate that comes in pieces; the result does not depend on their sizes."""
 
+    def __init__(self, rate: int, sample_rate: int):
+        self._rate, self._sample_rate = rate, sample_rate
+        self._high_pass = HighPass(rate)
+        self._resampler: soxr.ResampleStream | None = None
 
-def _resampled(pieces: Iterable[torch.Tensor], p: int, q: int) -> Iterator[torch.Tensor]:
-    """Resample (..., samples) by q / p as if all were one piece: each is resampled with its neighbours' ends."""
-    source = iter(pieces)
-    following = next(source, None)
-    rest, lead = torch.empty(0), 0  # samples that the kernel needs again, and how many of them were returned already
-    while following is not None:
-        piece, following = following, next(source, None)
-        samples = torch.cat([rest, piece], dim=-1) if rest.numel() else piece
-        margin = p * ceil((_ZERO_CROSSINGS * p / min(p, q) + 2) / p)
-        n = samples.shape[-1]
-        if following is not None and n < 2 * margin:  # too short for the kernel: wait for the next piece
-            rest = samples
-            continue
-        end = n if following is None else (n - margin) // p * p
-        yield change_rate(samples, p, q)[..., lead * q // p : ceil(end * q / p)]
-        rest, lead = samples[..., end - margin :], margin
+    def __call__(self, samples: np.ndarray, is_last: bool = False) -> torch.Tensor:
+        """(samples,) or (samples, channels) → (samples,) or (channels, samples), less than 0.1 s of them later.
 
-
-def to_mono(samples: np.ndarray, rate: int, sample_rate: int) -> torch.Tensor:
-    """(samples,) or (samples, channels) at `rate` Hz → (samples,) float32 at `sample_rate` Hz, mixed as for a file.
-
-    Raises AudioError for a rate outside 4 to 384 kHz and for NaN or infinite samples, ValueError for another shape.
-    """
-    samples = np.asarray(samples)
-    if samples.ndim not in (1, 2):
-        raise ValueError(f"samples must be (samples,) or (samples, channels), not {samples.shape}")
-    mono = np.ascontiguousarray(mix(samples), dtype=np.float32)
-    check_samples(mono, rate)
-    return change_rate(torch.from_numpy(mono), *ratio(rate, sample_rate))
-
-
-def _tensor(samples: np.ndarray) -> torch.Tensor:
-    """(samples,) unchanged, (samples, channels) → (channels, samples)."""
-    return torch.from_numpy(np.ascontiguousarray(samples.T))
-
-
-def ratio(rate: int, sample_rate: int) -> tuple[int, int]:
-    """`rate` / `sample_rate` as a ratio of small numbers; the kernel for 44 101 Hz would otherwise need gigabytes."""
-    return (Fraction(rate) / sample_rate).limit_denominator(_FINEST_RATIO).as_integer_ratio()
-
-
-def change_rate(waveform: torch.Tensor, p: int, q: int) -> torch.Tensor:
-    """Resample (..., samples): every p samples become q."""
-    return waveform if p == q or not waveform.numel() else resample(waveform, p, q)
+        If the piece `is_last`, everything that is left.
+        """
+        piece = torch.from_numpy(np.ascontiguousarray(samples.T, dtype=np.float32))
+        high = self._high_pass(torch.atleast_2d(piece), is_last)
+        if self._rate != self._sample_rate:
+            self._resampler = self._resampler or soxr.ResampleStream(
+                self._rate, self._sample_rate, len(high), dtype="float32"
+            )
+            resampled = self._resampler.resample_chunk(np.ascontiguousarray(high.T.numpy()), is_last)
+            high = torch.from_numpy(np.ascontiguousarray(resampled.T))
+        return high if samples.ndim == 2 else high[0]

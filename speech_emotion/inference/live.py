@@ -12,7 +12,7 @@ import torch
 
 from speech_emotion.audio.decoders import Block
 from speech_emotion.audio.reading import PIECE_S, check_samples
-from speech_emotion.audio.resampling import change_rate, ratio
+from speech_emotion.audio.resampling import Converter
 from speech_emotion.audio.stretches import FRAME_S, SETTINGS, frame_energy, n_frames
 from speech_emotion.audio.windows import Window, find_windows, stretch_window
 from speech_emotion.inference.adaptation import Voices
@@ -26,7 +26,7 @@ FEWEST_TO_ADAPT = 5  # stretches needed for the statistics of a voice
 _SHOWN_S = 60.0  # how far back provisional rows reach
 _SETTLED_S = 4.0  # a stretch that ended this long ago is kept: where a long one is cut depends on what follows
 _NEW_S = 10.0  # most new sound per update, even if more has arrived
-_LEAD_S = 0.2  # read again before the first frame that may change: a window begins 0.1 s before its onset
+_LEAD_S = 0.2  # kept before the first frame that may change: a window begins 0.1 s before its onset
 _AT_ONCE = 8  # windows before other work gets its turn
 
 
@@ -59,6 +59,9 @@ class LiveRecording:
         self._predictor, self._rate, self._name = predictor, sample_rate, name
         self._most = 2 * round(longest_s * sample_rate)  # bytes
         self._pcm, self._lock = bytearray(), threading.Lock()
+        self._converter = Converter(sample_rate, predictor.features.sample_rate)
+        self._n_converted = 0  # samples that arrived and went through it
+        self._waveform, self._offset = torch.empty(0), 0  # what came out, and its position; without the settled part
         self._energy = np.empty(0, np.float32)  # of each frame so far
         self._begin = 0  # first frame after the settled stretches
         self._settled: list[tuple[Window, torch.Tensor]] = []  # with their embeddings
@@ -67,16 +70,14 @@ class LiveRecording:
         self.heard_s = 0.0  # duration at the last update
 
     def add(self, pcm: bytes) -> None:
-        """Append little-endian samples, up to the longest duration. Raises ValueError for an odd number of bytes."""
-        if len(pcm) % 2:
-            raise ValueError("an odd number of bytes; send 16-bit samples")
+        """Append little-endian samples, up to the longest duration; one may be split between two pieces."""
         with self._lock:
             self._pcm += pcm[: self._most - len(self._pcm)]
 
     @property
     def seconds(self) -> float:
         """Duration so far."""
-        return len(self._pcm) / 2 / self._rate
+        return len(self._pcm) // 2 / self._rate
 
     @property
     def is_full(self) -> bool:
@@ -88,8 +89,8 @@ class LiveRecording:
 
     def update(self, adapt: bool = False) -> Generator[None, None, Heard]:
         """The provisional result; yields between batches. Not reentrant. `adapt` uses the statistics of the voice."""
-        waveform, offset = self._listen()
-        features, last = self._predictor.features, offset + len(waveform)
+        self._listen()
+        features, last = self._predictor.features, self._offset + len(self._waveform)
         windows = find_windows(self._energy[None], features, self._begin) if len(self._energy) else []
         known, fresh = {}, {}
         for window in windows:
@@ -98,7 +99,8 @@ class LiveRecording:
                 before, embedding = self._current[place]
                 known[place] = replace(window, speech=before.speech), embedding
             else:
-                samples = stretch_window(waveform, window.start - offset, window.end - offset, features)
+                start, end = window.start - self._offset, window.end - self._offset
+                samples = stretch_window(self._waveform, start, end, features)
                 fresh[place] = window, samples
         while some := list(islice(fresh, _AT_ONCE)):
             known |= zip(some, self._predictor.embed_windows(map(fresh.pop, some)), strict=True)
@@ -115,22 +117,22 @@ class LiveRecording:
         yield from self._predictor.embed_in_turns(recording)
         return self._predictor.answer(recording, self._statistics(recording.embeddings()) if adapt else None)
 
-    def _listen(self) -> tuple[torch.Tensor, int]:
-        """Resample the part that may change, and update the levels of its frames; returns it and its first sample."""
+    def _listen(self) -> None:
+        """Convert what has arrived, measure its frames, and forget what cannot change any more."""
         rate = self._predictor.features.sample_rate
-        p, q = ratio(self._rate, rate)
-        first, frame = max(0, self._begin - n_frames(_LEAD_S)), int(FRAME_S * rate)
-        skipped = first * frame // q
-        last = round((self.heard_s + _NEW_S) * self._rate)
-        waveform = change_rate(torch.from_numpy(self._samples(skipped * p, last)), p, q)
-        energy = frame_energy(waveform[first * frame - skipped * q :], rate).numpy()
-        self._energy = np.concatenate([self._energy[:first], energy])
-        return waveform, skipped * q
+        frame, begin = int(FRAME_S * rate), self._n_converted
+        arrived = self._samples(begin, begin + round(_NEW_S * self._rate))
+        self._n_converted += len(arrived)
+        self._waveform = torch.cat([self._waveform, self._converter(arrived)])
+        energy = frame_energy(self._waveform[len(self._energy) * frame - self._offset :], rate)
+        self._energy = np.concatenate([self._energy, energy.numpy()])
+        n_done = max(0, self._begin - n_frames(_LEAD_S)) * frame - self._offset
+        self._waveform, self._offset = self._waveform[n_done:], self._offset + n_done
 
     def _samples(self, first: int, last: int) -> np.ndarray:
         """Samples [first, last) of what has arrived, as float32."""
         with self._lock:
-            pcm = bytes(memoryview(self._pcm)[2 * first : 2 * last])
+            pcm = bytes(memoryview(self._pcm)[2 * first : 2 * min(last, len(self._pcm) // 2)])
         return np.frombuffer(pcm, "<i2").astype(np.float32) / 2**15
 
     def _pieces(self) -> Iterator[Block]:

@@ -13,9 +13,10 @@ from typing import TypeVar
 import numpy as np
 import torch
 
+from speech_emotion.audio.channels import mix
 from speech_emotion.audio.decoders import Block
-from speech_emotion.audio.reading import AudioError, RecordingInfo, read_pieces
-from speech_emotion.audio.resampling import resample_pieces, to_mono
+from speech_emotion.audio.reading import AudioError, RecordingInfo, check_samples, read_pieces
+from speech_emotion.audio.resampling import resample_pieces
 from speech_emotion.audio.windows import RecordingWindows, Window
 from speech_emotion.inference.recording import Answer, Recording
 from speech_emotion.inference.rows import Row, error_row
@@ -122,10 +123,10 @@ class Predictor:
         shape or type.
         """
         try:
-            waveform = to_mono(_full_scale(samples), sample_rate, self.features.sample_rate)
+            check_samples(mono := mix(_full_scale(samples)), sample_rate)
         except AudioError as error:
             return error_row("", self.labels, str(error))
-        recording = self.recording("", lambda: [(waveform.numpy(), self.features.sample_rate)])
+        recording = self.recording("", lambda: [(mono, sample_rate)])
         for _ in self.embed_in_turns(recording):
             pass
         return self.answer(recording).rows[0]
@@ -264,6 +265,8 @@ def _full_scale(samples: np.ndarray) -> np.ndarray:
     if isinstance(samples, (bytes, bytearray)):
         raise ValueError("samples are numbers, not bytes; np.frombuffer(samples, np.int16) reads 16-bit samples")
     samples = np.asarray(samples)
+    if samples.ndim not in (1, 2):
+        raise ValueError(f"samples must be (samples,) or (samples, channels), not {samples.shape}")
     if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:
         raise ValueError(f"samples are (samples, channels), not {samples.shape}; transpose them")
     if samples.dtype == np.uint8:

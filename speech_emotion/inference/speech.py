@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch.nn.functional import pad
+from torchaudio.functional import resample
 
-from speech_emotion.audio.resampling import change_rate
 from speech_emotion.audio.windows import Speech
 
 RATE = 16_000
@@ -67,7 +67,7 @@ class SpeechDetector:
     @torch.inference_mode()
     def __call__(self, windows: torch.Tensor, sample_rate: int) -> list[Speech]:
         """(B, samples) at `sample_rate` Hz → how much speech is in each."""
-        return [self._judge(window) for window in change_rate(windows, sample_rate, RATE)]
+        return [self._judge(window) for window in resample(windows, sample_rate, RATE)]
 
     def _judge(self, window: torch.Tensor) -> Speech:
         """The speech in (samples,) at 16 kHz."""
@@ -80,7 +80,7 @@ class SpeechDetector:
         if highest >= self.settings.likely:
             return Speech.CLEAR if highest >= self.settings.clear else Speech.FAINT
         p, q = self.settings.slower
-        slower = self._probabilities(change_rate(window, p, q))
+        slower = self._probabilities(resample(window, p, q))
         is_faint = any(
             _highest(probabilities, n) + _highest(slower, n * q // p) >= 2 * least for n, least in self.settings.lasting
         )
