@@ -6,6 +6,7 @@ from importlib import import_module
 COMMANDS = {
     "eval": "speech_emotion.commands.classify",
     "train": "speech_emotion.commands.train",
+    "serve": "speech_emotion.commands.serve",
     "compare": "speech_emotion.commands.compare",
     "download": "speech_emotion.commands.download",
     "export": "speech_emotion.commands.export",

@@ -14,7 +14,6 @@ from conftest import REPOSITORY
 
 EVAL_DATA = REPOSITORY / "eval_data"
 NAMES = ["bright_french.mp3", "deep_german.ogg", "even_male.flac", "fast_high_female.wav"]
-COMMAND = [sys.executable, str(REPOSITORY / "app.py")]
 LOG_SOCKETS = """
 import os, sys
 def note(event, arguments):
@@ -27,17 +26,20 @@ sys.addaudithook(note)
 
 
 class Server:
-    """app.py in a folder of its own, with a note of every address that it listens on, looks up or connects to."""
+    """app.py in a folder of its own, with a note of every address that it listens on, looks up or connects to.
+
+    `errors` may hold nothing in the end, and the folder for temporary files must be empty then.
+    """
 
     def __init__(self, folder: Path, *arguments: object, before: str = ""):
         """`before` is carried out in the process first."""
         self.folder, self.sockets, self.errors = folder / "folder", folder / "sockets", folder / "errors"
-        self.folder.mkdir(exist_ok=True)
+        self.folder.mkdir()
         (folder / "sitecustomize.py").write_text(LOG_SOCKETS + before)
         environment = {"TMPDIR": str(self.folder), "SOCKETS": str(self.sockets), "PYTHONPATH": str(folder)}
         self.process = subprocess.Popen(
-            [*COMMAND, "--port", "0", *map(str, arguments)],
-            cwd=self.folder,
+            [sys.executable, REPOSITORY / "app.py", "--port", "0", *map(str, arguments)],
+            cwd=folder,
             env={**os.environ, **environment},
             stdout=subprocess.PIPE,
             stderr=self.errors.open("w"),
@@ -55,13 +57,17 @@ class Server:
             assert self.process.wait(60) == 0
         self.process.stdout.close()
         assert self.errors.read_text() == ""
+        assert self.files() == []
 
-    def recordings(self) -> list[Path]:
-        """What lies in its folder, but for the lock that says whose it is."""
-        return [path for path in self.folder.rglob("*") if path.is_file() and path.name != ".owner"]
+    def files(self) -> list[Path]:
+        """What lies in its folder for temporary files."""
+        return list(self.folder.iterdir())
 
     def addresses(self) -> set[str]:
         return {line.split()[1] for line in self.sockets.read_text().splitlines()}
+
+    def health(self) -> dict:
+        return requests.get(f"{self.url}/health", timeout=60).json()
 
     def is_idle(self) -> bool:
         """Whether it, and whatever it started, uses next to no processor."""
@@ -78,11 +84,28 @@ class Server:
         """Bytes that it holds now."""
         return psutil.Process(self.process.pid).memory_info().rss
 
+    def connect(self) -> socket.socket:
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
-def run_app(*arguments, cwd: Path, before: str = "pass") -> subprocess.CompletedProcess:
-    program = f"import sys; {before}; sys.path.insert(0, '.'); import app; sys.exit(app.main(sys.argv[1:]))"
-    command = [sys.executable, "-c", program, *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=300)
+    def begin(self, n_bytes: int = 1000) -> socket.socket:
+        """A client that sends the beginning of a form and falls silent."""
+        client = self.connect()
+        head = "POST /predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10000000\r\n"
+        part = '--x\r\nContent-Disposition: form-data; name="files"; filename=".half"\r\n\r\n'
+        client.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n{part}".encode() + bytes(n_bytes))
+        return client
+
+    def ask(self, head: Iterable[str], body: bytes = b"") -> str:
+        """Send the lines of a request; returns all that is answered until the server closes the connection."""
+        with self.connect() as client:
+            client.sendall("\r\n".join([*head, "", ""]).encode("latin-1") + body)
+            return b"".join(iter(lambda: client.recv(10_000), b"")).decode()
+
+    def post(self, *uploads, headers: dict | None = None, to: str = "/predict", **fields) -> requests.Response:
+        """`uploads` are paths, or names with their content."""
+        named = [upload if isinstance(upload, tuple) else (upload.name, upload.read_bytes()) for upload in uploads]
+        files = [("files", upload) for upload in named]
+        return requests.post(self.url + to, files=files, data=fields, headers=headers, timeout=300)
 
 
 def agree(rows: Iterable[dict], table: Iterable[dict[str, str]]) -> bool:
@@ -94,28 +117,8 @@ def agree(rows: Iterable[dict], table: Iterable[dict[str, str]]) -> bool:
     )
 
 
-def post(server: Server, *uploads, headers: dict | None = None, **fields) -> requests.Response:
-    """`uploads` are paths, or names with their content."""
-    named = [upload if isinstance(upload, tuple) else (upload.name, upload.read_bytes()) for upload in uploads]
-    files = [("files", upload) for upload in named]
-    return requests.post(f"{server.url}/predict", files=files, data=fields, headers=headers, timeout=300)
-
-
 def wait_until(condition) -> None:
     deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
-
-
-def n_requests(server: Server) -> int:
-    return requests.get(f"{server.url}/health", timeout=60).json()["requests"]
-
-
-def begin(server: Server, n_bytes: int = 1000, path: str = "/predict") -> socket.socket:
-    """A client that sends the beginning of a form and falls silent."""
-    client = socket.create_connection(("127.0.0.1", server.port), timeout=60)
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n"
-    part = '--x\r\nContent-Disposition: form-data; name="files"; filename=".half"\r\n\r\n'
-    client.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n{part}".encode() + bytes(n_bytes))
-    return client

@@ -1,30 +1,44 @@
 """app.py as a command: its options, and the sentences that it ends with."""
 
 import socket
+import subprocess
+import sys
 
 import pytest
-from app_server import run_app
 from conftest import REPOSITORY
 
-import app
-
-
-def test_without_its_packages_one_sentence_says_what_to_install():
-    result = run_app(cwd=REPOSITORY, before="sys.modules['uvicorn'] = None")
-    assert result.returncode == 2
-    assert result.stderr == "app.py: the web page needs more packages: pip install -r requirements-app.txt\n"
+from speech_emotion.commands import serve
 
 
 def test_help_needs_neither_server_nor_torch():
-    result = run_app("--help", cwd=REPOSITORY, before="sys.modules.update(fastapi=None, torch=None, numpy=None)")
-    assert result.returncode == 0 and "--max-mb" in result.stdout
+    program = "import sys; sys.modules.update(fastapi=None, torch=None, numpy=None); import app; sys.exit(app.main())"
+    result = subprocess.run([sys.executable, "-c", program, "--help"], cwd=REPOSITORY, capture_output=True, text=True)
+    assert result.returncode == 0 and "--max-mb" in result.stdout and result.stderr == ""
+
+
+def test_without_its_packages_one_sentence_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    assert serve.main([]) == 2
+    assert capsys.readouterr().err == "app.py: the web page needs more packages: pip install -r requirements-app.txt\n"
 
 
 def test_the_model_for_other_voices_is_offered_first_where_it_is(monkeypatch, tmp_path):
-    monkeypatch.setattr(app, "HERE", tmp_path)
-    assert list(app.load_models(None, str)) == ["model.pt", "model_sad_removed.pt"]
+    monkeypatch.setattr(serve, "checkpoint", lambda name: tmp_path / name)
+    for name in ("model.pt", "model_sad_removed.pt"):
+        (tmp_path / name).touch()
+    assert list(serve.load_models(None, str)) == ["model.pt", "model_sad_removed.pt"]
     (tmp_path / "model_any_voice.pt").touch()
-    assert next(iter(app.load_models(None, str))) == "model_any_voice.pt"
+    assert next(iter(serve.load_models(None, str))) == "model_any_voice.pt"
+
+
+def test_the_limits_of_the_options_are_those_of_the_server():
+    pytest.importorskip("fastapi")
+    from speech_emotion.serving.guard import Limits
+
+    options = vars(serve.parse_arguments([]))
+    assert {name: value for name, value in options.items() if hasattr(Limits, name)} == {
+        name: getattr(Limits, name) for name in ("recording_mb", "recording_minutes", "requests", "live", "silence_s")
+    }
 
 
 @pytest.mark.parametrize(
@@ -32,19 +46,34 @@ def test_the_model_for_other_voices_is_offered_first_where_it_is(monkeypatch, tm
     [
         (["--max-mb", "-5"], "argument --max-mb: '-5' is not a positive whole number"),
         (["--max-minutes", "0"], "argument --max-minutes: '0' is not a positive whole number"),
+        (["--token", ""], "the token (or $SPEECH_EMOTION_TOKEN) is empty or has spaces"),
+        (["--token", "two words"], "the token (or $SPEECH_EMOTION_TOKEN) is empty or has spaces"),
         (["--model", "nowhere.pt"], "there is no model file nowhere.pt; python3 train.py makes one"),
         (["--model", "model.pt", "--model", "./model.pt"], "two models have the same file name; rename one"),
         (["--port", "99999"], "port must be 0-65535"),
     ],
 )
-def test_wrong_usage_is_one_sentence(arguments, sentence):
-    result = run_app("--port", "0", *arguments, cwd=REPOSITORY)
-    assert result.returncode == 2 and "Traceback" not in result.stderr
-    assert sentence in result.stderr.splitlines()[-1]
+def test_wrong_usage_is_one_sentence(arguments, sentence, monkeypatch, capsys):
+    pytest.importorskip("fastapi")
+    monkeypatch.chdir(REPOSITORY)
+    try:
+        status = serve.main(["--port", "0", *arguments])
+    except SystemExit as ending:
+        status = ending.code
+    output = capsys.readouterr()
+    assert status == 2 and output.out == "" and sentence in output.err.splitlines()[-1]
 
 
-def test_a_port_that_is_taken_is_one_sentence():
+def test_an_empty_token_of_the_environment_does_not_let_everyone_in(monkeypatch, capsys):
+    monkeypatch.setenv("SPEECH_EMOTION_TOKEN", " ")
+    with pytest.raises(SystemExit):
+        serve.main([])
+    assert "is empty or has spaces" in capsys.readouterr().err
+
+
+def test_a_port_that_is_taken_is_one_sentence(capsys):
+    pytest.importorskip("fastapi")
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        result = run_app("--port", str(taken.getsockname()[1]), cwd=REPOSITORY)
-    assert result.returncode == 2
-    assert "is in use; choose another with --port" in result.stderr and result.stderr.count("\n") == 1
+        assert serve.main(["--port", str(taken.getsockname()[1])]) == 2
+    error = capsys.readouterr().err
+    assert "is in use; choose another with --port" in error and error.count("\n") == 1

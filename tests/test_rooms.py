@@ -5,7 +5,7 @@ import ast
 import pytest
 from conftest import REPOSITORY
 
-ROOMS = ["audio", "corpora", "models", "inference", "evaluation", "training", "commands", "serving"]
+ROOMS = ["audio", "corpora", "models", "inference", "evaluation", "training", "serving", "commands"]
 PACKAGE = REPOSITORY / "speech_emotion"
 
 

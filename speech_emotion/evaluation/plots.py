@@ -44,6 +44,7 @@ def use_style() -> None:
     plt.rcParams["font.family"] = ["sans-serif", *sorted(OTHER_SCRIPTS & {*font_manager.get_font_names()})]
     warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box is drawn instead
     plt.rcParams.update({"figure.dpi": 110, "savefig.dpi": 150, "axes.spines.top": False, "axes.spines.right": False})
+    plt.rcParams["text.parse_math"] = False  # a label between dollars is no formula
 
 
 def check_picture(path: str | Path) -> None:

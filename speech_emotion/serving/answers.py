@@ -1,35 +1,74 @@
-"""The recordings of one request → their rows, in turns, within the limit of duration."""
+"""The recordings of one request → their rows, within the limits, and the outlines of their waveforms."""
 
 from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 
 import numpy as np
+from starlette.datastructures import UploadFile
 
 from speech_emotion.audio.decoders import Block
 from speech_emotion.audio.reading import AudioError, RecordingInfo, read_pieces
-from speech_emotion.inference import recording as inference
 from speech_emotion.inference.adaptation import Voices
 from speech_emotion.inference.predictor import Predictor
-from speech_emotion.inference.rows import rounded
-from speech_emotion.serving.envelope import Envelope
-from speech_emotion.serving.limits import Limits
-from speech_emotion.serving.uploads import Upload
+from speech_emotion.inference.recording import Answer, Recording
+from speech_emotion.inference.rows import Row, rounded
+from speech_emotion.serving.guard import MEGABYTE, Limits
+
+_PARTS_HZ = 100  # parts of an outline per second, before they are merged
+_POINTS = 1000  # of an outline that is merged
+# What browsers and other clients replace in the name of an upload.
+_ESCAPES = {"%22": '"', "%0D": "\r", "%0A": "\n"}
+
+
+class Outline:
+    """The minimum and maximum of equal parts of each channel, while a recording is read piece by piece.
+
+    It needs a kilobyte per second and channel until it is merged.
+    """
+
+    def __init__(self):
+        self.channels: Collection[np.ndarray] = ()  # (channels, 2, at most _POINTS), once it is merged
+        self.begin()
+
+    def begin(self) -> None:
+        self.duration_s = 0.0
+        self._extremes: list[list[np.ndarray]] = []
+
+    def add(self, samples: np.ndarray, rate: int) -> None:
+        """A piece, (samples,) or (samples, channels), at `rate` Hz."""
+        starts = np.arange(0, len(samples) * _PARTS_HZ, rate) // _PARTS_HZ
+        by_channel = samples.reshape(len(samples), -1).T
+        self._extremes.append([ufunc.reduceat(by_channel, starts, axis=1) for ufunc in (np.minimum, np.maximum)])
+        self.duration_s += len(samples) / rate
+
+    def merge(self) -> None:
+        low, high = np.concatenate(self._extremes, axis=2)
+        starts = np.arange(0, low.shape[1], -(-low.shape[1] // _POINTS))
+        merged = np.minimum.reduceat(low, starts, axis=1), np.maximum.reduceat(high, starts, axis=1)
+        self.channels, self._extremes = np.stack(merged, axis=1), []
 
 
 @dataclass
-class Answer:
-    rows: list[dict]  # as in out.csv: one, or one per channel
-    stretches: list[dict] = field(default_factory=list)  # as in eval.py's timeline
+class Reply:
+    """What a client gets for one recording."""
+
+    rows: list[Row]  # as in out.csv: one, or one per channel
+    stretches: list[Row] = field(default_factory=list)  # as in eval.py's timeline
     channels_differ: bool = False
     html: str = ""
+
+    @classmethod
+    def from_answer(cls, answer: Answer) -> "Reply":
+        rows, stretches = (list(map(rounded, table)) for table in (answer.rows, answer.stretches))
+        return cls(rows, stretches, answer.info.channels_differ)
 
     @property
     def error(self) -> str:
         """The error, if no row has an emotion."""
         return "" if any(row["emotion"] for row in self.rows) else self.rows[0]["error"]
 
-    def stretches_of(self, row: dict) -> list[dict]:
+    def stretches_of(self, row: Row) -> list[Row]:
         """The stretches of the channel of a row."""
         return [stretch for stretch in self.stretches if stretch.get("channel") == row.get("channel")]
 
@@ -37,29 +76,16 @@ class Answer:
         """The rows, with their stretches as `timeline` if requested."""
         return [row | ({"timeline": in_timeline(self.stretches_of(row))} if timeline else {}) for row in self.rows]
 
-    @classmethod
-    def of(cls, answer: inference.Answer) -> "Answer":
-        rows, stretches = (list(map(rounded, each)) for each in (answer.rows, answer.stretches))
-        return cls(rows, stretches, answer.info.channels_differ)
-
-
-@dataclass
-class Outline:
-    """The envelope of each channel of a recording, (channels, 2, points), once it has been read."""
-
-    channels: Collection[np.ndarray] = ()
-    duration_s: float = 0.0
-
 
 def answer_all(
     predictor: Predictor,
-    uploads: list[Upload],
+    uploads: list[UploadFile],
     limits: Limits,
-    draw: Callable[[Answer, Outline], Generator[None, None, str]] | None = None,
+    draw: Callable[[Reply, Outline], str] | None = None,
     adapt: bool = False,
     channels: str = "mix",
-) -> Generator[None, None, list[Answer]]:
-    """One answer per recording; yields after about every second of work. `draw` returns the HTML of an answer.
+) -> Generator[None, None, list[Reply]]:
+    """One reply per recording; yields after every few windows, so that the work can be ended. `draw` returns its HTML.
 
     With `adapt`, all recordings are read first, as one voice or room. `channels` is "mix", or "each" for a row per
     channel.
@@ -77,21 +103,20 @@ def answer_all(
             voices.hear(recording.embeddings())
         of_channel = cache(voices.statistics_of)
         statistics = lambda path, channel: of_channel(channel)  # noqa: E731
-    answers = []
+    replies = []
     for upload, recording, outline in zip(uploads, recordings, outlines, strict=True):
         if not adapt:
             yield from predictor.embed_in_turns(recording)
-        upload.path.unlink(missing_ok=True)
-        answer = Answer.of(predictor.answer(recording, statistics))
+        upload.file.close()  # which deletes it
+        reply = Reply.from_answer(predictor.answer(recording, statistics))
         if draw:
-            answer.html = yield from draw(answer, outline)
-        answers.append(answer)
-    return answers
+            reply.html = draw(reply, outline)
+        replies.append(reply)
+        yield
+    return replies
 
 
-def _recording(
-    predictor: Predictor, upload: Upload, limits: Limits, channels: str, outline: Outline
-) -> inference.Recording:
+def _recording(predictor: Predictor, upload: UploadFile, limits: Limits, channels: str, outline: Outline) -> Recording:
     """An upload, which is decoded once, or twice if it is longer than a piece.
 
     The limits are checked during decoding, because a small file may unpack to hours of sound.
@@ -99,22 +124,25 @@ def _recording(
     info = RecordingInfo()
 
     def pieces() -> Iterator[Block]:
-        envelope = Envelope()
-        for samples, rate in read_pieces(upload.path, channels=channels, info=info):
-            envelope.add(samples, rate)
-            if envelope.duration_s > 60 * limits.recording_minutes:
+        outline.begin()
+        for samples, rate in read_pieces(upload.file, channels=channels, info=info):
+            outline.add(samples, rate)
+            if outline.duration_s > 60 * limits.recording_minutes:
                 raise AudioError(f"longer than {limits.recording_minutes} min")
             if channels == "each" and info.n_channels > limits.channels:
                 raise AudioError(f"more than {limits.channels} channels")
             yield samples, rate
-        outline.channels, outline.duration_s = envelope.merged(), envelope.duration_s
+        outline.merge()
 
-    recording = predictor.recording(upload.name or "recording", pieces, info, channels == "each")
-    if upload.is_too_large:
+    name = upload.filename
+    for escape, character in _ESCAPES.items():
+        name = name.replace(escape, character)
+    recording = predictor.recording(name or "recording", pieces, info, channels == "each")
+    if upload.size > limits.recording_mb * MEGABYTE:
         recording.error = f"larger than {limits.recording_mb} MB"
     return recording
 
 
-def in_timeline(stretches: list[dict]) -> list[dict]:
+def in_timeline(stretches: list[Row]) -> list[dict]:
     """Rows of stretches for JSON, without `url`."""
     return [{key: value for key, value in stretch.items() if key != "url"} for stretch in stretches]

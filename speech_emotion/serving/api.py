@@ -9,17 +9,55 @@ from fastapi import Depends, FastAPI, HTTPException, Request, WebSocket
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, ConfigDict
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import ClientDisconnect
 
 from speech_emotion.inference.formats import tracks
+from speech_emotion.inference.predictor import Predictor
 from speech_emotion.inference.rows import cell, columns
-from speech_emotion.serving.guard import Guard
+from speech_emotion.serving.guard import MEGABYTE, Guard
 from speech_emotion.serving.live import serve_live
 from speech_emotion.serving.page import fill, fill_page, render, write_csv
-from speech_emotion.serving.schema import REFUSALS, Refusal, Row, form_schema
-from speech_emotion.serving.service import Service
+from speech_emotion.serving.service import Options, Service
 
 STATIC = files("speech_emotion.serving") / "static"
+REFUSALS = {
+    400: "a damaged form, too many parts, or a foreign Host",
+    401: "missing or wrong bearer token",
+    403: "foreign Origin",
+    408: "the request took too long to arrive",
+    413: "too much in one request",
+    422: "no recordings, or an unknown field or value",
+    503: "too many requests at once; try again",
+    507: "the disk is full",
+}
+
+
+class StretchInJson(BaseModel):
+    """A part of a recording. Like a row, it also has a probability for each emotion."""
+
+    model_config = ConfigDict(extra="allow")
+    start: float
+    end: float
+    emotion: str
+    confidence: float
+
+
+class RowInJson(BaseModel):
+    """A row of out.csv. It also has a probability for each emotion; in a row with an error, numbers are null."""
+
+    model_config = ConfigDict(extra="allow")
+    url: str
+    channel: int | None = None  # from 1, with `channels` each
+    emotion: str
+    confidence: float | None
+    error: str
+    timeline: list[StretchInJson] | None = None
+
+
+class Refusal(BaseModel):
+    detail: str
 
 
 def build_app(service: Service, allow_hosts: Iterable[str] = (), results: str = "") -> Guard:
@@ -32,6 +70,7 @@ def build_app(service: Service, allow_hosts: Iterable[str] = (), results: str = 
         redoc_url=None,
         openapi_url=None,
     )
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=service.limits.request_mb * MEGABYTE)
     bearer = HTTPBearer(auto_error=False)
 
     def check_token(credentials: HTTPAuthorizationCredentials | None = Depends(bearer)) -> None:  # noqa: B008
@@ -59,30 +98,30 @@ def build_app(service: Service, allow_hosts: Iterable[str] = (), results: str = 
     @app.post(
         "/predict",
         dependencies=protected,
-        response_model=list[Row],
+        response_model=list[RowInJson],
         response_model_exclude_none=False,
         responses={status: {"model": Refusal, "description": text} for status, text in REFUSALS.items()},
         openapi_extra={"requestBody": form_schema(service.predictors)},
     )
     async def predict(request: Request) -> JSONResponse:
         """A row for each recording, in order; with `channels` each, a row for every channel."""
-        options, _, answers = await service.answer(request)
-        return JSONResponse([row for answer in answers for row in answer.in_json(options.timeline)])
+        options, _, replies = await service.answer(request)
+        return JSONResponse([row for reply in replies for row in reply.in_json(options.timeline)])
 
     @app.post("/answers", dependencies=protected, include_in_schema=False)
     async def answers(request: Request) -> JSONResponse:
         """For the page: HTML, lines of out.csv, and tracks of recordings with more than one window."""
-        options, predictor, found = await service.answer(request, draw=render)
+        options, predictor, replies = await service.answer(request, draw=render)
         names = columns(predictor.labels, options.channels)
         rows = [
             {
-                "html": answer.html,
-                "csv": write_csv([cell(name, row[name]) for name in names] for row in answer.rows),
-                "error": answer.error,
-                "channels_differ": answer.channels_differ,
-                "tracks": tracks(answer.stretches) if len(answer.stretches) > 1 else {},
+                "html": reply.html,
+                "csv": write_csv([cell(name, row[name]) for name in names] for row in reply.rows),
+                "error": reply.error,
+                "channels_differ": reply.channels_differ,
+                "tracks": tracks(reply.stretches) if len(reply.stretches) > 1 else {},
             }
-            for answer in found
+            for reply in replies
         ]
         return JSONResponse({"header": write_csv([names]), "rows": rows})
 
@@ -105,3 +144,17 @@ def build_app(service: Service, allow_hosts: Iterable[str] = (), results: str = 
     app.mount("/static/docs", StaticFiles(packages=[("fastapi_swagger", "resources")]))
     app.mount("/static", StaticFiles(directory=str(STATIC)))
     return Guard(app, allow_hosts, service.limits)
+
+
+def form_schema(predictors: dict[str, Predictor]) -> dict:
+    """The schema of the form with recordings; `predictors` are the models on offer, the first is the default."""
+    models = list(predictors)
+    adapting = [name for name, predictor in predictors.items() if predictor.network.takes_statistics]
+    schema = Options.model_json_schema()
+    fields = schema["properties"]
+    fields["model"] = {"type": "string", "enum": models, "default": models[0]}
+    if adapting != models:
+        fields["adapt"]["enum"] = [False]
+        fields["adapt"]["description"] += f"; true with {', '.join(adapting) or 'no model here'} only"
+    fields["files"] = {"type": "array", "minItems": 1, "items": {"type": "string", "format": "binary"}}
+    return {"required": True, "content": {"multipart/form-data": {"schema": schema | {"required": ["files"]}}}}

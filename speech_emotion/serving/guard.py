@@ -1,20 +1,18 @@
-"""Checks before any request is handled: Host and Origin headers, and time limits."""
+"""Limits for clients, and checks before any request is handled, so that no client can block or deceive the others."""
 
 import asyncio
+import time
 from collections.abc import Iterable
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-import h11
 from fastapi import HTTPException
 from fastapi.responses import JSONResponse
-from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from speech_emotion.serving.limits import Limits
-
-_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
-_PORTS = {"http": 80, "https": 443}  # default ports
-HEADERS = {  # of every response, including those of uvicorn itself
+MEGABYTE = 2**20
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+HEADERS = {  # of every response of the application
     "cache-control": "no-store",
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; media-src blob:; connect-src 'self'; "
@@ -25,135 +23,133 @@ HEADERS = {  # of every response, including those of uvicorn itself
 }
 
 
+@dataclass(frozen=True)
+class Limits:
+    """What clients may ask for; the first five are options of the command."""
+
+    recording_mb: int = 200
+    recording_minutes: int = 10
+    requests: int = 64  # being sent, waiting or being answered; further ones are refused with 503
+    live: int = 8  # live recordings at once; 10 minutes at 48 kHz need 58 MB of memory
+    silence_s: int = 20  # without a byte in the middle of a request
+    request_s: int = 600  # for a request to arrive
+    request_mb: int = 1000
+    files: int = 100  # per request
+    channels: int = 16  # if each is classified
+    fields: int = 10
+    field_bytes: int = 1000
+    connections: int = 500
+    sockets: int = 100  # WebSockets among the connections, including those that have not begun a recording
+    live_rates: tuple[int, int] = (8_000, 48_000)  # Hz
+    message_bytes: int = 2**20
+    unread_bytes: int = 2**20  # waiting for a client that does not read
+
+
 class Guard:
     """An ASGI application around another one.
 
     Refuses foreign Host headers, so that no web page can read responses by DNS rebinding, and foreign origins, so that
-    none can send requests; browsers let any page open a WebSocket. A client that stops sending in the middle of its
-    request is disconnected.
+    none can send requests; browsers let any page open a WebSocket. The only WebSocket is /live. A client that stops
+    sending in the middle of its request gets 408.
     """
 
     def __init__(self, app, allow_hosts: Iterable[str], limits: Limits):
         """`allow_hosts` are further host names that are accepted, such as that of an HTTPS proxy."""
         self.app, self.limits = app, limits
-        self.allow_hosts = {host.lower() for host in allow_hosts}
+        self.allow_hosts = [host.lower() for host in allow_hosts]
+        self.n_sockets = 0
 
     async def __call__(self, scope, receive, send) -> None:
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
-
-        async def send_on(message: dict) -> None:
-            await asyncio.wait_for(send(message), self.limits.request_s)
-
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        if refusal := self._refusal(headers, scope["server"][0]):
-            response = JSONResponse({"detail": refusal}, 403, HEADERS if scope["type"] == "websocket" else None)
-            return await response(scope, receive, send_on)
-        if scope["type"] == "websocket":  # which has its own time limits
-            return await self.app(scope, receive, send)
-        return await self.app(scope, self._in_time(receive), send_on)
-
-    def _refusal(self, headers: dict[str, str], listening: str) -> str:
-        host = headers.get("host", "")
-        name, _ = _authority(f"http://{host}")
         # Another site could point its name here, but not the address that the server listens on.
-        if name not in {*_LOOPBACK, *self.allow_hosts, listening}:
-            return f"this server does not answer as {host[:100]!r}; allow the name with --allow-host"
-        origin = headers.get("origin")
-        if origin is None:
-            return ""
-        scheme = origin.partition("://")[0]
-        schemes = ("http", "https") if name in self.allow_hosts - _LOOPBACK else ("http",)
-        if scheme in schemes and _authority(origin) == _authority(f"{scheme}://{host}"):
-            return ""
-        return "this server does not answer requests from pages of other sites"
+        own = [*_LOOPBACK, scope["server"][0]]
+        hosts = [f"[{name}]" if ":" in name else name for name in own] + self.allow_hosts
+        if scope["type"] == "websocket":
+            send = _with_headers(send)
+        await TrustedHostMiddleware(self._check_origin, hosts, www_redirect=False)(scope, receive, send)
+
+    async def _check_origin(self, scope, receive, send) -> None:
+        headers = {name: value.decode("latin-1").lower() for name, value in scope["headers"]}
+        host, origin = headers[b"host"], headers.get(b"origin")
+        is_behind_proxy = urlsplit(f"http://{host}").hostname not in (*_LOOPBACK, scope["server"][0])
+        refusal = None
+        if origin not in (None, f"http://{host}", *[f"https://{host}"] * is_behind_proxy):
+            refusal = 403, "this server does not answer requests from pages of other sites"
+        elif scope["type"] == "http":
+            return await self.app(scope, self._in_time(receive), send)
+        elif b"content-length" in headers or b"transfer-encoding" in headers:
+            refusal = 400, "the handshake of a WebSocket has no body"
+        elif scope["path"] != "/live":
+            refusal = 404, "the only WebSocket is /live"
+        elif self.n_sockets >= self.limits.sockets:
+            refusal = 503, "too many WebSockets at once; try again in a moment"
+        if refusal:
+            status, sentence = refusal
+            return await JSONResponse({"detail": sentence}, status)(scope, receive, send)
+        self.n_sockets += 1
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self.n_sockets -= 1
 
     def _in_time(self, receive):
         """`receive`, which raises 408 if the client takes too long to send its request."""
         loop = asyncio.get_running_loop()
-        deadline, whole = loop.time() + self.limits.request_s, False
+        deadline, is_whole = loop.time() + self.limits.request_s, False
 
         async def receive_in_time() -> dict:
-            nonlocal whole
-            patience = None if whole else min(self.limits.silence_s, deadline - loop.time())
+            nonlocal is_whole
+            patience = None if is_whole else min(self.limits.silence_s, deadline - loop.time())
             try:
                 message = await asyncio.wait_for(receive(), patience)
             except (TimeoutError, asyncio.TimeoutError):
                 raise HTTPException(408, "the request took too long to arrive", {"connection": "close"}) from None
-            whole = not message.get("more_body", False)
+            is_whole = not message.get("more_body", False)
             return message
 
         return receive_in_time
 
 
-def http_with_timeout(limits: Limits) -> type[H11Protocol]:
-    """uvicorn's HTTP protocol, which also disconnects clients that are idle for too long.
+class Watch:
+    """Ends the connections of clients that are silent; uvicorn itself waits for them without a limit.
 
-    uvicorn itself waits forever for the headers, and for the rest of a request that is already answered.
+    These are clients that have not sent a whole request or handshake, or that do not read what is sent to them.
     """
 
-    class Protocol(H11Protocol):
-        _idle = None
+    def __init__(self, limits: Limits):
+        self._limits = limits
+        self._waiting: dict[object, tuple[object, float]] = {}  # what is awaited from a connection, and since when
 
-        def connection_made(self, transport) -> None:
-            super().connection_made(transport)
-            self._wait()
-
-        def on_response_complete(self) -> None:
-            super().on_response_complete()
-            self._wait()
-
-        def connection_lost(self, exc) -> None:
-            super().connection_lost(exc)
-            self._idle.cancel()
-
-        def handle_websocket_upgrade(self, event) -> None:
-            self._idle.cancel()
-            super().handle_websocket_upgrade(event)
-
-        def send_400_response(self, msg: str) -> None:
-            """The response to invalid HTTP, with the same headers as every other response."""
-            kind = [(b"content-type", b"application/json"), (b"connection", b"close")]
-            headers = [*kind, *self.server_state.default_headers]
-            content = JSONResponse({"detail": msg}).body
-            for event in (h11.Response(status_code=400, headers=headers), h11.Data(data=content), h11.EndOfMessage()):
-                self.transport.write(self.conn.send(event))
-            self.transport.close()
-
-        def _wait(self) -> None:
-            if self._idle:
-                self._idle.cancel()
-            self._idle = self.loop.call_later(limits.silence_s, self._hang_up)
-
-        def _hang_up(self) -> None:
-            if self.cycle is None or self.cycle.response_complete:
-                self.transport.abort()
-
-    return Protocol
+    def look(self, connections: Iterable) -> None:
+        """Look at uvicorn's connections, which should be done about every second."""
+        now, before = time.monotonic(), self._waiting
+        self._waiting = {}
+        for connection in list(connections):
+            transport = connection.transport
+            unread = transport.get_write_buffer_size()
+            if hasattr(connection, "handshake_complete"):  # a WebSocket
+                request, is_served = None, connection.handshake_complete
+            else:
+                request = connection.cycle
+                is_served = request is not None and not request.response_complete
+            if is_served and not unread and not transport.is_closing():
+                continue
+            awaited, since = before.get(connection, (None, now))
+            if awaited != (unread, request):
+                since = now
+            self._waiting[connection] = ((unread, request), since)
+            if unread > self._limits.unread_bytes or now - since > self._limits.silence_s:
+                transport.abort()
 
 
-def websocket_with_timeout(limits: Limits) -> type[WebSocketsSansIOProtocol]:
-    """uvicorn's WebSocket protocol, which also disconnects clients that do not read.
+def _with_headers(send):
+    """`send`, which adds the headers to the refusal of a WebSocket, as uvicorn does to all other responses."""
+    ours = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 
-    uvicorn itself would wait until they have taken the last bytes.
-    """
+    async def send_with_headers(message: dict) -> None:
+        if message["type"] == "websocket.http.response.start":
+            message = message | {"headers": [*message["headers"], *ours]}
+        await send(message)
 
-    class Protocol(WebSocketsSansIOProtocol):
-        def on_task_complete(self, task) -> None:
-            super().on_task_complete(task)
-            self.loop.call_later(limits.silence_s, self.transport.abort)
-
-        def keepalive_timeout(self) -> None:
-            super().keepalive_timeout()
-            self.transport.abort()
-
-    return Protocol
-
-
-def _authority(url: str) -> tuple[str | None, int | None]:
-    """Host name and port of a URL; None if it is invalid."""
-    try:
-        parts = urlsplit(url)
-        return parts.hostname, parts.port or _PORTS.get(parts.scheme)
-    except ValueError:
-        return None, None
+    return send_with_headers

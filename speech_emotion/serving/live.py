@@ -1,27 +1,22 @@
 """Live recordings over a WebSocket: sound comes in, rows go out as JSON."""
 
 import asyncio
-from collections.abc import Generator
 
 from fastapi import HTTPException, WebSocket
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 from starlette.websockets import WebSocketDisconnect
 
 from speech_emotion.inference.live import STEP_S, LiveRecording
 from speech_emotion.inference.rows import rounded
-from speech_emotion.serving.answers import Answer, in_timeline
-from speech_emotion.serving.limits import Limits
-from speech_emotion.serving.service import Service
+from speech_emotion.serving.answers import Reply, in_timeline
+from speech_emotion.serving.guard import Limits
+from speech_emotion.serving.service import Service, Strict, parse
 
 _NAME = "live"  # of the recording, in its rows
 _CLOSED = 4000  # plus the HTTP status of a refusal: the code that the socket is closed with
 
 
-class _Message(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-
-class Beginning(_Message):
+class Beginning(Strict):
     """The first message of a client."""
 
     sample_rate: int = Field(ge=Limits.live_rates[0], le=Limits.live_rates[1])
@@ -30,7 +25,7 @@ class Beginning(_Message):
     token: str = ""
 
 
-class Command(_Message):
+class Command(Strict):
     """A message between pieces of sound."""
 
     adapt: bool | None = None
@@ -44,14 +39,17 @@ async def serve_live(socket: WebSocket, service: Service) -> None:
     patience = service.limits.silence_s
     try:
         try:
-            first = _parse(Beginning, await _receive(socket, patience))
+            begin = await _receive(socket, patience)
+            if isinstance(begin, bytes):
+                raise HTTPException(422, 'begin with JSON as text, such as {"sample_rate": 16000}')
+            first = parse(Beginning, begin)
             if not service.knows(first.token.encode()):
                 raise HTTPException(401, "this server requires its token, as `token` of the first message")
             predictor = service.predictor(first.model, first.adapt)
             longest_s = 60 * service.limits.recording_minutes
             with service.live_place():
                 live = LiveRecording(predictor, first.sample_rate, _NAME, longest_s)
-                await _Session(socket, service, live, first).run()
+                await LiveSession(socket, service, live, first).run()
             await asyncio.wait_for(socket.close(), patience)
         except HTTPException as refusal:
             await asyncio.wait_for(socket.send_json({"detail": refusal.detail}), patience)
@@ -60,7 +58,7 @@ async def serve_live(socket: WebSocket, service: Service) -> None:
         pass  # it has left, or does not read
 
 
-class _Session:
+class LiveSession:
     """A recording: new sound is received while earlier sound is classified.
 
     Each message has all rows of the last minute, and waits until the one before it has been sent. So a slow client gets
@@ -75,7 +73,7 @@ class _Session:
 
     async def run(self) -> None:
         """Raises HTTPException for a refusal, WebSocketDisconnect, and TimeoutError if the client does not read."""
-        tasks = [asyncio.ensure_future(each) for each in (self._hear(), self._answer())]
+        tasks = [asyncio.ensure_future(work) for work in (self._receive_sound(), self._send_rows())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -85,7 +83,7 @@ class _Session:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _hear(self) -> None:
+    async def _receive_sound(self) -> None:
         """Receive until the client leaves; messages after the end are ignored.
 
         A client that sends slower than real time is ended when the longest duration has passed, so that it does not
@@ -98,20 +96,13 @@ class _Session:
             if self._has_ended:
                 continue
             if clock() > deadline:
-                self._obey(Command(end=True))
-                continue
-            if isinstance(content, bytes):
-                self._add(content)
+                self._has_ended = True
+            elif isinstance(content, bytes):
+                self._live.add(content)
+                self._has_ended = self._live.is_full
             else:
-                self._obey(_parse(Command, content))
-
-    def _add(self, pcm: bytes) -> None:
-        try:
-            self._live.add(pcm)
-        except ValueError as error:
-            raise HTTPException(422, str(error)) from error
-        self._has_ended = self._live.is_full
-        self._changed.set()
+                self._obey(parse(Command, content))
+            self._changed.set()
 
     def _obey(self, command: Command) -> None:
         if command.adapt is not None:
@@ -120,9 +111,8 @@ class _Session:
         if command.forget:
             self._live.forget_voice()
         self._has_ended = command.end
-        self._changed.set()
 
-    async def _answer(self) -> None:
+    async def _send_rows(self) -> None:
         """Send provisional rows, and the final ones at the end."""
         while True:
             while not self._has_ended and self._live.seconds - self._live.heard_s < STEP_S:
@@ -130,16 +120,12 @@ class _Session:
                 await self._changed.wait()
             if self._has_ended:
                 break
-            heard = await self._work(self._live.update(self._adapt))
+            heard = await self._service.run(self._live.update(self._adapt))
             rows = in_timeline(map(rounded, heard.stretches))
             await self._send(provisional=True, heard=heard.seconds, adapted=heard.is_adapted, timeline=rows)
-        answer = Answer.of(await self._work(self._live.finish(self._adapt)))
-        (row,) = answer.in_json(timeline=True)
+        answer = await self._service.run(self._live.finish(self._adapt))
+        (row,) = Reply.from_answer(answer).in_json(timeline=True)
         await self._send(provisional=False, heard=self._live.seconds, **row)
-
-    async def _work(self, work: Generator):
-        """What `work` returns, in turns with other requests; cancelling this ends it."""
-        return await asyncio.wrap_future(self._service.turns.submit(work))
 
     async def _send(self, **message) -> None:
         await asyncio.wait_for(self._socket.send_json(rounded(message)), self._service.limits.silence_s)
@@ -154,14 +140,3 @@ async def _receive(socket: WebSocket, patience: float | None) -> bytes | str:
     if message["type"] == "websocket.disconnect":
         raise WebSocketDisconnect(message.get("code", 1000))
     return message["bytes"] if message.get("text") is None else message["text"]
-
-
-def _parse(kind: type[BaseModel], content: bytes | str) -> BaseModel:
-    if isinstance(content, bytes):
-        raise HTTPException(422, 'begin with JSON as text, such as {"sample_rate": 16000}')
-    try:
-        return kind.model_validate_json(content)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))[:100]
-        raise HTTPException(422, f"{where}: {first['msg']}" if where else first["msg"]) from None

@@ -1,25 +1,25 @@
-"""Content of the page: the HTML of each answer, with its plot, and the lines of its table."""
+"""Content of the page: the HTML of each answer, with its plot and its heading, and the lines of its table."""
 
 import base64
 import csv
 import io
 import threading
-from collections.abc import Generator, Iterable
-from itertools import zip_longest
+from collections import Counter
+from collections.abc import Iterable
+from itertools import groupby, zip_longest
 
 import numpy as np
 from jinja2 import Environment, PackageLoader
 from matplotlib.figure import Figure
 
-from speech_emotion.evaluation.plots import COLOURS, ORANGE, plot_timeline
-from speech_emotion.inference.rows import FIXED
+from speech_emotion.evaluation.plots import BLUE, COLOURS, ORANGE, plot_timeline
+from speech_emotion.inference.rows import FIXED, Row, is_uncertain, recording_row
 from speech_emotion.models.published import PUBLISHED
-from speech_emotion.serving.answers import Answer, Outline
-from speech_emotion.serving.envelope import plot_envelope
-from speech_emotion.serving.headline import headline
-from speech_emotion.serving.limits import Limits
+from speech_emotion.serving.answers import Outline, Reply
+from speech_emotion.serving.guard import Limits
 
 _TEMPLATES = Environment(loader=PackageLoader("speech_emotion.serving"), autoescape=True)
+_MOST_PARTS = 3  # parts that a heading lists besides the prevailing emotion
 _drawing = threading.Lock()  # matplotlib draws one picture at a time
 
 
@@ -34,20 +34,22 @@ def fill(template: str, **values) -> str:
     return _TEMPLATES.get_template(template).render(values)
 
 
-def render(answer: Answer, outline: Outline) -> Generator[None, None, str]:
-    """The HTML of one answer; yields after each row."""
+def render(reply: Reply, outline: Outline) -> str:
+    """The HTML of one reply."""
     parts = []
-    for row, envelope in zip_longest(answer.rows, outline.channels):
-        stretches, labels = answer.stretches_of(row), [column for column in row if column not in FIXED]
-        picture = b"" if row["error"] else draw((envelope, outline.duration_s), stretches, labels)
+    for row, extremes in zip_longest(reply.rows, outline.channels):
+        stretches, labels = reply.stretches_of(row), [column for column in row if column not in FIXED]
+        picture = b"" if row["error"] else draw(extremes, outline.duration_s, stretches, labels)
         values = {"row": row, "stretches": stretches, "labels": labels, "picture": base64.b64encode(picture).decode()}
         parts.append(fill("answer.html", headline=headline, **values))
-        yield
     return "".join(parts)
 
 
-def draw(envelope: tuple[np.ndarray, float], stretches: list[dict], labels: list[str]) -> bytes:
-    """PNG of the waveform; if there are several stretches of speech, with the emotions over time below it."""
+def draw(extremes: np.ndarray, duration_s: float, stretches: list[Row], labels: list[str]) -> bytes:
+    """PNG of the waveform; if there are several stretches of speech, with the emotions over time below it.
+
+    The waveform is given by the minimum and maximum of equal parts, (2, points).
+    """
     is_long = len(stretches) > 1
     picture = io.BytesIO()
     with _drawing:
@@ -59,7 +61,11 @@ def draw(envelope: tuple[np.ndarray, float], stretches: list[dict], labels: list
         else:
             ax = figure.subplots()
             ax.axvspan(stretches[0]["start"], stretches[0]["end"], color=ORANGE, alpha=0.2)
-        plot_envelope(*envelope, ax)
+        edges = np.linspace(0, duration_s, extremes.shape[1] + 1)
+        ax.stairs(extremes[1], edges, baseline=extremes[0], fill=True, color=BLUE)
+        ax.set(xlabel="time (s)", xlim=(0, duration_s), yticks=[])
+        ax.spines["left"].set_visible(False)
+        ax.label_outer()
         figure.savefig(picture, format="png", dpi=150)
     return picture.getvalue()
 
@@ -69,3 +75,52 @@ def write_csv(rows: Iterable[list[str]]) -> str:
     text = io.StringIO(newline="")
     csv.writer(text).writerows(rows)
     return text.getvalue()
+
+
+def headline(row: Row, stretches: list[Row]) -> str:
+    """Emotion and confidence of a single stretch, or the parts of several, which their mean would hide.
+
+    >>> headline(row, stretches)
+    'mostly calm; angry from 0:12 to 0:21'
+    """
+    if len(stretches) == 1:
+        return f"{row['emotion']}, {row['confidence']:.0%}{_mark(row)}"
+    parts = [(emotion, list(part)) for emotion, part in groupby(stretches, lambda stretch: stretch["emotion"])]
+    seconds = Counter()
+    for stretch in stretches:
+        seconds[stretch["emotion"]] += _seconds(stretch)
+    main, longest = seconds.most_common(1)[0]
+    if len(seconds) == 1:
+        return f"{main} throughout{_mark(row)}"
+    opening = "mixed: "
+    if 2 * longest > seconds.total():
+        opening = f"mostly {main}{_mark(_mean([stretch for stretch in stretches if stretch['emotion'] == main]))}; "
+        parts = [(emotion, part) for emotion, part in parts if emotion != main]
+    longest_first = sorted(parts, key=lambda part: -sum(map(_seconds, part[1])))
+    named = sorted(longest_first[:_MOST_PARTS], key=lambda part: part[1][0]["start"])
+    said = [
+        f"{emotion} from {_clock(part[0]['start'])} to {_clock(part[-1]['end'])}{_mark(_mean(part))}"
+        for emotion, part in named
+    ]
+    if n_others := len(parts) - len(named):
+        said.append(f"{n_others} shorter part{'s' if n_others > 1 else ''}")
+    return opening + "; ".join(said)
+
+
+def _mark(row: Row) -> str:
+    return " (uncertain)" if is_uncertain(row) else ""
+
+
+def _mean(stretches: list[Row]) -> Row:
+    labels = [column for column in stretches[0] if column not in FIXED]
+    return recording_row("", labels, stretches, list(map(_seconds, stretches)))
+
+
+def _seconds(stretch: Row) -> float:
+    return stretch["end"] - stretch["start"]
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

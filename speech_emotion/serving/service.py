@@ -1,58 +1,60 @@
-"""What all requests share: the models, threads, folder and limits, and the numbers of requests."""
+"""What all requests share: the models, threads and limits, and the numbers of requests."""
 
 import asyncio
 import os
 import secrets
+import threading
+from collections.abc import Coroutine, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
+from typing import Annotated, Literal, TypeVar
 
+import torch
 from fastapi import HTTPException, Request
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartParser
 from starlette.requests import ClientDisconnect
 
 from speech_emotion.inference.predictor import Predictor
-from speech_emotion.serving.answers import Answer, answer_all
-from speech_emotion.serving.folder import request_folder
-from speech_emotion.serving.limits import Limits
-from speech_emotion.serving.turns import Turns
-from speech_emotion.serving.uploads import Form
+from speech_emotion.serving.answers import Reply, answer_all
+from speech_emotion.serving.guard import Limits
 
-_FLAGS = {"true": True, "false": False}
+T = TypeVar("T")
+# Recordings go to unnamed files at once: in memory, each of 64 requests could have 100 of a megabyte.
+MultiPartParser.spool_max_size = 1
 
 
-@dataclass(frozen=True)
-class Options:
+class Strict(BaseModel):
+    """What a client says; unknown fields and values of another type are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+Flag = Annotated[bool, BeforeValidator(lambda text: {"true": True, "false": False}.get(str(text).lower(), text))]
+
+
+class Options(Strict):
     """The fields of a form, besides its files."""
 
     model: str | None = None
-    channels: str = "mix"
-    adapt: bool = False
-    timeline: bool = False
-
-    @classmethod
-    def of(cls, fields: dict[str, str]) -> "Options":
-        """Raises 422 for an unknown field or value."""
-        for name in fields:
-            if name not in cls.__dataclass_fields__:
-                known = ", ".join(cls.__dataclass_fields__)
-                raise HTTPException(422, f"there is no field {name[:100]!r}; the fields are {known}")
-        options = cls(**fields | {name: _flag(name, fields[name]) for name in ("adapt", "timeline") if name in fields})
-        if options.channels not in ("mix", "each"):
-            raise HTTPException(422, f"`channels` must be mix or each, not {options.channels[:100]!r}")
-        return options
+    channels: Literal["mix", "each"] = Field(
+        "mix", description="each: classify every channel separately, such as two microphones"
+    )
+    timeline: Flag = Field(False, description="also return the rows of the stretches of speech")
+    adapt: Flag = Field(False, description="adapt to the recordings of this request, as one voice or room")
 
 
-@dataclass
 class Service:
-    """The models by name, threads, folder, limits, and current numbers of requests and live recordings."""
+    """The models by name, threads, limits, and current numbers of requests and live recordings."""
 
-    predictors: dict[str, Predictor]
-    turns: Turns
-    folder: Path
-    limits: Limits
-    token: str | None = None
-    n_requests: int = 0
-    n_live: int = 0
+    def __init__(self, predictors: dict[str, Predictor], limits: Limits, token: str | None = None):
+        self.predictors, self.limits, self.token = predictors, limits, token
+        self.n_requests = self.n_live = 0
+        self.running: set[Future] = set()
+        # A thread for each, so that none waits for another. They share the cores, so more threads would only compete.
+        n = limits.requests + limits.live
+        self.threads = ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,))
 
     @contextmanager
     def place(self):
@@ -76,24 +78,45 @@ class Service:
         finally:
             self.n_live -= 1
 
-    async def answer(self, request: Request, draw=None) -> tuple[Options, Predictor, list[Answer]]:
+    async def answer(self, request: Request, draw=None) -> tuple[Options, Predictor, list[Reply]]:
         """The answers for a request. Raises HTTPException, or ClientDisconnect, which cancels the work."""
-        with self.place(), request_folder(self.folder) as folder:
-            form = Form(folder, self.limits)
-            await form.receive(request)
-            options = Options.of(form.fields)
-            predictor = self.predictor(options.model, options.adapt)
-            work = answer_all(predictor, form.uploads, self.limits, draw, options.adapt, options.channels)
-            answers = asyncio.wrap_future(self.turns.submit(work))
-            gone = asyncio.ensure_future(_gone(request))
+        limits = self.limits
+        most = {"max_files": limits.files, "max_fields": limits.fields, "max_part_size": limits.field_bytes}
+        with self.place():
             try:
-                await asyncio.wait((answers, gone), return_when=asyncio.FIRST_COMPLETED)
-                if not answers.done():
-                    raise ClientDisconnect
-                return options, predictor, answers.result()
+                form = await request.form(**most)  # raises 400 if there is more, or if it is damaged
+            except OSError as error:
+                raise HTTPException(507, f"cannot store the recordings: {error.strerror}") from error
+            try:
+                uploads = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
+                if not uploads:
+                    raise HTTPException(422, "there is no recording in the form; send recordings as `files`")
+                options = parse(Options, {name: part for name, part in form.items() if isinstance(part, str)})
+                predictor = self.predictor(options.model, options.adapt)
+                work = answer_all(predictor, uploads, limits, draw, options.adapt, options.channels)
+                return options, predictor, await _unless_gone(request, self.run(work))
             finally:
-                answers.cancel()
-                gone.cancel()
+                await form.close()
+
+    async def run(self, work: Generator[None, None, T]) -> T:
+        """What `work` returns, computed in a thread. If this is cancelled, the work ends at its next yield."""
+        is_cancelled = threading.Event()
+
+        def run_to_end() -> T | None:
+            while not is_cancelled.is_set():
+                try:
+                    next(work)
+                except StopIteration as end:
+                    return end.value
+            work.close()
+
+        future = self.threads.submit(run_to_end)
+        self.running.add(future)
+        future.add_done_callback(self.running.discard)
+        try:
+            return await asyncio.wrap_future(future)
+        finally:
+            is_cancelled.set()
 
     def predictor(self, name: str | None, adapt: bool) -> Predictor:
         """The model of that name, by default the first. Raises 422 if it does not exist or cannot adapt but should."""
@@ -109,12 +132,29 @@ class Service:
         return self.token is None or secrets.compare_digest(token, os.fsencode(self.token))
 
 
-def _flag(name: str, value: str) -> bool:
-    if value.lower() not in _FLAGS:
-        raise HTTPException(422, f"`{name}` must be true or false, not {value[:100]!r}")
-    return _FLAGS[value.lower()]
+def parse(kind: type[BaseModel], content: dict | str) -> BaseModel:
+    """What a client says, as a dict or JSON. Raises 422 with a sentence about the first thing that is wrong."""
+    try:
+        return kind.model_validate_json(content) if isinstance(content, str) else kind.model_validate(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))[:100]
+        raise HTTPException(422, f"{where}: {first['msg']}" if where else first["msg"]) from None
 
 
-async def _gone(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
+async def _unless_gone(request: Request, work: Coroutine[None, None, T]) -> T:
+    """The result of `work`. Raises ClientDisconnect, and cancels the work, as soon as the client has left."""
+
+    async def leave() -> None:
+        while (await request.receive())["type"] != "http.disconnect":
+            pass
+
+    tasks = [asyncio.ensure_future(each) for each in (work, leave())]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if not tasks[0].done():
+            raise ClientDisconnect
+        return tasks[0].result()
+    finally:
+        for task in tasks:
+            task.cancel()

@@ -38,7 +38,7 @@ async function ask(some, signal) {
             await new Promise((resolve) => setTimeout(resolve, 2000));
             continue;
         }
-        const answer = await response.json();
+        const answer = await response.json().catch(() => ({ detail: response.statusText }));
         if (!response.ok) throw new Error(answer.detail);
         return answer;
     }
@@ -58,7 +58,7 @@ async function listen() {
         failed += Boolean(row.error);
         if (row.channels_differ) channels.hidden = false;
         if (row.html) cards[i].innerHTML = row.html;
-        else cards[i].append(paragraph(`${dropped[i].name}: ${row.error}`, "error"));
+        else cards[i].append(refusal(dropped[i].name, row.error));
         if (!row.error) cards[i].firstElementChild.append(player(dropped[i]));
         const stem = dropped[i].name.replace(/\.[^.]*$/, "");
         const tracks = Object.entries(row.tracks ?? {});
@@ -102,6 +102,13 @@ async function listen() {
 
 function paragraph(textContent, className = "") {
     return Object.assign(document.createElement("p"), { textContent, className });
+}
+
+/** A sentence about a file, whose name may hold marks that turn the text around. */
+function refusal(name, sentence) {
+    const line = paragraph(`: ${sentence}`, "error");
+    line.prepend(Object.assign(document.createElement("bdi"), { textContent: name }));
+    return line;
 }
 
 function download(name, text, type) {

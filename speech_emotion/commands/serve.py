@@ -1,0 +1,182 @@
+"""The web page, and the same answers for programs: options, addresses, and the server process."""
+
+import argparse
+import errno
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+from speech_emotion.commands.options import Parser, checkpoint, positive
+from speech_emotion.models.published import PUBLISHED
+from speech_emotion.terminal import command_line, printable, say
+
+MODELS = sorted(PUBLISHED, key=lambda model: not model.is_recommended)  # the first that exists is the default
+README = Path(__file__).parents[2] / "README.md"
+_DESCRIPTORS = 2**13  # open files: one for each connection and each recording of a request
+
+
+def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = Parser(description="Classify the emotion of recordings on a web page, and for programs.")
+    parser.add_argument(
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on (default: 127.0.0.1, this machine only). From other machines, browsers allow the "
+        "microphone only on HTTPS pages",
+    )
+    parser.add_argument("--port", type=int, default=7860, help="port to listen on (default: 7860); 0 for a free one")
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="host name to answer to, besides localhost and the address it listens on; may be repeated",
+    )
+    parser.add_argument(
+        "--model", action="append", metavar="FILE", help="checkpoint to offer; may be repeated; first is the default"
+    )
+    parser.add_argument(
+        "--token",
+        default=os.environ.get("SPEECH_EMOTION_TOKEN"),
+        help="bearer token that clients must send (default: $SPEECH_EMOTION_TOKEN)",
+        type=_token,
+    )
+    for option, name, default, text in (
+        ("--max-mb", "recording_mb", 200, "largest recording, in megabytes"),
+        ("--max-minutes", "recording_minutes", 10, "longest recording, in minutes"),
+        ("--queue", "requests", 64, "most requests being sent, waiting or being answered at once"),
+        ("--live", "live", 8, "most live recordings at once"),
+        ("--timeout", "silence_s", 20, "seconds without a byte after which an unfinished request is dropped"),
+    ):
+        said = f"{text} (default: {default})"
+        parser.add_argument(option, dest=name, type=positive, default=default, metavar="N", help=said)
+    return parser.parse_args(arguments)
+
+
+def _token(text: str) -> str:
+    if text.split() != [text]:  # `$(openssl …)` is empty without openssl, and would let everyone in
+        raise argparse.ArgumentTypeError("the token (or $SPEECH_EMOTION_TOKEN) is empty or has spaces")
+    return text
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parse_arguments(arguments)
+    logging.basicConfig(level=logging.CRITICAL)  # without warnings of libraries about damaged forms of clients
+    try:
+        with command_line():
+            serve(options)
+    except KeyboardInterrupt:
+        return 0
+    except ModuleNotFoundError as error:
+        if error.name not in ("fastapi", "fastapi_swagger", "python_multipart", "uvicorn", "wsproto"):
+            raise
+        say("app.py: the web page needs more packages: pip install -r requirements-app.txt", is_error=True)
+        return 2
+    except (OSError, OverflowError, ValueError, ImportError) as error:
+        say(f"app.py: {getattr(error, 'strerror', None) or error}", is_error=True)
+        return 2
+    return 0
+
+
+def serve(options: argparse.Namespace) -> None:
+    """Serve until Ctrl-C. Raises OSError for an address that is not available, CheckpointError for a missing model."""
+    import uvicorn  # first, as it may be missing
+    import wsproto  # noqa: F401
+
+    from speech_emotion.evaluation.plots import use_style
+    from speech_emotion.inference.predictor import Predictor
+    from speech_emotion.serving.api import build_app
+    from speech_emotion.serving.guard import HEADERS, Limits, Watch
+    from speech_emotion.serving.service import Service
+
+    limits = Limits(**{name: value for name, value in vars(options).items() if name in Limits.__dataclass_fields__})
+    watch = Watch(limits)
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets=None) -> None:
+            await super().startup(sockets)
+            print(f"open {where} (Ctrl-C stops)", flush=True)  # from here on, it stops without a traceback
+
+        async def shutdown(self, sockets=None) -> None:
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # about interrupted requests
+            await super().shutdown(sockets)
+
+    async def look() -> None:
+        watch.look(server.server_state.connections)
+
+    with _listen(options.host, options.port) as listening:
+        use_style()
+        service = Service(load_models(options.model, partial(Predictor, speech_only=True)), limits, options.token)
+        host, port = listening.getsockname()[:2]
+        where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+        config = uvicorn.Config(
+            build_app(service, [*options.allow_host, options.host], _results()),
+            http="h11",
+            headers=list(HEADERS.items()),
+            ws="wsproto",  # unlike websockets, it answers a handshake that is not valid
+            ws_max_size=limits.message_bytes,
+            ws_per_message_deflate=False,
+            ws_ping_interval=limits.silence_s,
+            ws_ping_timeout=limits.silence_s,
+            log_level="error",
+            backlog=limits.sockets,
+            limit_concurrency=limits.connections,
+            callback_notify=look,
+            timeout_notify=0,  # every second
+            timeout_graceful_shutdown=1,  # an open page keeps its connection
+        )
+        _allow_many_files()
+        server = Server(config)
+        try:
+            server.run(sockets=[listening])
+        finally:
+            if service.running:  # Python would wait for a thread that is decoding
+                sys.stdout.flush()
+                os._exit(0)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises OSError with a remedy if the port is in use."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise OSError(f"port {port} is in use; choose another with --port, or a free one with --port 0") from error
+
+
+def _allow_many_files() -> None:
+    """Where the system allows it, because asyncio spins when it cannot accept a connection."""
+    with suppress(ImportError, OSError, ValueError):
+        import resource  # not on Windows
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _DESCRIPTORS)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+
+
+def _results() -> str:
+    """The section of the README on how good the models are."""
+    if not README.exists():
+        return "The results are in the README of the project."
+    text = README.read_text(encoding="utf-8")
+    _, heading, rest = text.partition("\n## Results\n")
+    return heading.lstrip() + rest.partition("\n## ")[0] if heading else text
+
+
+def load_models(files: list[str] | None, predictor: Callable) -> dict:
+    """Predictors by file name. Raises CheckpointError, and ValueError if two models have the same file name."""
+    if files is None:
+        ours = []
+        for model in MODELS:
+            with suppress(argparse.ArgumentTypeError):  # it is missing, and another has a similar name
+                ours.append(checkpoint(model.file))
+        files = [path for path in ours if path.exists()] or ours
+    models = {printable(Path(file).name): predictor(file) for file in files}
+    if len(models) < len(files):
+        raise ValueError("two models have the same file name; rename one")
+    return models
