@@ -1,40 +1,39 @@
-"""Locks between processes; the second process is told which one holds the lock."""
+"""Files that one process at a time writes; the second process is told which one does."""
 
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, SoftFileLock, Timeout
 
 
-class Busy(RuntimeError):
-    """Another process holds the lock; the message is one sentence."""
+@contextmanager
+def locked(path: str | Path, work: str) -> Iterator[None]:
+    """Context that one process at a time is in, until that process ends, however it ends.
 
-
-class Lock:
-    """Held from its creation to `release`, or to the end of the process, however that ends."""
-
-    def __init__(self, path: str | Path, work: str):
-        """`path` is a file for this lock only; `work` says what is locked, for the message. Raises Busy, OSError."""
-        self.path, self._lock = Path(path), FileLock(path)
-        folder = self.path.parent
-        if not folder.is_dir():  # FileLock would create it
-            raise FileNotFoundError(f"there is no folder {folder}")
-        try:
-            self.path.touch()  # FileLock takes some folders that cannot be written for a file that is locked
-            self._lock.acquire(timeout=0)
-            if not isinstance(self._lock, SoftFileLock):  # the fallback without flock, which writes its owner itself
-                self.path.write_text(f"{os.getpid()}\n")
-        except Timeout:
-            owner = next(iter(self.path.read_text().split()), "")  # empty while it is being written
-            who = f"process {owner}" if owner.isdecimal() else "another process"
-            raise Busy(f"{work} by {who}; wait for it, or choose another path") from None
-        except OSError as error:
-            if self._lock.is_locked:  # the disk is full
-                self.release()
-            raise OSError(f"cannot write to the folder {folder}: {error.strerror}") from error
-
-    def release(self) -> None:
+    `path` is a file for this lock only; `work` says what it protects, for the message. Raises BlockingIOError if
+    another process is in it, OSError if `path` cannot be written.
+    """
+    path, lock = Path(path), FileLock(path, blocking=False)
+    if not path.parent.is_dir():  # FileLock would create it
+        raise FileNotFoundError(f"there is no folder {path.parent}")
+    try:
+        path.touch()  # FileLock takes some folders that cannot be written for a file that is locked
+        lock.acquire()
+    except Timeout:
+        owner = ""
+        with suppress(OSError):  # gone by now, or not to be read on Windows
+            owner = path.read_text().strip()
+        who = f"process {owner}" if owner.isdecimal() else "another process"
+        raise BlockingIOError(f"{work} by {who}; wait for it, or choose another path") from None
+    except OSError as error:
+        raise OSError(f"cannot write to the folder {path.parent}: {error.strerror}") from error
+    try:
+        if not isinstance(lock, SoftFileLock):  # the fallback without flock, which writes its owner itself
+            path.write_text(f"{os.getpid()}\n")
+        yield
+    finally:
         with suppress(OSError):  # Windows cannot delete an open file
-            self.path.unlink(missing_ok=True)  # before another process can acquire it
-        self._lock.release()
+            path.unlink()  # while it is locked, so that no other process has it
+        lock.release()

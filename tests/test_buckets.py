@@ -6,7 +6,8 @@ import pytest
 from conftest import read_rows, run_eval, write_noise
 
 from speech_emotion.corpora.ravdess import EMOTIONS
-from speech_emotion.inference.table import Table, read_table
+from speech_emotion.inference.formats import read_table
+from speech_emotion.inference.table import Table
 
 WITHOUT_PYARROW = "requirements-ray.txt is not installed"
 
@@ -63,7 +64,7 @@ def test_a_parquet_table_holds_what_the_csv_table_holds(tmp_path):
     with Table(path, columns) as table:
         table.write(rows[:1])
     with Table(path, columns, resume=True) as table:
-        table.write(row for row in rows if row["url"] not in table)
+        table.write(rows[1:])
         table.finish()
     rows[1]["url"] = "\\xff.wav"
     assert list(read_table(path)) == parquet.read_table(path).to_pylist() == rows

@@ -20,7 +20,7 @@ import pytest
 from speech_emotion.corpora import emodb
 from speech_emotion.corpora.download import ARCHIVES, CORPORA, DownloadError, download
 from speech_emotion.corpora.ravdess import expected_clips
-from speech_emotion.locks import Lock
+from speech_emotion.locks import locked
 
 
 def archive(channel: str, without: str = "", extra: str = "") -> bytes:
@@ -196,13 +196,14 @@ def emodb_command(server, data, *options) -> list[str]:
 
 
 def test_a_second_download_is_told_who_is_at_it(server, tmp_path):
-    lock = Lock(tmp_path / ".download.lock", "")
-    result = subprocess.run(emodb_command(server, tmp_path), capture_output=True, text=True, check=False, timeout=60)
+    with locked(tmp_path / ".download.lock", ""):
+        result = subprocess.run(
+            emodb_command(server, tmp_path), capture_output=True, text=True, check=False, timeout=60
+        )
     assert (result.returncode, server.requests) == (2, [])
     assert result.stderr == (
         f"download: {tmp_path} is being filled by process {os.getpid()}; wait for it, or choose another path\n"
     )
-    lock.release()
     assert list(tmp_path.iterdir()) == []
 
 

@@ -12,8 +12,7 @@ from praatio import textgrid
 
 from speech_emotion import optional
 from speech_emotion.commands import classify as eval
-from speech_emotion.inference.formats import captions, segments
-from speech_emotion.inference.table import read_table
+from speech_emotion.inference.formats import captions, read_table, segments
 
 RATE = 16_000
 

@@ -18,7 +18,7 @@ from speech_emotion.commands import train
 from speech_emotion.corpora import emodb
 from speech_emotion.evaluation.metrics import accuracy, prediction_table, uar
 from speech_emotion.inference.predictor import Predictor
-from speech_emotion.locks import Lock
+from speech_emotion.locks import locked
 from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
 from speech_emotion.models.checkpoint import load_checkpoint, save_checkpoint
 from speech_emotion.models.features import WhisperFeatures
@@ -169,10 +169,9 @@ def test_what_cannot_be_learned_from_is_one_sentence(home, tone_data, monkeypatc
 def test_two_trainings_do_not_write_one_model(home):
     for name in ("both.pt", "both-results/report.txt"):
         (home / name).parent.mkdir(exist_ok=True)
-        lock = Lock(home / f"{name}.lock.part", "")
-        (home / "both.pt.part").write_text("what the first one writes")
-        result = run_train(home, "--labels", "own/mine.csv", "--out", "both.pt")
-        lock.release()
+        with locked(home / f"{name}.lock.part", ""):
+            (home / "both.pt.part").write_text("what the first one writes")
+            result = run_train(home, "--labels", "own/mine.csv", "--out", "both.pt")
         assert result.returncode == 2
         sentence = f"{name} is being written by process {os.getpid()}; wait for it, or choose another path\n"
         assert result.stderr == f"train.py: {sentence}"

@@ -111,6 +111,7 @@ class RecordingWindows:
         """`read()` starts anew, and yields pieces (samples,) or (C, samples) at the settings' sample rate."""
         self._read, self._settings = read, settings
         self._windows: list[Window] | None = None
+        self.length_s = 0.0  # until `measure` has read it
         self.n_channels = 1  # until `measure` counts them; a live recording has one and is never measured
 
     def __iter__(self) -> Iterator[tuple[Window, torch.Tensor]]:
@@ -154,7 +155,8 @@ class RecordingWindows:
             levels += of_piece.tobytes()
             rest = piece[:, len(of_piece) * round(FRAME_S * self._settings.sample_rate) :]
             yield
-        if n_samples < _SHORTEST_S * self._settings.sample_rate:
+        self.length_s = n_samples / self._settings.sample_rate
+        if self.length_s < _SHORTEST_S:
             raise AudioError("too short")
         self.n_channels = len(piece)
         energy = np.frombuffer(levels, np.float32).reshape(-1, self.n_channels).T

@@ -12,8 +12,8 @@ from scipy.stats import binomtest
 from speech_emotion.commands.options import Parser
 from speech_emotion.evaluation.metrics import accuracy, bootstrap_interval, uar
 from speech_emotion.evaluation.truth import Judged, LabelTable, RavdessNames, group_column
+from speech_emotion.inference.formats import read_table
 from speech_emotion.inference.rows import FIXED
-from speech_emotion.inference.table import read_table
 from speech_emotion.terminal import program, say
 
 

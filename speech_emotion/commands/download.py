@@ -4,7 +4,6 @@ from pathlib import Path
 
 from speech_emotion.commands.options import Parser
 from speech_emotion.corpora.download import ARCHIVES, CORPORA, DownloadError, download
-from speech_emotion.locks import Busy
 from speech_emotion.terminal import program, say
 
 
@@ -16,7 +15,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--keep-archives", action="store_true", help=f"keep FOLDER/{ARCHIVES} after unpacking")
     options = parser.parse_args(arguments)
     archives = CORPORA[options.corpus]
-    with program("download", (DownloadError, Busy, OSError)) as ending:
+    with program("download", (DownloadError, OSError)) as ending:
         ending.when_stopped = lambda: "run the same command again to resume"
         fetched = download(archives, options.data, options.base_url, options.keep_archives)
         say(f"{archives[0].corpus} is complete under {options.data}" + ("" if fetched else "; there was nothing to do"))

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from speech_emotion.commands.options import Parser
 from speech_emotion.corpora.ravdess import EMOTIONS, check_table, clip_table
-from speech_emotion.locks import Busy
 from speech_emotion.terminal import program, say
 
 HERE = Path()  # data, results, caches and the models lie in the current folder
@@ -87,7 +86,7 @@ def flag(name: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    with program("train.py", (OSError, ValueError, Busy)) as ending:
+    with program("train.py", (OSError, ValueError)) as ending:
         options = parse_arguments(arguments)
         os.environ.setdefault("MPLBACKEND", "Agg")  # pictures go to files, so no display is needed
         run(options)

@@ -15,7 +15,7 @@ import pooch
 from speech_emotion.corpora import emodb, nemo
 from speech_emotion.corpora.clips import CLIP_SUFFIXES, NoDataError, walk_clips
 from speech_emotion.corpora.ravdess import expected_clips
-from speech_emotion.locks import Lock
+from speech_emotion.locks import locked
 
 TRIES = 5
 ARCHIVES = "archives"  # the folder below data/ for archives until they are unpacked
@@ -95,15 +95,12 @@ def download(archives: tuple[Archive, ...], data: Path, base_url: str | None = N
 
     Existing clips are not changed, clips are written atomically, and the leftovers of a killed run are reused or
     removed. `base_url` is a mirror. Raises DownloadError if the disk has too little space, or if an archive cannot be
-    downloaded, is not the published one, would write outside its folder, or lacks a clip; Busy if another process is
-    downloading.
+    downloaded, is not the published one, would write outside its folder, or lacks a clip; OSError if another process
+    is downloading.
     """
     data.mkdir(parents=True, exist_ok=True)
-    lock = Lock(data / ".download.lock", f"{data} is being filled")
-    try:
+    with locked(data / ".download.lock", f"{data} is being filled"):
         return _download(archives, data, base_url, keep)
-    finally:
-        lock.release()
 
 
 def _download(archives: tuple[Archive, ...], data: Path, base_url: str | None, keep: bool) -> list[str]:

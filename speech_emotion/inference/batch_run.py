@@ -1,8 +1,8 @@
 """The run of eval.py: recordings → rows in tables."""
 
+import hashlib
 from argparse import Namespace
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
@@ -11,7 +11,7 @@ from speech_emotion.audio.reading import RecordingInfo
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.inference.recording import Answer
 from speech_emotion.inference.rows import Row, columns, stretch_columns
-from speech_emotion.inference.table import Table, check_space, fingerprint
+from speech_emotion.inference.table import Table, check_space
 from speech_emotion.terminal import say
 
 if TYPE_CHECKING:
@@ -39,8 +39,18 @@ def write_tables(
     `count` is called with the rows of each recording and the information about its file; for rows kept from an earlier
     run that information is None. Returns the stretches if there is a timeline and a single recording.
     """
-    with ExitStack() as stack:
-        table, timelines = _open_tables(options, recordings, predictor, stack)
+    # Everything that changes rows; the list of recordings only if rows depend on other recordings.
+    settings = [predictor.digest, options.adapt, predictor.speech_only, options.channels, options.track]
+    settings += recordings if options.adapt else []
+    table = Table(
+        options.out,
+        columns(predictor.labels, options.channels),
+        timeline=options.timeline,
+        stretch_columns=stretch_columns(predictor.labels, options.channels) if options.timeline else (),
+        resume=options.resume,
+        run=hashlib.sha256(repr(settings).encode()).hexdigest(),
+    )
+    with table:
         for rows in table.kept():
             count(rows, None)
         left = [path for path in recordings if path not in table]
@@ -48,35 +58,17 @@ def write_tables(
         check_space(options.out, len(left))
         if options.resume and len(left) == len(recordings):
             say(f"there is no run to resume for {options.out}; classifying all recordings", is_error=True)
-        progress = stack.enter_context(tqdm(total=len(recordings), initial=len(recordings) - len(left), unit="file"))
-        for answer in answers:
-            for row in (*answer.rows, *answer.stretches):
-                row["url"] = name or row["url"]
-            for timeline in timelines:
-                timeline.write(answer.stretches)
-            table.write(answer.rows)  # last, because a resumed run takes the stretches for complete if these rows exist
-            count(answer.rows, answer.info)
-            progress.update()
-        table.finish(*timelines)
+        with tqdm(total=len(recordings), initial=len(recordings) - len(left), unit="file") as progress:
+            for answer in answers:
+                for row in (*answer.rows, *answer.stretches):
+                    row["url"] = name or row["url"]
+                table.write(answer.rows, answer.stretches if options.timeline else (), answer.length_s)
+                count(answer.rows, answer.info)
+                progress.update()
+        table.finish()
     if adaptation:
         say(adaptation)
     return answer.stretches if options.timeline and len(left) == len(recordings) == 1 else []
-
-
-def _open_tables(
-    options: Namespace, recordings: list[str], predictor: "Predictor | ClusterPredictor", stack: ExitStack
-) -> tuple[Table, list[Table]]:
-    """The table of recordings and, if requested, the timeline; `stack` closes them."""
-    # Everything that changes rows; the list of recordings only if rows depend on other recordings.
-    settings = [predictor.digest, options.adapt, predictor.speech_only, options.channels, options.track]
-    belongs_to = fingerprint(settings, recordings if options.adapt else [])
-    of_recordings = columns(predictor.labels, options.channels)
-    table = stack.enter_context(Table(options.out, of_recordings, options.resume, belongs_to))
-    if not options.timeline:
-        return table, []
-    of_stretches = stretch_columns(predictor.labels, options.channels)
-    timeline = Table(options.timeline, of_stretches, options.resume, belongs_to, of=table)
-    return table, [stack.enter_context(timeline)]
 
 
 def _answers(

@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from speech_emotion.inference.rows import TEXT, Row, in_utf8
+from speech_emotion.inference.rows import DECIMALS, TEXT, Row, cell, in_utf8, text, value
 from speech_emotion.optional import needed_by
 
 Segment = tuple[float, float, str]  # start and end in seconds, emotion
+_UTF8 = {"encoding": "utf-8", "errors": "surrogateescape"}  # names that are not UTF-8 are preserved
 _ROWS_AT_ONCE = 2**16  # of a Parquet file
 
 
@@ -24,8 +26,9 @@ _ROWS_AT_ONCE = 2**16  # of a Parquet file
 class Format:
     """How a file is written and, if it holds all rows, how they are read again."""
 
-    write: Callable[[Path, list[str], Iterable[Row]], None]
+    write: Callable[[Path, list[str], Iterable[Row], float], None]  # the last is the recording's length in seconds
     read: Callable[[str | Path], Iterator[Row]] | None = None
+    package: str | None = None  # that is not in requirements.txt
 
     @property
     def is_track(self) -> bool:
@@ -33,157 +36,167 @@ class Format:
         return self.read is None
 
 
-def format_of(path: str | Path, columns: list[str] | None = None) -> Format | None:
-    """The format of a table with these columns; None for CSV.
+def format_of(path: str | Path, columns: list[str] | None = None) -> Format:
+    """The format of a table with these columns.
 
     Raises ImportError if an optional package is missing, ValueError for an unknown suffix and for a track of rows
     without times.
     """
     ending = Path(path).suffix.lower()
-    if ending == ".csv":
-        return None
     if ending not in FORMATS:
         raise ValueError(
             f"{path} is not in a known format: a table ends in {', '.join(TABLES)}, a timeline also in "
             f"{', '.join(TRACKS)}"
         )
-    found = _load(ending)
-    if found.is_track and columns is not None and "start" not in columns:
+    kind = FORMATS[ending]
+    if kind.package:
+        with needed_by(f"a {ending} file", kind.package):
+            import_module(kind.package)
+    if kind.is_track and columns is not None and "start" not in columns:
         raise ValueError(
             f"{path} would hold emotions over time, which --timeline writes; a table of recordings ends in .csv"
         )
-    return found
+    return kind
 
 
 def package_of(path: str | Path) -> str | None:
     """The optional package that writing this file needs."""
-    return FORMATS.get(Path(path).suffix.lower(), (None, None))[0]
+    kind = FORMATS.get(Path(path).suffix.lower())
+    return kind and kind.package
 
 
 def is_track(path: str | Path) -> bool:
-    """Whether this file holds the emotions of one recording over time. Raises ImportError as format_of."""
-    found = format_of(path)
-    return found is not None and found.is_track
+    """Whether this file holds the emotions of one recording over time. Raises as format_of."""
+    return format_of(path).is_track
 
 
-def tracks(rows: list[Row]) -> dict[str, str]:
+def read_table(path: str | Path) -> Iterator[Row]:
+    """The rows of a finished table, one at a time.
+
+    Raises ValueError for a track, which does not hold all rows; ValueError or csv.Error if no Table wrote the file.
+    """
+    kind = format_of(path)
+    if kind.is_track:
+        raise ValueError(f"{path} holds no probabilities to read")
+    return kind.read(path)
+
+
+def tracks(stretches: list[Row], length_s: float) -> dict[str, str]:
     """The stretches of one recording as the text of every available track format, by suffix."""
-    found = {}
+    texts = {}
     with TemporaryDirectory() as folder:
         path = Path(folder) / "track"
         for ending in TRACKS:
             with suppress(ImportError):
-                _load(ending.lower()).write(path, [], rows)
-                found[ending] = path.read_text(encoding="utf-8")
-    return found
+                FORMATS[ending.lower()].write(path, [], stretches, length_s)
+                texts[ending] = path.read_text(encoding="utf-8")
+    return texts
 
 
-def segments(rows: Iterable[Row]) -> dict[str, list[Segment]]:
+def segments(stretches: Iterable[Row]) -> dict[str, list[Segment]]:
     """The stretches by channel ("" without channels), adjacent ones with the same emotion joined."""
-    found: dict[str, list[Segment]] = {}
-    for row in rows:
+    by_channel: dict[str, list[Segment]] = {}
+    for row in stretches:
         start, end, emotion = row["start"], row["end"], row["emotion"]
-        own = found.setdefault(str(row.get("channel") or ""), [])
-        if own and own[-1][1:] == (start, emotion):
-            start = own.pop()[0]
-        own.append((start, end, emotion))
-    return found
+        of_channel = by_channel.setdefault(str(row.get("channel") or ""), [])
+        if of_channel and of_channel[-1][1:] == (start, emotion):
+            start = of_channel.pop()[0]
+        of_channel.append((start, end, emotion))
+    return by_channel
 
 
-def captions(rows: Iterable[Row]) -> list[Segment]:
+def captions(stretches: Iterable[Row]) -> list[Segment]:
     """The segments of all channels in order of time, with the channel before the emotion."""
-    by_channel = segments(rows).items()
     return sorted(
         (start, end, f"{channel}: {emotion}" if channel else emotion)
-        for channel, own in by_channel
-        for start, end, emotion in own
+        for channel, of_channel in segments(stretches).items()
+        for start, end, emotion in of_channel
     )
 
 
-def _load(ending: str) -> Format:
-    package, load = FORMATS[ending]
-    with needed_by(f"a {ending} file", package):
-        return load()
+def _write_csv(path: Path, columns: list[str], rows: Iterable[Row], length_s: float) -> None:
+    with path.open("w", newline="", **_UTF8) as file:
+        writer = csv.writer(file)
+        writer.writerow([cell("emotion", column) for column in columns])  # most are labels
+        writer.writerows([cell(column, row[column]) for column in columns] for row in rows)
 
 
-def _parquet() -> Format:
+def _read_csv(path: str | Path) -> Iterator[Row]:
+    with open(path, newline="", **_UTF8) as file:
+        rows = filter(None, csv.reader(file, strict=True))
+        columns = list(map(text, next(rows, [])))
+        for cells in rows:
+            yield dict(zip(columns, map(value, columns, cells), strict=True))
+
+
+def _write_parquet(path: Path, columns: list[str], rows: Iterable[Row], length_s: float) -> None:
     """Numbers become float32, a channel int32, null where there is none."""
     import pyarrow as pa
-    from pyarrow.parquet import ParquetFile, ParquetWriter
+    from pyarrow.parquet import ParquetWriter
 
-    def write(path: Path, columns: list[str], rows: Iterable[Row]) -> None:
-        kinds = {**dict.fromkeys(TEXT, pa.string()), "channel": pa.int32()}
-        schema = pa.schema([(name, kinds.get(name, pa.float32())) for name in columns])
-        rows = map(in_utf8, rows)
-        with ParquetWriter(path, schema) as writer:
-            while some := list(islice(rows, _ROWS_AT_ONCE)):
-                writer.write_table(pa.Table.from_pylist(some, schema))
-
-    def read(path: str | Path) -> Iterator[Row]:
-        with ParquetFile(path) as file:
-            for batch in file.iter_batches():
-                yield from batch.to_pylist()
-
-    return Format(write, read)
+    kinds = {**dict.fromkeys(TEXT, pa.string()), "channel": pa.int32()}
+    schema = pa.schema([(name, kinds.get(name, pa.float32())) for name in columns])
+    rows = map(in_utf8, rows)
+    with ParquetWriter(path, schema) as writer:
+        while some := list(islice(rows, _ROWS_AT_ONCE)):
+            writer.write_table(pa.Table.from_pylist(some, schema))
 
 
-def _json_lines() -> Format:
-    def write(path: Path, columns: list[str], rows: Iterable[Row]) -> None:
-        with path.open("w", encoding="utf-8") as file:
-            for row in map(in_utf8, rows):
-                file.write(json.dumps({name: row[name] for name in columns}, ensure_ascii=False) + "\n")
+def _read_parquet(path: str | Path) -> Iterator[Row]:
+    from pyarrow.parquet import ParquetFile
 
-    def read(path: str | Path) -> Iterator[Row]:
-        with open(path, encoding="utf-8") as file:
-            yield from map(json.loads, file)
-
-    return Format(write, read)
+    with ParquetFile(path) as file:
+        for batch in file.iter_batches():
+            yield from batch.to_pylist()
 
 
-def _text_grid() -> Format:
+def _write_json_lines(path: Path, columns: list[str], rows: Iterable[Row], length_s: float) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        for row in map(in_utf8, rows):
+            file.write(json.dumps({name: row[name] for name in columns}, ensure_ascii=False) + "\n")
+
+
+def _read_json_lines(path: str | Path) -> Iterator[Row]:
+    with open(path, encoding="utf-8") as file:
+        yield from map(json.loads, file)
+
+
+def _write_text_grid(path: Path, columns: list[str], rows: Iterable[Row], length_s: float) -> None:
+    """Every tier ends with the recording, so that Praat can join the TextGrids of several recordings."""
     from praatio.textgrid import IntervalTier, Textgrid
 
-    def write(path: Path, columns: list[str], rows: Iterable[Row]) -> None:
-        found = segments(rows) or {"": []}
-        end = max((each[-1][1] for each in found.values() if each), default=1)
-        grid = Textgrid()
-        for channel, own in sorted(found.items()):
-            grid.addTier(IntervalTier(f"channel {channel}" if channel else "emotion", own, minT=0, maxT=end))
-        grid.save(str(path), format="long_textgrid", includeBlankSpaces=True)
-
-    return Format(write)
+    tiers = segments(rows) or {"": []}
+    end = max([round(length_s, DECIMALS), *(tier[-1][1] for tier in tiers.values() if tier)]) or 1  # none may be empty
+    grid = Textgrid()
+    for channel, tier in sorted(tiers.items()):
+        grid.addTier(IntervalTier(f"channel {channel}" if channel else "emotion", tier, minT=0, maxT=end))
+    grid.save(str(path), format="long_textgrid", includeBlankSpaces=True)
 
 
-def _subtitles(kind: str) -> Format:
+def _write_subtitles(kind: str, path: Path, columns: list[str], rows: Iterable[Row], length_s: float) -> None:
     from pysubs2 import SSAEvent, SSAFile
 
-    def write(path: Path, columns: list[str], rows: Iterable[Row]) -> None:
-        file = SSAFile()
-        for start, end, text in captions(rows):
-            file.append(SSAEvent(round(1000 * start), round(1000 * end), text))
-        file.save(str(path), format_=kind)
-
-    return Format(write)
+    file = SSAFile()
+    for start, end, emotion in captions(rows):
+        file.append(SSAEvent(round(1000 * start), round(1000 * end), emotion))
+    file.save(str(path), format_=kind)
 
 
-def _audacity_labels() -> Format:
-    def write(path: Path, columns: list[str], rows: Iterable[Row]) -> None:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file, "excel-tab", lineterminator="\n").writerows(
-                (f"{start:.6f}", f"{end:.6f}", text) for start, end, text in captions(rows)
-            )
-
-    return Format(write)
+def _write_audacity_labels(path: Path, columns: list[str], rows: Iterable[Row], length_s: float) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file, "excel-tab", lineterminator="\n").writerows(
+            (f"{start:.6f}", f"{end:.6f}", emotion) for start, end, emotion in captions(rows)
+        )
 
 
 TABLES = (".csv", ".jsonl", ".parquet")
 TRACKS = (".TextGrid", ".srt", ".vtt", ".txt")  # as their programs spell them
-
-FORMATS: dict[str, tuple[str | None, Callable[[], Format]]] = {  # with the optional package that each needs
-    ".parquet": ("pyarrow", _parquet),
-    ".jsonl": (None, _json_lines),
-    ".textgrid": ("praatio", _text_grid),
-    ".srt": ("pysubs2", partial(_subtitles, "srt")),
-    ".vtt": ("pysubs2", partial(_subtitles, "vtt")),
-    ".txt": (None, _audacity_labels),
+FORMATS = {
+    ".csv": Format(_write_csv, _read_csv),
+    ".jsonl": Format(_write_json_lines, _read_json_lines),
+    ".parquet": Format(_write_parquet, _read_parquet, "pyarrow"),
+    ".textgrid": Format(_write_text_grid, package="praatio"),
+    ".srt": Format(partial(_write_subtitles, "srt"), package="pysubs2"),
+    ".vtt": Format(partial(_write_subtitles, "vtt"), package="pysubs2"),
+    ".txt": Format(_write_audacity_labels),
 }

@@ -28,6 +28,7 @@ class Answer:
     rows: list[Row]  # one, or with channels `each` one per channel
     stretches: list[Row]  # of the timeline, in order of time
     info: RecordingInfo
+    length_s: float = 0.0  # of the recording, as far as it could be read
 
 
 @dataclass(eq=False)
@@ -75,9 +76,9 @@ class Recording:
 
     def answer(self, labels: list[str], classified: list[tuple[Window, list[float]]]) -> Answer:
         """The rows for the windows and their probabilities of `labels`."""
-        spoken = self._spoken(classified)
+        spoken, length_s = self._spoken(classified), self.windows.length_s
         if not spoken:
-            return Answer([self._row(error_row(self.path, labels, self.error or NOBODY))], [], self.info)
+            return Answer([self._row(error_row(self.path, labels, self.error or NOBODY))], [], self.info, length_s)
         rows, stretches = [], []
         for channel in range(self.windows.n_channels):
             own = [(window, probabilities) for window, probabilities in spoken if window.channel == channel]
@@ -91,7 +92,7 @@ class Recording:
             row = recording_row(self.path, labels, of_channel, [window.weight for window, _ in own])
             rows.append(self._row(row, channel + 1))
             stretches += [self._row(stretch, channel + 1) for stretch in of_channel]
-        return Answer(rows, sorted(stretches, key=lambda row: row["start"]), self.info)
+        return Answer(rows, sorted(stretches, key=lambda row: row["start"]), self.info, length_s)
 
     def _row(self, row: Row, channel: int | None = None) -> Row:
         return row | {"channel": channel} if self.has_channels else row

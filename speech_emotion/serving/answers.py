@@ -56,12 +56,13 @@ class Reply:
     rows: list[Row]  # as in out.csv: one, or one per channel
     stretches: list[Row] = field(default_factory=list)  # as in eval.py's timeline
     channels_differ: bool = False
+    length_s: float = 0.0
     html: str = ""
 
     @classmethod
     def from_answer(cls, answer: Answer) -> "Reply":
         rows, stretches = (list(map(rounded, table)) for table in (answer.rows, answer.stretches))
-        return cls(rows, stretches, answer.info.channels_differ)
+        return cls(rows, stretches, answer.info.channels_differ, answer.length_s)
 
     @property
     def error(self) -> str:

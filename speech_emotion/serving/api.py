@@ -119,7 +119,7 @@ def build_app(service: Service, allow_hosts: Iterable[str] = (), results: str = 
                 "csv": write_csv([cell(name, row[name]) for name in names] for row in reply.rows),
                 "error": reply.error,
                 "channels_differ": reply.channels_differ,
-                "tracks": tracks(reply.stretches) if len(reply.stretches) > 1 else {},
+                "tracks": tracks(reply.stretches, reply.length_s) if len(reply.stretches) > 1 else {},
             }
             for reply in replies
         ]
