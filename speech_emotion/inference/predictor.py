@@ -2,8 +2,9 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, groupby, islice
@@ -22,6 +23,7 @@ from speech_emotion.inference.recording import Answer, Recording
 from speech_emotion.inference.rows import Row, error_row
 from speech_emotion.inference.speech import SpeechDetector
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint
+from speech_emotion.models.emotions import choose_emotions
 from speech_emotion.models.network import calibrated, choose_device
 
 S, T = TypeVar("S"), TypeVar("T")
@@ -46,21 +48,40 @@ class Predictor:
     ...     print(row["emotion"], row["confidence"])
     """
 
-    def __init__(self, model: str | Path | Checkpoint, device: str = "auto", speech_only: bool | None = False):
+    def __init__(
+        self,
+        model: str | Path | Checkpoint,
+        device: str = "auto",
+        speech_only: bool | None = False,
+        emotions: Sequence[str] = (),
+    ):
         """With `speech_only`, windows without speech are left out; None selects the model's default.
 
-        Raises CheckpointError for an unreadable model, ValueError for a device that is not available, and with
-        `speech_only` NoDetectorError if Silero VAD is not installed.
+        `emotions` limits the answers, as for_emotions does. Raises CheckpointError for an unreadable model, ValueError
+        for a device that is not available and for an unknown emotion, and with `speech_only` NoDetectorError if Silero
+        VAD is not installed.
         """
         self.device = choose_device(device)
         checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
         self.labels, self.digest = checkpoint.labels, checkpoint.digest
+        self._all_labels, self._counts_for = checkpoint.labels, torch.eye(len(checkpoint.labels))
         self.features = checkpoint.features
         self.temperature = checkpoint.temperature
         self.front_end = checkpoint.network.front_end
         self.network = checkpoint.network.for_inference().to(self.device)
         self.speech_only = self.network.speech_only if speech_only is None else speech_only
         self._detector = SpeechDetector() if self.speech_only else None
+        if emotions:
+            self.labels, self._counts_for = choose_emotions(self._all_labels, emotions)
+
+    def for_emotions(self, emotions: Sequence[str]) -> "Predictor":
+        """This predictor with answers limited to these emotions: their probabilities are divided by their sum.
+
+        All emotions of the model if there are none. Raises ValueError as choose_emotions.
+        """
+        chosen = copy(self)
+        chosen.labels, chosen._counts_for = choose_emotions(self._all_labels, emotions or self._all_labels)
+        return chosen
 
     def predict(
         self, paths: str | Path | Iterable[str | Path], batch_size: int = 16, workers: int | None = None
@@ -167,7 +188,7 @@ class Predictor:
     @torch.inference_mode()
     def probabilities(self, inputs: torch.Tensor) -> torch.Tensor:
         """Network inputs from the front end, (B, ...) → probabilities (B, classes)."""
-        return calibrated(self.network.classify(self.network.embed(inputs.to(self.device))), self.temperature).cpu()
+        return self._probabilities(self.network.classify(self.network.embed(inputs.to(self.device))))
 
     def _schedule(
         self,
@@ -239,7 +260,12 @@ class Predictor:
         if not embeddings:
             return []
         given = torch.stack([statistics(*window) for window in windows]).to(self.device) if statistics else None
-        return calibrated(self.network.classify(torch.stack(embeddings), given), self.temperature).tolist()
+        return self._probabilities(self.network.classify(torch.stack(embeddings), given)).tolist()
+
+    def _probabilities(self, logits: torch.Tensor) -> torch.Tensor:
+        """(B, K) → of the emotions that may be answered, (B, chosen)."""
+        chosen = calibrated(logits, self.temperature).cpu() @ self._counts_for
+        return chosen / chosen.sum(dim=1, keepdim=True)
 
 
 def _in_order(pool: ThreadPoolExecutor, work: Callable[[S], T], items: Iterable[S], ahead: int) -> Iterator[T]:
