@@ -9,15 +9,20 @@ from conftest import REPOSITORY
 
 from speech_emotion.commands import train
 from speech_emotion.corpora import nemo
-from speech_emotion.training.runs import Run, recipe_of
+from speech_emotion.training.runs import Run
 
 
 def run_of(arguments: str) -> Run:
     """What train.py would carry out with them."""
     options = train.parse_arguments(arguments.split())
-    recipe = recipe_of(options.network).from_options(options)
     held_out = {"split": options.split} | (options.fold or {})
-    return Run(recipe, tuple(options.drop), spoken=options.spoken, shuffle_labels=options.shuffle_labels, **held_out)
+    return Run(
+        train.recipe_for(options),
+        tuple(options.drop),
+        spoken=options.spoken,
+        shuffle_labels=options.shuffle_labels,
+        **held_out,
+    )
 
 
 def commands_of(*arguments: str) -> str:

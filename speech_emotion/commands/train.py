@@ -2,12 +2,17 @@
 
 import argparse
 import os
+from inspect import signature
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from speech_emotion.commands.options import Parser
 from speech_emotion.corpora.ravdess import EMOTIONS, check_table, clip_table
 from speech_emotion.terminal import program, say
+
+if TYPE_CHECKING:  # slow to import
+    from speech_emotion.training.runs import Recipe
 
 HERE = Path()  # data, results, caches and the models lie in the current folder
 RESULTS = HERE / "results"
@@ -15,8 +20,6 @@ RESULTS = HERE / "results"
 NOT_OWN = (
     "network", "without_nemo", "drop", "split", "fold", "spoken", "epochs", "schedule", "shuffle_labels",
 )  # fmt: skip
-
-OF_RECIPES = ("epochs", "schedule", "encoder", "without_nemo")  # options that not every network takes
 
 EPILOG = """\
 python3 train.py                         model.pt, all eight emotions
@@ -93,6 +96,18 @@ def main(arguments: list[str] | None = None) -> int:
     return ending.status
 
 
+def recipe_for(options: argparse.Namespace) -> "Recipe":
+    """The recipe of the network, with the options that were given. Raises ValueError for one of another network."""
+    from speech_emotion.training.runs import recipe_of
+
+    kind = recipe_of(options.network)
+    given = {name: getattr(options, name) for name in ("epochs", "schedule", "encoder", "without_nemo", "seed")}
+    given = {name: value for name, value in given.items() if value is not None and value is not False}
+    if foreign := sorted(given.keys() - signature(kind.from_options).parameters.keys()):
+        raise ValueError(f"--network {options.network} does not take {', '.join(map(flag, foreign))}")
+    return kind.from_options(options.data, options.shuffle_labels, options.spoken, **given)
+
+
 def run(options: argparse.Namespace) -> None:
     """Train on a split or on the user's table, classify the held-out clips as eval.py does, and write the results."""
     if options.labels:
@@ -100,16 +115,13 @@ def run(options: argparse.Namespace) -> None:
         return
     from speech_emotion.evaluation.results import result_files
     from speech_emotion.inference.table import locked_outputs
-    from speech_emotion.training.runs import Run, carry_out, recipe_of
+    from speech_emotion.training.runs import Run, carry_out
 
-    kind = recipe_of(options.network)
-    if foreign := [name for name in OF_RECIPES if getattr(options, name) and name not in kind.options]:
-        raise ValueError(f"--network {options.network} does not take {', '.join(map(flag, foreign))}")
+    recipe = recipe_for(options)
     clips = clip_table(options.data)
     problems = check_table(clips)
     for problem in problems:
         say(f"warning: {problem}; the splits differ from the published ones", is_error=True)
-    recipe = kind.from_options(options)
     run = Run(
         recipe,
         drop=tuple(emotion for emotion in EMOTIONS if emotion in options.drop),

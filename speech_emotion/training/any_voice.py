@@ -3,7 +3,6 @@
 B: clips, C: copies, D: size of the embedding.
 """
 
-import argparse
 import hashlib
 import json
 from contextlib import nullcontext
@@ -44,7 +43,6 @@ class AnyVoiceRecipe:
     network: ClassVar = AnyVoice
     of_split: ClassVar = "any"
     of_fold: ClassVar = "any"
-    options: ClassVar = ("encoder", "without_nemo")
     has_validation: ClassVar = False
 
     encoder: WhisperEncoder = field(repr=False, compare=False)
@@ -57,13 +55,15 @@ class AnyVoiceRecipe:
         return HeadSettings(with_nemo=not (shuffle_labels or spoken))
 
     @classmethod
-    def from_options(cls, options: argparse.Namespace) -> "AnyVoiceRecipe":
-        settings = cls.published_settings(options.shuffle_labels, options.spoken)
-        settings = replace(settings, with_nemo=settings.with_nemo and not options.without_nemo)
-        if options.seed is not None:
-            settings = replace(settings, seed=options.seed)
-        others = (nemo.clip_table(options.data),) if settings.with_nemo else ()
-        return cls(encoder_of(options.encoder), settings, others)
+    def from_options(
+        cls, data, shuffle_labels: bool, spoken: bool, seed=None, encoder=None, without_nemo=False
+    ) -> "AnyVoiceRecipe":
+        settings = cls.published_settings(shuffle_labels, spoken)
+        settings = replace(settings, with_nemo=settings.with_nemo and not without_nemo)
+        if seed is not None:
+            settings = replace(settings, seed=seed)
+        others = (nemo.clip_table(data),) if settings.with_nemo else ()
+        return cls(encoder_of(encoder), settings, others)
 
     def fit(
         self, parts: Parts, clips: pd.DataFrame, labels: list[str], device: torch.device, cache_dir: str | Path

@@ -19,7 +19,7 @@ from speech_emotion.audio.reading import AudioError
 from speech_emotion.audio.resampling import load_audio
 from speech_emotion.audio.windows import recording_window, stretch_window
 
-VERSION = 1  # of the code behind the cached arrays; with another one, they are computed again
+VERSION = 2  # of the code behind the cached arrays; with another one, they are computed again
 
 
 def log_mels(clips: pd.DataFrame, front_end: nn.Module, margin_s: float, folder: str | Path) -> torch.Tensor:

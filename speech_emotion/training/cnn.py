@@ -3,7 +3,6 @@
 V: views, B: clips, M: mel bands, C: coefficients, T: frames, K: emotions.
 """
 
-import argparse
 import copy
 import math
 from collections.abc import Iterable
@@ -59,7 +58,6 @@ class EmotionCNNRecipe:
     network: ClassVar = EmotionCNN
     of_split: ClassVar = "random"
     of_fold: ClassVar = "speaker"
-    options: ClassVar = ("epochs", "schedule")
     has_validation: ClassVar = True
     others: ClassVar = ()
 
@@ -71,10 +69,12 @@ class EmotionCNNRecipe:
         return replace(TrainingSettings(), epochs=30) if shuffle_labels else TrainingSettings()
 
     @classmethod
-    def from_options(cls, options: argparse.Namespace) -> "EmotionCNNRecipe":
-        given = {name: getattr(options, name) for name in ("epochs", "schedule", "seed")}
+    def from_options(
+        cls, data, shuffle_labels: bool, spoken: bool, seed=None, epochs=None, schedule=None
+    ) -> "EmotionCNNRecipe":
+        given = {"seed": seed, "epochs": epochs, "schedule": schedule}
         given = {name: value for name, value in given.items() if value is not None}
-        return cls(replace(cls.published_settings(options.shuffle_labels), **given))
+        return cls(replace(cls.published_settings(shuffle_labels), **given))
 
     def fit(
         self, parts: Parts, clips: pd.DataFrame, labels: list[str], device: torch.device, cache_dir: str | Path

@@ -1,6 +1,5 @@
 """A run: clips → a checkpoint and its held-out predictions, for train.py and the notebooks."""
 
-import argparse
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -34,7 +33,6 @@ class Recipe(Protocol):
     network: ClassVar[type[Network]]
     of_split: ClassVar[str]  # prefix of the names of runs on random splits
     of_fold: ClassVar[str]  # prefix of the names of runs on folds by actor
-    options: ClassVar[tuple[str, ...]]  # options of train.py that only this recipe takes
     has_validation: ClassVar[bool]  # whether a tenth of the training clips is held out for validation
     settings: Any  # a dataclass with `seed`; the checkpoint stores it
     others: tuple[pd.DataFrame, ...]  # clips of other corpora, also used for training
@@ -44,8 +42,12 @@ class Recipe(Protocol):
         """The settings of the published runs, of the control with shuffled labels, or of runs on speech only."""
 
     @classmethod
-    def from_options(cls, options: argparse.Namespace) -> "Recipe":
-        """The recipe for the options of train.py. Raises ValueError, NoDataError, CheckpointError."""
+    def from_options(cls, data: str | Path, shuffle_labels: bool, spoken: bool, **options) -> "Recipe":
+        """The recipe for options of train.py; other corpora are below the folder `data`.
+
+        The names of further arguments say which options a network takes. Raises ValueError, NoDataError,
+        CheckpointError.
+        """
 
     def fit(
         self, parts: Parts, clips: pd.DataFrame, labels: list[str], device: torch.device, cache_dir: str | Path
