@@ -140,11 +140,11 @@ def timed(command: list, folder: Path) -> tuple[float, float]:
 def save_untrained_model(path: Path) -> None:
     from speech_emotion.corpora.ravdess import EMOTIONS
     from speech_emotion.models.checkpoint import Checkpoint, save_checkpoint
-    from speech_emotion.models.cnn import EmotionCNN, ModelSettings
+    from speech_emotion.models.cnn import EmotionCNN
     from speech_emotion.models.features import FeatureSettings
 
     features = FeatureSettings()
-    network = EmotionCNN(ModelSettings.for_features(features, len(EMOTIONS)), features)
+    network = EmotionCNN.for_features(features, len(EMOTIONS))
     save_checkpoint(path, Checkpoint(network, list(EMOTIONS)))
 
 

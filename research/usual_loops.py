@@ -20,13 +20,13 @@ def main(kind: str, folder: Path) -> None:
 
 
 def librosa_loop(kind: str) -> Callable[[Path], list[float]]:
-    from speech_emotion.models.cnn import EmotionCNN, ModelSettings
+    from speech_emotion.models.cnn import EmotionCNN
     from speech_emotion.models.features import FeatureSettings
 
     features = FeatureSettings()
     if kind == "cnn":
         n_mfcc, n_frames = features.n_mfcc, features.n_frames
-        network = EmotionCNN(ModelSettings.for_features(features, 8), features)
+        network = EmotionCNN.for_features(features, 8)
     else:
         n_mfcc, n_frames, blocks = 32, 130, []  # 3 s in steps of 512 samples
         for n_in, n_out in ((1, 16), (16, 32), (32, 32)):

@@ -17,7 +17,7 @@ from s3_server import serve
 from speech_emotion.corpora.ravdess import EMOTIONS, expected_clips
 from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
 from speech_emotion.models.checkpoint import Checkpoint, save_checkpoint
-from speech_emotion.models.cnn import EmotionCNN, ModelSettings
+from speech_emotion.models.cnn import EmotionCNN
 from speech_emotion.models.features import FeatureSettings, WhisperFeatures
 
 REPOSITORY = Path(__file__).parent.parent
@@ -121,7 +121,7 @@ def model(tmp_path_factory) -> Path:
     """A checkpoint that has learned nothing, for the tests that do not ask what it says."""
     torch.manual_seed(0)
     features = FeatureSettings()
-    network = EmotionCNN(ModelSettings.for_features(features, n_classes=8), features).eval()
+    network = EmotionCNN.for_features(features, n_classes=8).eval()
     path = tmp_path_factory.mktemp("model") / "model.pt"
     save_checkpoint(path, Checkpoint(network, list(EMOTIONS)))
     return path

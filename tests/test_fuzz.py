@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from speech_emotion.audio import isolation
 from speech_emotion.audio.reading import AudioError, read_pieces
 from speech_emotion.models.checkpoint import Checkpoint, CheckpointError, load_checkpoint, save_checkpoint
-from speech_emotion.models.cnn import EmotionCNN, ModelSettings
+from speech_emotion.models.cnn import EmotionCNN
 from speech_emotion.models.features import FeatureSettings
 
 pytestmark = pytest.mark.slow
@@ -91,7 +91,7 @@ def test_any_bytes_give_finite_samples_or_an_audio_error(tmp_path, limited, cont
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory) -> bytes:
     features = FeatureSettings(n_mfcc=13, window_s=0.5)
-    network = EmotionCNN(ModelSettings.for_features(features, 2, channels=(4, 4), n_embedding=4), features).eval()
+    network = EmotionCNN.for_features(features, 2, channels=(4, 4), n_embedding=4).eval()
     path = tmp_path_factory.mktemp("model") / "model.pt"
     save_checkpoint(path, Checkpoint(network, ["calm", "sad"]))
     return path.read_bytes()

@@ -9,7 +9,7 @@ from linear_network import LinearNetwork
 from speech_emotion.corpora.ravdess import EMOTIONS, clip_table
 from speech_emotion.corpora.splits import stratified_split
 from speech_emotion.inference.predictor import Predictor
-from speech_emotion.models.cnn import EmotionCNN, ModelSettings
+from speech_emotion.models.cnn import EmotionCNN
 from speech_emotion.models.features import MFCC, FeatureSettings
 from speech_emotion.training.augment import AugmentationSettings
 from speech_emotion.training.cache import log_mels
@@ -117,7 +117,7 @@ def test_training_reads_each_clip_once(clips, tmp_path, monkeypatch):
 
 def test_the_network_stays_within_its_budget():
     features = FeatureSettings()
-    model = EmotionCNN(ModelSettings.for_features(features, n_classes=8), features).eval()
+    model = EmotionCNN.for_features(features, n_classes=8).eval()
     with torch.utils.flop_counter.FlopCounterMode(display=False) as counter:
         assert model(torch.zeros(1, features.n_mfcc, features.n_frames)).shape == (1, 8)
     assert counter.get_total_flops() / 2 < 150e6
