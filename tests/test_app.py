@@ -12,14 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import requests
 import soundfile
 from app_server import Server, wait_until
 from conftest import REPOSITORY, read_rows, run_eval
 
-from app import MODELS
 from speech_emotion.audio.listing import find_recordings
 from speech_emotion.audio.resampling import load_audio
+from speech_emotion.commands.serve import MODELS
 from speech_emotion.evaluation.plots import COLOURS
 from speech_emotion.inference.formats import TRACKS
 from speech_emotion.inference.predictor import Predictor
@@ -50,7 +49,6 @@ def server(tmp_path_factory):
     pytest.importorskip("fastapi")
     with Server(tmp_path_factory.mktemp("server")) as server:
         yield server
-    assert list(server.folder.iterdir()) == []
 
 
 @pytest.fixture(scope="module")
@@ -209,7 +207,7 @@ def test_a_recording_from_the_microphone_is_answered_and_deleted(page, server):
     page.get_by_role("button", name="Stop").click()
     page.get_by_role("timer").wait_for(state="hidden")
     assert "recording.webm: " in page.locator(".recording summary").inner_text()
-    assert server.recordings() == []
+    assert server.files() == []
 
 
 def test_a_recording_that_is_too_large_affects_only_its_own_row(page, server, tmp_path):
@@ -271,7 +269,7 @@ def test_the_description_of_the_api_is_shown_without_the_network(page, server):
 def test_nothing_stays_on_disk_and_no_other_server_is_contacted(page, server):
     drop(page, *sorted(EVAL_DATA.glob("*.mp3")))
     page.wait_for_selector(ANSWER)
-    assert server.recordings() == []
+    assert server.files() == []
     assert server.addresses() == {"127.0.0.1"}
 
 
@@ -284,7 +282,7 @@ def test_the_emotion_is_seen_while_somebody_speaks(page, server):
     labels = Predictor(REPOSITORY / MODELS[0].file).labels
     assert emotion in labels and 0 < int(share[:-1]) <= 100
     assert re.fullmatch(r"\d+\.\d s behind", behind.inner_text())
-    assert server.recordings() == [] and requests.get(f"{server.url}/health", timeout=60).json()["live"] == 1
+    assert server.files() == [] and server.health()["live"] == 1
     wait_until(lambda: page.evaluate(PAINTED, [COLOURS[label] for label in labels]))
     assert page.get_by_role("button", name="Record", exact=True).is_disabled()
     if "LIVE_SCREENSHOT" in os.environ:
