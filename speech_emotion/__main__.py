@@ -4,20 +4,27 @@ import sys
 from importlib import import_module
 
 COMMANDS = {
-    "eval": "speech_emotion.commands.classify",
-    "train": "speech_emotion.commands.train",
-    "serve": "speech_emotion.commands.serve",
-    "compare": "speech_emotion.commands.compare",
-    "download": "speech_emotion.commands.download",
-    "export": "speech_emotion.commands.export",
+    "eval": ("classify", "classify recordings; this is what speech-emotion PATH does"),
+    "train": ("train", "train a model on RAVDESS or on your own recordings"),
+    "serve": ("serve", "the web page, and the same answers for programs"),
+    "compare": ("compare", "tell which of two models is better"),
+    "download": ("download", "download a corpus"),
+    "export": ("export", "export a model to ONNX"),
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command that the first argument names, else eval; a folder of that name is written ./train."""
-    given = sys.argv[1:] if arguments is None else arguments
-    name, options = (given[0], given[1:]) if given and given[0] in COMMANDS else ("eval", given)
-    return import_module(COMMANDS[name]).main(options)
+    """The command that the first argument names, else eval; a recording of that name is ./train."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments in (["--help"], ["-h"]):
+        print("speech-emotion COMMAND; each has a --help of its own")
+        for name, (_, text) in COMMANDS.items():
+            print(f"  {name:<10} {text}")
+        return 0
+    if arguments and arguments[0] in COMMANDS:
+        name, *arguments = arguments
+        return import_module(f"speech_emotion.commands.{COMMANDS[name][0]}").main(arguments, f"speech-emotion {name}")
+    return import_module("speech_emotion.commands.classify").main(arguments, "speech-emotion")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,34 @@
-"""Terminal output, signals and exit codes, shared by all command lines."""
+"""Options, output, signals and exit codes, shared by all command lines."""
 
+import argparse
+import io
 import logging
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import NoReturn
 
+_LARGEST = 2**31 - 1  # of a number given as an option
 _SIGNALS = ("SIGTERM", "SIGHUP")  # from kill, and when the terminal is closed
 _log = logging.getLogger(__name__)
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one sentence, without control characters."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {printable(message)} (--help lists the options)\n")
+
+
+def positive(text: str) -> int:
+    """An option that is a number."""
+    if not text.isdecimal() or not 1 <= int(text) <= _LARGEST:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 to {_LARGEST}")
+    return int(text)
 
 
 def printable(text: object) -> str:
@@ -23,18 +41,28 @@ def say(text: object, is_error: bool = False) -> None:
     print("\n".join(map(printable, str(text).split("\n"))), file=sys.stderr if is_error else sys.stdout)
 
 
-def count(n: int, noun: str) -> str:
-    """1 recording, 2 recordings."""
-    return f"{n} {noun}{'' if n == 1 else 's'}"
+def count(n: int, noun: str, verb: str = "") -> str:
+    """1 recording, 2 recordings; with a verb such as has/have: 1 recording has, 2 recordings have."""
+    one, _, several = verb.partition("/")
+    return f"{n} {noun}{'' if n == 1 else 's'} {one if n == 1 else several}".rstrip()
+
+
+class _LossyStderr(io.FileIO):
+    """Standard error without the errors of writing to it: a full disk there stops no run."""
+
+    def write(self, data) -> int:
+        with suppress(OSError):
+            return super().write(data)
+        return len(data)
 
 
 @contextmanager
 def command_line() -> Iterator[None]:
     """Context in which a program can always print, and ends cleanly.
 
-    Closed standard streams are connected to the null device. SIGTERM and SIGHUP raise KeyboardInterrupt as Ctrl-C does,
-    unless they are ignored, so that temporary files are removed. Later signals are ignored, so that they do not
-    interrupt the clean-up.
+    Closed standard streams are connected to the null device, and what cannot be written to standard error is lost.
+    SIGTERM and SIGHUP raise KeyboardInterrupt as Ctrl-C does, unless they are ignored, so that temporary files are
+    removed. Later signals are ignored, so that they do not interrupt the clean-up.
     """
     for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
         try:
@@ -42,18 +70,20 @@ def command_line() -> Iterator[None]:
         except OSError:  # else the next file opened gets this descriptor, and what libraries print
             os.open(os.devnull, os.O_RDWR)
             setattr(sys, name, open(descriptor, "r" if name == "stdin" else "w", closefd=False))  # noqa: SIM115
+    stderr = sys.stderr
+    if stderr is sys.__stderr__:
+        sys.stderr = io.TextIOWrapper(_LossyStderr(2, "w", closefd=False), stderr.encoding, write_through=True)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):  # not in a notebook
             stream.reconfigure(errors="backslashreplace")
-    numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
-    if threading.current_thread() is not threading.main_thread():  # only the main thread handles signals
-        numbers = []
-    before = {number: signal.getsignal(number) for number in numbers}
-    heeded = [number for number in numbers if before[number] is not signal.SIG_IGN]
+    heeded = {}  # by signal, what handled it before
+    if threading.current_thread() is threading.main_thread():  # only the main thread handles signals
+        numbers = [getattr(signal, name) for name in _SIGNALS if hasattr(signal, name)]
+        heeded = {number: handler for number in numbers if (handler := signal.getsignal(number)) != signal.SIG_IGN}
 
     def stop(number: int, frame: object) -> None:
-        for each in heeded:
-            signal.signal(each, signal.SIG_IGN)
+        for later in heeded:
+            signal.signal(later, signal.SIG_IGN)
         raise KeyboardInterrupt(number)
 
     for number in heeded:
@@ -61,8 +91,9 @@ def command_line() -> Iterator[None]:
     try:
         yield
     finally:
-        for number in heeded:
-            signal.signal(number, before[number])
+        for number, handler in heeded.items():
+            signal.signal(number, handler)
+        sys.stderr = stderr
 
 
 @dataclass

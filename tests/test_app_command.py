@@ -8,6 +8,7 @@ import pytest
 from conftest import REPOSITORY
 
 from speech_emotion.commands import serve
+from speech_emotion.models import published
 
 
 def test_help_needs_neither_server_nor_torch():
@@ -19,11 +20,14 @@ def test_help_needs_neither_server_nor_torch():
 def test_without_its_packages_one_sentence_says_what_to_install(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     assert serve.main([]) == 2
-    assert capsys.readouterr().err == "app.py: the web page needs more packages: pip install -r requirements-app.txt\n"
+    assert capsys.readouterr().err == (
+        "app.py: the web page needs fastapi: pip install '.[app]' in the folder of eval.py\n"
+    )
 
 
 def test_the_model_for_other_voices_is_offered_first_where_it_is(monkeypatch, tmp_path):
-    monkeypatch.setattr(serve, "checkpoint", lambda name: tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(published, "__file__", str(tmp_path / "speech_emotion" / "models" / "published.py"))
     for name in ("model.pt", "model_sad_removed.pt"):
         (tmp_path / name).touch()
     assert list(serve.load_models(None, str)) == ["model.pt", "model_sad_removed.pt"]
@@ -44,11 +48,11 @@ def test_the_limits_of_the_options_are_those_of_the_server():
 @pytest.mark.parametrize(
     "arguments, sentence",
     [
-        (["--max-mb", "-5"], "argument --max-mb: '-5' is not a positive whole number"),
-        (["--max-minutes", "0"], "argument --max-minutes: '0' is not a positive whole number"),
+        (["--max-mb", "-5"], "argument --max-mb: '-5' is not a whole number from 1 to"),
+        (["--max-minutes", "0"], "argument --max-minutes: '0' is not a whole number from 1 to"),
         (["--token", ""], "the token (or $SPEECH_EMOTION_TOKEN) is empty or has spaces"),
         (["--token", "two words"], "the token (or $SPEECH_EMOTION_TOKEN) is empty or has spaces"),
-        (["--model", "nowhere.pt"], "there is no model file nowhere.pt; python3 train.py makes one"),
+        (["--model", "nowhere.pt"], "there is no model file nowhere.pt; there are model.pt"),
         (["--model", "model.pt", "--model", "./model.pt"], "two models have the same file name; rename one"),
         (["--port", "99999"], "port must be 0-65535"),
     ],

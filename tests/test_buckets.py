@@ -53,7 +53,7 @@ def test_without_pyarrow_one_sentence_says_what_to_install(model, tmp_path, argu
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     result = run_eval(*arguments, "--model", model, cwd=tmp_path, env=environment)
     assert result.returncode == 2 and result.stderr.count("\n") == 1
-    assert result.stderr.endswith("needs pyarrow: pip install -r requirements-ray.txt\n")
+    assert result.stderr.endswith("needs pyarrow: pip install '.[ray]' in the folder of eval.py\n")
 
 
 def test_a_parquet_table_holds_what_the_csv_table_holds(tmp_path):

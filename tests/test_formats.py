@@ -10,8 +10,6 @@ import soundfile
 from conftest import REPOSITORY, read_rows, run_eval
 from praatio import textgrid
 
-from speech_emotion import optional
-from speech_emotion.commands import classify as eval
 from speech_emotion.inference.formats import captions, read_table, segments
 
 RATE = 16_000
@@ -106,14 +104,3 @@ def test_standard_input_is_a_recording(tmp_path):
     assert run_eval(path, cwd=tmp_path).returncode == 0
     assert {**read_rows(tmp_path / "out.csv")[0], "url": "stdin"} == row
     assert "Format not recognised" in run_eval("-", input="no sound", cwd=tmp_path).stdout
-
-
-def test_every_missing_package_is_named_in_one_sentence(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(optional, "find_spec", lambda name: None)
-    assert eval.main(["a.wav", "--timeline", "t.vtt", "--out", "o.parquet", "--ray"]) == 2
-    assert capsys.readouterr().err == (
-        "eval.py: o.parquet needs pyarrow, t.vtt needs pysubs2, --ray needs ray: "
-        "pip install -r requirements-ray.txt -r requirements-timeline.txt\n"
-    )
-    assert not [*tmp_path.iterdir()]

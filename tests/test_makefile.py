@@ -14,15 +14,7 @@ from speech_emotion.training.runs import Run
 
 def run_of(arguments: str) -> Run:
     """What train.py would carry out with them."""
-    options = train.parse_arguments(arguments.split())
-    held_out = {"split": options.split} | (options.fold or {})
-    return Run(
-        train.recipe_for(options),
-        tuple(options.drop),
-        spoken=options.spoken,
-        shuffle_labels=options.shuffle_labels,
-        **held_out,
-    )
+    return train.run_of(train.parse_arguments(arguments.split()))
 
 
 def commands_of(*arguments: str) -> str:

@@ -140,4 +140,7 @@ def test_without_ray_one_sentence_says_what_to_install(model, tmp_path):
     write_noise(tmp_path / "a.wav", 0)
     (tmp_path / "ray.py").write_text("raise ImportError")
     result = run_eval("a.wav", "--ray", cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)})
-    assert (result.returncode, result.stderr) == (2, "eval.py: --ray needs ray: pip install -r requirements-ray.txt\n")
+    assert (result.returncode, result.stderr) == (
+        2,
+        "eval.py: --ray needs ray: pip install '.[ray]' in the folder of eval.py\n",
+    )

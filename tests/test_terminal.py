@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import REPOSITORY, eval_command, read_rows, run_eval, run_train, write_noise
 
-from speech_emotion.commands.options import checkpoint
+from speech_emotion.models.published import find_model
 from speech_emotion.terminal import command_line, printable, program, say
 
 ESCAPE = "\x1b]0;owned\x07"
@@ -145,7 +145,10 @@ def test_a_program_ends_with_one_sentence_and_the_status_for_it(capsys, stop, st
     [
         ("model_any_voices.pt", "there is no model file model_any_voices.pt; did you mean model_any_voice.pt?"),
         ("modle.pt", "did you mean model.pt?"),
-        ("nowhere.pt", "there is no model file nowhere.pt; python3 train.py makes one"),
+        (
+            "nowhere.pt",
+            "there is no model file nowhere.pt; there are model.pt, model_any_voice.pt, ",
+        ),
     ],
 )
 def test_the_nearest_model_is_suggested(tmp_path, name, said):
@@ -158,9 +161,9 @@ def test_a_model_has_a_short_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("any-voice", "sad-removed", "model"):
         file = {"model": "model.pt"}.get(name, f"model_{name.replace('-', '_')}.pt")
-        assert checkpoint(name) == REPOSITORY / file
+        assert find_model(name) == REPOSITORY / file
     (tmp_path / "any-voice").write_bytes(b"")
-    assert checkpoint("any-voice") == Path("any-voice")  # what is there goes first
+    assert find_model("any-voice") == Path("any-voice")  # what is there goes first
 
 
 @pytest.mark.parametrize("door", ["eval.py", "train.py"])

@@ -111,8 +111,8 @@ def test_the_network_for_strangers_learns_from_two_corpora_and_is_measured_on_ac
         (("--out", "data"), "data is a folder; name a file"),
         (("--results", "train.py"), "train.py"),
         (("--out", "data/song_actors/Actor_01/03-02-01-01-01-01-01.flac"), ".flac is read by this run; name another"),
-        (("--encoder", "base.pt", "--without-nemo"), "--network cnn does not take --encoder, --without-nemo"),
-        (("--network", "any"), "there is no network 'any', only cnn, any-voice"),
+        (("--encoder", "base.pt", "--without-nemo"), "--network cnn does not take --encoder base.pt --without-nemo"),
+        (("--network", "any"), "argument --network: invalid choice: 'any'"),
         (("--schedule", "linear"), "schedule is 'linear', expected one of one_cycle, cosine_warm_restarts"),
     ],
 )

@@ -16,7 +16,7 @@ from sklearn.metrics import classification_report, confusion_matrix, recall_scor
 from speech_emotion.commands import compare
 from speech_emotion.corpora.ravdess import EMOTIONS
 from speech_emotion.evaluation.metrics import accuracy, bootstrap_interval, uar
-from speech_emotion.evaluation.truth import Judged, LabelTable, RavdessNames, findings
+from speech_emotion.evaluation.truth import Evaluation, LabelTable, RavdessNames, findings
 
 
 def run_compare(*arguments, cwd: Path) -> subprocess.CompletedProcess:
@@ -101,15 +101,15 @@ def test_what_cannot_be_judged_is_one_sentence_before_anything_is_classified(cal
 def test_labels_are_joined_with_their_probabilities_and_a_file_is_found_under_another_name(tmp_path):
     soundfile.write(tmp_path / "1.wav", np.zeros(10), 16_000)
     (tmp_path / "t.csv").write_text("path,emotion\n1.wav,fine\ns3://calls/a.wav,fine\n")
-    judged = Judged(LabelTable(tmp_path / "t.csv"), ["calm", "sad", "neutral"], ["calm=fine", "neutral=fine"])
+    evaluation = Evaluation(LabelTable(tmp_path / "t.csv"), ["calm", "sad", "neutral"], ["calm=fine", "neutral=fine"])
     row = {"emotion": "calm", "confidence": 0.4, "calm": 0.4, "sad": 0.3, "neutral": 0.3, "error": ""}
     for url in ("s3://calls/a.wav", f"{tmp_path}/./1.wav", "elsewhere.wav"):
-        judged.add({"url": url, **row})
-    assert judged.labels == ["fine", "sad"] and judged.n_unlabelled == 1
-    table = judged.table()
+        evaluation.add({"url": url, **row})
+    assert evaluation.labels == ["fine", "sad"] and evaluation.n_unlabelled == 1
+    table = evaluation.table()
     assert table[["emotion", "prediction"]].values.tolist() == [["fine", "fine"]] * 2
     assert table["confidence"].tolist() == pytest.approx([0.7, 0.7])
-    assert RavdessNames().of("x/03-01-06-01-02-01-12.wav") == ("03-01-06-01-02-01-12", "fearful", "12")
+    assert RavdessNames().find("x/03-01-06-01-02-01-12.wav") == ("03-01-06-01-02-01-12", "fearful", "12")
 
 
 def test_labels_are_known_in_other_forms_and_most_that_are_not_get_a_suggestion(calls, model, tmp_path):

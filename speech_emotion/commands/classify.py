@@ -1,28 +1,60 @@
-"""Classify the emotion of recordings: python3 eval.py [PATH ...] reads them and writes out.csv."""
+"""eval.py: recordings → tables, a summary and a picture."""
 
 import argparse
 import logging
 import os
 import re
 import sys
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from shutil import copyfileobj
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
-from speech_emotion.commands.options import Parser, checkpoint, positive
-from speech_emotion.terminal import program, say
+from speech_emotion.terminal import Parser, positive, program, say
+
+if TYPE_CHECKING:  # --help pays neither for these nor for torch
+    from speech_emotion.commands.summary import Summary
+    from speech_emotion.inference.cluster import ClusterPredictor
+    from speech_emotion.inference.predictor import Predictor
+    from speech_emotion.inference.rows import Row
 
 STANDARD_INPUT = "-"
-PICTURES = (".png", ".pdf", ".svg")
 STRANGERS = (
     "{} was trained on the 24 speakers of RAVDESS only; --model model_any_voice.pt is more accurate for the speech of "
     "others, but not for song without --adapt"
 )
 
 
-def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+@dataclass(frozen=True)
+class EvalOptions:
+    """The options of eval.py, under their names on the command line."""
+
+    paths: list[str]
+    model: str
+    out: str
+    timeline: str | None
+    plot: str | None
+    adapt: str | None
+    channels: str
+    track: int | None
+    labels: str | None
+    map: list[str]
+    speech_only: bool | None
+    resume: bool
+    device: str
+    batch_size: int
+    workers: int | None
+    ray: str | None
+    debug: bool
+
+
+def parse_arguments(arguments: list[str] | None, name: str = "eval.py") -> EvalOptions:
     parser = Parser(
+        prog=name,
         description="Classify the emotion of speech recordings.",
         epilog="Exit status: 0 every recording has an emotion, 1 some have an error instead, 2 wrong usage or a full "
         "disk, 130 stopped with Ctrl-C, 143 with SIGTERM.",
@@ -34,9 +66,7 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
         help="recordings or folders, also s3:// and gs://, or - for one recording from standard input "
         "(default: those in --labels, else eval_data)",
     )
-    parser.add_argument(
-        "--model", type=checkpoint, default="model.pt", metavar="FILE", help="checkpoint (default: model.pt)"
-    )
+    parser.add_argument("--model", default="model.pt", metavar="FILE", help="checkpoint (default: model.pt)")
     parser.add_argument(
         "--out", default="out.csv", metavar="FILE", help="table to write, .csv, .jsonl or .parquet (default: out.csv)"
     )
@@ -103,19 +133,14 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--ray",
-        type=address,
+        type=_address,
         nargs="?",
         const="local",
         metavar="ADDRESS",
         help="run on a Ray cluster: auto or HOST:PORT; without ADDRESS, on this machine alone",
     )
     parser.add_argument("--debug", action="store_true", help="show where errors come from")
-    options = parser.parse_args(arguments)
-    files = [os.path.realpath(file) for file in (options.out, options.timeline, options.plot) if file]
-    if len(set(files)) < len(files):
-        parser.error("two of --out, --timeline and --plot are the same file")
-    if options.plot and Path(options.plot).suffix.lower() not in PICTURES:
-        parser.error(f"--plot writes {', '.join(PICTURES)}, not {options.plot}")
+    options = EvalOptions(**vars(parser.parse_args(arguments)))
     if STANDARD_INPUT in options.paths and (len(options.paths) > 1 or options.resume or options.ray):
         parser.error("- (standard input) cannot be combined with other recordings, --resume or --ray")
     if options.labels and options.channels == "each":
@@ -123,91 +148,144 @@ def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
     return options
 
 
-def address(text: str) -> str:
+def _address(text: str) -> str:
     if not re.fullmatch(r"local|auto|[^/]+:\d+", text):
         raise argparse.ArgumentTypeError(f"{text!r} is not the address of a cluster; a PATH goes before --ray")
     return text
 
 
-def main(arguments: list[str] | None = None) -> int:
-    with program("eval.py") as ending:
-        options = parse_arguments(arguments)
+def main(arguments: list[str] | None = None, name: str = "eval.py") -> int:
+    with program(name) as ending:
+        options = parse_arguments(arguments, name)
         logging.basicConfig(level=logging.DEBUG if options.debug else logging.CRITICAL)
-        ending.when_stopped = partial(how_to_resume, options.out)
-        if options.paths != [STANDARD_INPUT]:
-            ending.status = classify(options)
+        part = f"{os.path.realpath(options.out)}.part"
+        ending.when_stopped = lambda: f"--resume continues from {options.out}.part" if os.path.exists(part) else ""
+        if options.paths == [STANDARD_INPUT]:
+            with _standard_input() as recording:
+                ending.status = classify(replace(options, paths=[recording]), url="stdin")
         else:
-            with TemporaryDirectory() as folder:
-                options.paths = [Path(folder) / "recording"]
-                with options.paths[0].open("wb") as file:
-                    copyfileobj(sys.stdin.buffer, file)
-                ending.status = classify(options, name="stdin")
+            ending.status = classify(options)
     return ending.status
 
 
-def how_to_resume(out: str) -> str:
-    return f"--resume continues from {out}.part" if Path(f"{os.path.realpath(out)}.part").exists() else ""
+@contextmanager
+def _standard_input() -> Iterator[str]:
+    """Standard input as a file."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "recording"
+        with path.open("wb") as file:
+            copyfileobj(sys.stdin.buffer, file)
+        yield str(path)
 
 
-def classify(options: argparse.Namespace, name: str | None = None) -> int:
-    """Classify the recordings, write the tables and print a summary; returns the exit status."""
-    from speech_emotion.audio.listing import find_recordings  # --help pays neither for these nor for torch
+def classify(options: EvalOptions, url: str | None = None) -> int:
+    """Classify the recordings, write the tables and print a summary; returns the exit status.
+
+    `url` is what the tables call a single recording, if not its path.
+    """
+    from speech_emotion.audio.listing import find_recordings
     from speech_emotion.commands.summary import FileNotes, Summary
-    from speech_emotion.evaluation.truth import Judged, LabelTable, RavdessNames
-    from speech_emotion.inference.batch_run import load_predictor, write_tables
+    from speech_emotion.evaluation.truth import Evaluation, LabelTable, RavdessNames
+    from speech_emotion.inference.predictor import Predictor
+    from speech_emotion.models.published import find_model
 
-    check_outputs(options)  # what is missing or cannot be written is said before a long listing
     truth = LabelTable(options.labels, must_exist=not options.paths) if options.labels else RavdessNames()
     recordings, n_others = find_recordings(options.paths or truth.paths or ["eval_data"])
-    check_recordings(options, recordings)
-    predictor = load_predictor(options)
-    judged = Judged(truth, predictor.labels, options.map)
-    if options.labels and (warning := judged.check(recordings)):
+    options = replace(options, model=find_model(options.model))
+    check_outputs(options, recordings)
+    if options.ray:
+        from speech_emotion.inference.cluster import ClusterPredictor
+
+        predictor = ClusterPredictor(options.model, options.device, options.ray, options.speech_only)
+    else:
+        predictor = Predictor(options.model, options.device, options.speech_only)
+    evaluation = Evaluation(truth, predictor.labels, options.map)
+    if options.labels and (warning := evaluation.check(recordings)):
         say(warning, is_error=True)
-    summary = Summary(options.out, predictor.labels, judged, FileNotes(options.channels, options.track, n_others))
-    stretches = write_tables(options, recordings, predictor, summary.add, name)
+    summary = Summary(options.out, predictor.labels, evaluation, FileNotes(options.channels, options.track, n_others))
+    stretches = write_tables(options, recordings, predictor, summary, url)
     say(summary)
-    if not predictor.network.takes_statistics and any(RavdessNames().of(path) is None for path in recordings):
+    if not predictor.network.takes_statistics and any(RavdessNames().find(path) is None for path in recordings):
         say(STRANGERS.format(options.model))
     if options.plot:
-        summary.draw(options.plot, stretches)
+        from speech_emotion.evaluation import plots
+
+        plots.use_style()
+        if stretches:
+            figure = plots.plot_recording(stretches, predictor.labels)
+        else:
+            figure = plots.plot_folder(summary.bins, summary.n_failed, evaluation)
+        plots.save_picture(figure, options.plot)
         say(f"the picture is in {options.plot}")
     return 1 if summary.n_failed or truth.absence else 0
 
 
-def check_outputs(options: argparse.Namespace) -> None:
-    """Raises ImportError listing all missing packages, OSError and ValueError for outputs that cannot be written."""
-    from speech_emotion.inference.formats import format_of, is_track, package_of
+def check_outputs(options: EvalOptions, recordings: list[str]) -> None:
+    """Raises ImportError, OSError or ValueError for an output that cannot be written, or would overwrite an input."""
+    from speech_emotion.inference.formats import format_of, is_track
     from speech_emotion.inference.rows import columns
-    from speech_emotion.inference.table import output_path
-    from speech_emotion.optional import check_installed
+    from speech_emotion.inference.table import check_outputs
 
-    needs = {file: package for file in filter(None, (options.out, options.timeline)) if (package := package_of(file))}
-    check_installed(needs | ({"--ray": "ray"} if options.ray else {}))
-    for file in outputs_of(options):
-        output_path(file)
+    outputs = [file for file in (options.out, options.timeline, options.plot) if file]
+    check_outputs(outputs, [*filter(None, [options.model, options.labels]), *recordings])
     format_of(options.out, columns([]))
-    if options.timeline:
-        is_track(options.timeline)
-    if options.ray:
-        import speech_emotion.inference.cluster  # noqa: F401
+    if options.timeline and is_track(options.timeline) and len(recordings) > 1:
+        raise ValueError(f"{options.timeline} can only hold one recording, not {len(recordings)}; use a .csv")
     if options.plot:
         from speech_emotion.evaluation.plots import check_picture
 
         check_picture(options.plot)
 
 
-def check_recordings(options: argparse.Namespace, recordings: list[str]) -> None:
-    """Raises ValueError for too many recordings, FileExistsError for an output that would overwrite an input."""
-    from speech_emotion.inference.formats import is_track
-    from speech_emotion.inference.table import check_not_read
+def write_tables(
+    options: EvalOptions,
+    recordings: list[str],
+    predictor: "Predictor | ClusterPredictor",
+    summary: "Summary",
+    url: str | None = None,
+) -> "list[Row]":
+    """Classify the recordings and write the rows of each as soon as they are known, under `url` if given.
 
-    if len(recordings) > 1 and options.timeline and is_track(options.timeline):
-        raise ValueError(f"{options.timeline} can only hold one recording, not {len(recordings)}; use a .csv")
-    inputs = [*filter(None, (options.model, options.labels)), *recordings]
-    for file in outputs_of(options):
-        check_not_read(file, inputs)
+    Returns the stretches if there is a timeline and a single recording.
+    """
+    from tqdm import tqdm
 
+    from speech_emotion.inference.rows import columns, stretch_columns
+    from speech_emotion.inference.table import Table, check_space
 
-def outputs_of(options: argparse.Namespace) -> list[str]:
-    return [file for file in (options.out, options.timeline, options.plot) if file]
+    # Everything that changes rows; the list of recordings only if rows depend on other recordings.
+    settings = [predictor.digest, options.adapt, predictor.speech_only, options.channels, options.track]
+    settings += recordings if options.adapt else []
+    table = Table(
+        options.out,
+        columns(predictor.labels, options.channels),
+        timeline=options.timeline,
+        stretch_columns=stretch_columns(predictor.labels, options.channels) if options.timeline else (),
+        resume=options.resume,
+        run=sha256(repr(settings).encode()).hexdigest(),
+    )
+    with table:
+        for rows in table.kept():
+            summary.add(rows)
+        left = [path for path in recordings if path not in table]
+        reading = {name: getattr(options, name) for name in ("batch_size", "workers", "channels", "track")}
+        statistics = None
+        if options.adapt:
+            from speech_emotion.inference.adaptation import GROUPS, Adaptation
+
+            # Of all recordings, also those already classified, so that a resumed run gives the same table.
+            statistics = Adaptation(predictor, recordings, GROUPS[options.adapt], **reading)
+        check_space(options.out, len(left))
+        if options.resume and len(left) == len(recordings):
+            say(f"there is no run to resume for {options.out}; classifying all recordings", is_error=True)
+        with tqdm(total=len(recordings), initial=len(recordings) - len(left), unit="file") as progress:
+            for answer in predictor.answers(left, statistics=statistics, **reading):
+                for row in (*answer.rows, *answer.stretches):
+                    row["url"] = url or row["url"]
+                table.write(answer.rows, answer.stretches if options.timeline else (), answer.length_s)
+                summary.add(answer.rows, answer.info)
+                progress.update()
+        table.finish()
+    if statistics:
+        say(statistics)
+    return answer.stretches if options.timeline and len(left) == len(recordings) == 1 else []

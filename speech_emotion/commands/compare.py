@@ -1,7 +1,4 @@
-"""Compare two models by their predictions for the same recordings.
-
-python3 -m speech_emotion compare a/out.csv b/out.csv --labels truth.csv
-"""
+"""Compare two models by their predictions for the same recordings."""
 
 import csv
 from pathlib import Path
@@ -9,15 +6,27 @@ from pathlib import Path
 import pandas as pd
 from scipy.stats import binomtest
 
-from speech_emotion.commands.options import Parser
 from speech_emotion.evaluation.metrics import accuracy, bootstrap_interval, uar
-from speech_emotion.evaluation.truth import Judged, LabelTable, RavdessNames, group_column
+from speech_emotion.evaluation.truth import Evaluation, LabelTable, RavdessNames, group_column
 from speech_emotion.inference.formats import read_table
 from speech_emotion.inference.rows import FIXED
-from speech_emotion.terminal import program, say
+from speech_emotion.terminal import Parser, program, say
 
 
-def judged_table(path: str | Path, truth: RavdessNames | LabelTable, joins: list[str]) -> pd.DataFrame:
+def main(arguments: list[str] | None = None, name: str = "compare") -> int:
+    parser = Parser(prog=name, description=__doc__)
+    parser.add_argument("tables", nargs=2, metavar="OUT.csv", help="tables that eval.py wrote, one per model")
+    parser.add_argument("--labels", metavar="FILE", help="CSV table of path, emotion and, optionally, speaker")
+    parser.add_argument("--map", action="extend", nargs="+", default=[], metavar="LABEL=LABEL")
+    with program(name) as ending:
+        options = parser.parse_args(arguments)
+        truth = LabelTable(options.labels) if options.labels else RavdessNames()
+        tables = [read_predictions(path, truth, options.map) for path in options.tables]
+        say(compare(*tables, tuple(options.tables)))
+    return ending.status
+
+
+def read_predictions(path: str | Path, truth: RavdessNames | LabelTable, joins: list[str]) -> pd.DataFrame:
     """The predictions in the table at `path` whose true emotion is known, indexed by clip.
 
     Raises ValueError if it is not a table of eval.py, or has none of the recordings.
@@ -29,12 +38,12 @@ def judged_table(path: str | Path, truth: RavdessNames | LabelTable, joins: list
         rows = []
     if not rows or not {"url", "emotion", "confidence", "error"} <= {*rows[0]}:
         raise ValueError(f"{path} is not a table with rows that eval.py wrote")
-    judged = Judged(truth, [column for column in rows[0] if column not in FIXED], joins)
+    evaluation = Evaluation(truth, [column for column in rows[0] if column not in FIXED], joins)
     for row in rows:
-        judged.add(row)
-    if not judged:
+        evaluation.add(row)
+    if not evaluation:
         raise ValueError(f"{path} has no emotion for any of the {truth.source}; are its paths relative to this folder?")
-    return judged.table().drop_duplicates("clip").set_index("clip")
+    return evaluation.table().drop_duplicates("clip").set_index("clip")
 
 
 def compare(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str]) -> str:
@@ -47,10 +56,6 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str]) -> str:
     if not len(common):
         raise ValueError(f"{names[0]} and {names[1]} have no recordings in common whose true emotion is known")
     a, b = (table.loc[common].reset_index() for table in (a, b))
-    lines = [
-        f"{name}: accuracy {accuracy(table):.4f}, UAR {uar(table):.4f}"
-        for name, table in zip(names, (a, b), strict=True)
-    ]
     by = group_column(a)
     low, high = bootstrap_interval(a, lambda table, weights: uar(b, weights) - uar(table, weights), by)
     right_a, right_b = (table["emotion"] == table["prediction"] for table in (a, b))
@@ -59,26 +64,12 @@ def compare(a: pd.DataFrame, b: pd.DataFrame, names: tuple[str, str]) -> str:
     verdict = "these recordings do not show which model is better"
     if low > 0 or high < 0:
         verdict = f"{names[int(low > 0)]} has the better UAR"
-    return "\n".join(
-        [
-            f"{len(common)} recordings are in both",
-            *lines,
-            f"UAR of the second minus that of the first: {uar(b) - uar(a):+.4f} ({low:+.4f} to {high:+.4f}; "
-            f"95 % interval, paired bootstrap by {by})",
-            f"correct only in the second: {n_b}, only in the first: {n_a}; p = {p:.3g} (exact McNemar test)",
-            verdict,
-        ]
-    )
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = Parser(description="Compare two models by their predictions for the same recordings.")
-    parser.add_argument("tables", nargs=2, metavar="OUT.csv", help="tables that eval.py wrote, one per model")
-    parser.add_argument("--labels", metavar="FILE", help="CSV table of path, emotion and, optionally, speaker")
-    parser.add_argument("--map", action="extend", nargs="+", default=[], metavar="LABEL=LABEL")
-    with program("compare", (OSError, ValueError, ImportError)) as ending:
-        options = parser.parse_args(arguments)
-        truth = LabelTable(options.labels) if options.labels else RavdessNames()
-        tables = [judged_table(path, truth, options.map) for path in options.tables]
-        say(compare(*tables, tuple(options.tables)))
-    return ending.status
+    lines = [
+        f"{len(common)} recordings are in both",
+        *(f"{name}: accuracy {accuracy(t):.4f}, UAR {uar(t):.4f}" for name, t in zip(names, (a, b), strict=True)),
+        f"UAR of the second minus that of the first: {uar(b) - uar(a):+.4f} ({low:+.4f} to {high:+.4f}; "
+        f"95 % interval, paired bootstrap by {by})",
+        f"correct only in the second: {n_b}, only in the first: {n_a}; p = {p:.3g} (exact McNemar test)",
+        verdict,
+    ]
+    return "\n".join(lines)

@@ -11,17 +11,17 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
-from speech_emotion.commands.options import Parser, checkpoint, positive
-from speech_emotion.models.published import PUBLISHED
-from speech_emotion.terminal import command_line, printable, say
+from speech_emotion.models.published import PUBLISHED, find_model
+from speech_emotion.optional import needed_by
+from speech_emotion.terminal import Parser, command_line, positive, printable, say
 
 MODELS = sorted(PUBLISHED, key=lambda model: not model.is_recommended)  # the first that exists is the default
 README = Path(__file__).parents[2] / "README.md"
 _DESCRIPTORS = 2**13  # open files: one for each connection and each recording of a request
 
 
-def parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
-    parser = Parser(description="Classify the emotion of recordings on a web page, and for programs.")
+def parse_arguments(arguments: list[str] | None, name: str = "app.py") -> argparse.Namespace:
+    parser = Parser(prog=name, description="Classify the emotion of recordings on a web page, and for programs.")
     parser.add_argument(
         "--host",
         default="127.0.0.1",
@@ -63,29 +63,25 @@ def _token(text: str) -> str:
     return text
 
 
-def main(arguments: list[str] | None = None) -> int:
-    options = parse_arguments(arguments)
+def main(arguments: list[str] | None = None, name: str = "app.py") -> int:
+    options = parse_arguments(arguments, name)
     logging.basicConfig(level=logging.CRITICAL)  # without warnings of libraries about damaged forms of clients
     try:
         with command_line():
             serve(options)
     except KeyboardInterrupt:
         return 0
-    except ModuleNotFoundError as error:
-        if error.name not in ("fastapi", "fastapi_swagger", "python_multipart", "uvicorn", "wsproto"):
-            raise
-        say("app.py: the web page needs more packages: pip install -r requirements-app.txt", is_error=True)
-        return 2
     except (OSError, OverflowError, ValueError, ImportError) as error:
-        say(f"app.py: {getattr(error, 'strerror', None) or error}", is_error=True)
+        say(f"{name}: {getattr(error, 'strerror', None) or error}", is_error=True)
         return 2
     return 0
 
 
 def serve(options: argparse.Namespace) -> None:
     """Serve until Ctrl-C. Raises OSError for an address that is not available, CheckpointError for a missing model."""
-    import uvicorn  # first, as it may be missing
-    import wsproto  # noqa: F401
+    with needed_by("the web page", "fastapi"):
+        import uvicorn
+        import wsproto  # noqa: F401
 
     from speech_emotion.evaluation.plots import use_style
     from speech_emotion.inference.predictor import Predictor
@@ -171,11 +167,10 @@ def _results() -> str:
 def load_models(files: list[str] | None, predictor: Callable) -> dict:
     """Predictors by file name. Raises CheckpointError, and ValueError if two models have the same file name."""
     if files is None:
-        ours = []
+        files = []
         for model in MODELS:
-            with suppress(argparse.ArgumentTypeError):  # it is missing, and another has a similar name
-                ours.append(checkpoint(model.file))
-        files = [path for path in ours if path.exists()] or ours
+            with suppress(FileNotFoundError):  # one of the others is enough
+                files.append(find_model(model.file))
     models = {printable(Path(file).name): predictor(file) for file in files}
     if len(models) < len(files):
         raise ValueError("two models have the same file name; rename one")

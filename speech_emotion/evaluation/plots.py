@@ -17,7 +17,7 @@ from matplotlib.collections import QuadMesh
 from matplotlib.figure import Figure
 
 from speech_emotion.evaluation.metrics import calibration_bins, confusion, label_columns, recalls, wilson_interval
-from speech_emotion.evaluation.truth import Judged
+from speech_emotion.evaluation.truth import Evaluation
 from speech_emotion.inference.table import output_path
 
 BLUE, ORANGE = "#0173b2", "#de8f05"  # the first two of seaborn's "colorblind"
@@ -35,6 +35,7 @@ COLOURS = {
 }
 
 OTHER_SCRIPTS = {"Noto Sans CJK JP", "Noto Sans Arabic", "Noto Sans Devanagari", "Arial Unicode MS", "Yu Gothic"}
+PICTURES = (".png", ".pdf", ".svg")
 NO_EMOTION = "no emotion"  # label of the bar for recordings with an error
 _FEWEST = 5  # clips in a bin of the reliability diagram; smaller bins are not drawn
 
@@ -48,7 +49,9 @@ def use_style() -> None:
 
 
 def check_picture(path: str | Path) -> None:
-    """Raises OSError if no picture can be written to `path`."""
+    """Raises OSError or ValueError if no picture can be written to `path`."""
+    if Path(path).suffix.lower() not in PICTURES:
+        raise ValueError(f"--plot writes {', '.join(PICTURES)}, not {path}")
     part = Path(f"{output_path(path)}.part")
     part.touch()
     part.unlink()
@@ -155,13 +158,13 @@ def plot_run(history: pd.DataFrame, predictions: pd.DataFrame, title: str) -> Fi
     return figure
 
 
-def plot_folder(confidences: dict[str, list[int]], n_failed: int, judged: Judged | None = None) -> Figure:
+def plot_folder(confidences: dict[str, list[int]], n_failed: int, evaluation: Evaluation | None = None) -> Figure:
     """The results for a folder: the number of recordings by emotion, and a histogram of confidences.
 
     `confidences` are counts by emotion in equal bins from 0 to 1; `n_failed` is the number of recordings without an
-    emotion. If true labels are known, `judged` adds a confusion matrix and a reliability diagram.
+    emotion. If true labels are known, `evaluation` adds a confusion matrix and a reliability diagram.
     """
-    n_panels = 4 if judged else 2
+    n_panels = 4 if evaluation else 2
     figure = Figure(figsize=(4.8 * n_panels, 4.6), layout="constrained")
     axes = figure.subplots(1, n_panels)
     totals = {label: sum(counts) for label, counts in confidences.items()}
@@ -181,10 +184,10 @@ def plot_folder(confidences: dict[str, list[int]], n_failed: int, judged: Judged
         below = below + np.array(counts)
     axes[1].yaxis.get_major_locator().set_params(integer=True)
     axes[1].set(xlim=(0, 1), xlabel="confidence", ylabel="recordings", title="confidence by emotion (same colours)")
-    if judged:
-        known = judged.table()
-        plot_confusion(known, judged.source, axes[2], judged.labels)
-        plot_reliability({judged.source: known}, axes[3])
+    if evaluation:
+        predictions = evaluation.table()
+        plot_confusion(predictions, evaluation.source, axes[2], evaluation.labels)
+        plot_reliability({evaluation.source: predictions}, axes[3])
     return figure
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from unicodedata import normalize
 
 from speech_emotion.audio.buckets import is_url
@@ -24,6 +24,16 @@ from speech_emotion.terminal import count
 if TYPE_CHECKING:
     import pandas as pd
 
+COLUMNS = ("clip", "speaker", "emotion", "prediction", "confidence")  # of a table of predictions
+
+
+class Truth(NamedTuple):
+    """What is known about a recording."""
+
+    clip: str  # identifies it
+    emotion: str
+    speaker: str | None
+
 
 class RavdessNames:
     """The true labels of recordings that are named as in RAVDESS."""
@@ -33,13 +43,13 @@ class RavdessNames:
     paths: tuple[str, ...] = ()
     absence = ""
 
-    def of(self, url: str) -> tuple[str, str, str | None] | None:
-        """An identifier of the recording, its emotion, and its speaker if known; None if its emotion is unknown."""
+    def find(self, url: str) -> Truth | None:
+        """What is known about a recording; None if its emotion is unknown."""
         try:
             name = parse_name(url)
         except ValueError:
             return None
-        return Path(url).stem, name.emotion, str(name.actor)
+        return Truth(Path(url).stem, name.emotion, str(name.actor))
 
 
 class LabelTable:
@@ -60,17 +70,19 @@ class LabelTable:
         self.paths = clips["path"].tolist()
         self.labels = clips["emotion"].unique().tolist()
         speakers = clips["speaker"] if "speaker" in clips else [None] * len(clips)
-        self._of = {
-            _file(path): values for path, *values in zip(clips["path"], clips["emotion"], speakers, strict=True)
-        }
+        rows = map(Truth, map(_identity, self.paths), clips["emotion"], speakers)
+        self._truths = {truth.clip: truth for truth in rows}
 
-    def of(self, url: str) -> tuple[str, str, str | None] | None:
-        """As RavdessNames.of."""
-        file = _file(url)
-        return (file, *self._of[file]) if file in self._of else None
+    def find(self, url: str) -> Truth | None:
+        """As RavdessNames.find."""
+        return self._truths.get(_identity(url))
 
 
-class Judged:
+def _identity(name: str) -> str:
+    return name if is_url(name) else os.path.realpath(name)
+
+
+class Evaluation:
     """The rows with a known true emotion, and counts of those left out, by reason.
 
     `joins` such as `calm=neutral` map one label to another, in true labels and in predictions. Labels are matched
@@ -79,75 +91,75 @@ class Judged:
 
     def __init__(self, truth: RavdessNames | LabelTable, labels: list[str], joins: Iterable[str] = ()):
         """Raises ValueError for an invalid join, and for a join of labels that neither the model nor the truth has."""
-        known = [*labels, *map(spelling(labels), truth.labels)]
-        self._spelled = spelling(known)
-        self.source, self._truth, self._joined = truth.source, truth, _joined(joins, self._spelled)
-        if nowhere := [label for label in self._joined if label not in known]:
+        occurring = [*labels, *map(spelling(labels), truth.labels)]
+        self._spelled = spelling(occurring)
+        self.source, self._truth, self._joins = truth.source, truth, _parse_joins(joins, self._spelled)
+        if nowhere := [label for label in self._joins if label not in occurring]:
             names = ", ".join(nowhere)
             raise ValueError(f"--map names {names}, found neither in the model nor among the {truth.source}")
-        self._of_model = {label: self._join(label) for label in labels}
-        self.labels = list(dict.fromkeys(self._of_model.values()))
+        self._joined = {label: self._join(label) for label in labels}
+        self.labels = list(dict.fromkeys(self._joined.values()))
         self.unknown: Counter[str] = Counter()  # labels that the model does not know
         self.n_failed = self.n_unlabelled = 0
         self._rows: list[tuple] = []
+
+    def _join(self, label: str) -> str:
+        label = self._spelled(label)
+        return self._joins.get(label, label)
 
     def check(self, urls: list[str]) -> str | None:
         """A warning, with a remedy, if the model does not know the labels of most of these recordings.
 
         Raises ValueError if none of them has a label that the model knows.
         """
-        counts = Counter(self._join(known[1]) for url in urls if (known := self._truth.of(url)))
+        counts = Counter(self._join(truth.emotion) for url in urls if (truth := self._truth.find(url)))
         if not counts:
             raise ValueError(f"none of the recordings is among the {self.source}")
         unknown = {label: n for label, n in counts.most_common() if label not in self.labels}
-        if len(unknown) == len(counts):
-            raise ValueError(f"the model knows none of the {self.source} ({some(unknown)}); {self._remedy(unknown)}")
-        if 2 * (n := sum(unknown.values())) <= counts.total():
-            return None
-        share = f"{n} of {count(counts.total(), 'recording')}"
-        return f"warning: the model does not know the labels of {share} ({some(unknown)}); {self._remedy(unknown)}"
-
-    def _remedy(self, unknown: Iterable[str]) -> str:
-        """The --map option for the first unknown labels, with guesses where possible."""
         joins = []
         for label in islice(unknown, SHOWN):
             near = get_close_matches(self._spelled(label).casefold(), self.labels, 1)
             joins.append(shlex.quote(f"{label}={near[0] if near else 'LABEL'}"))
-        which = f", where LABEL is one of {', '.join(self.labels)}" if any("LABEL" in join for join in joins) else ""
-        return f"to count them, add --map {' '.join(joins)}{which}"
+        remedy = f"to count them, add --map {' '.join(joins)}"
+        if any("LABEL" in join for join in joins):
+            remedy += f", where LABEL is one of {', '.join(self.labels)}"
+        if len(unknown) == len(counts):
+            raise ValueError(f"the model knows none of the {self.source} ({some(unknown)}); {remedy}")
+        if 2 * (n := sum(unknown.values())) <= counts.total():
+            return None
+        share = f"{n} of {count(counts.total(), 'recording')}"
+        return f"warning: the model does not know the labels of {share} ({some(unknown)}); {remedy}"
 
     def add(self, row: Row) -> None:
         """Add the row of a recording."""
-        if (known := self._truth.of(row["url"])) is None:
+        truth = self._truth.find(row["url"])
+        if truth is None:
             self.n_unlabelled += 1
         elif row["error"]:
             self.n_failed += 1
-        elif (emotion := self._join(known[1])) not in self.labels:
+        elif (emotion := self._join(truth.emotion)) not in self.labels:
             self.unknown[emotion] += 1
         else:
             prediction = self._join(row["emotion"])
-            confidence = sum(row[label] for label, joint in self._of_model.items() if joint == prediction)
-            self._rows.append((known[0], known[2], emotion, prediction, confidence))
+            confidence = sum(row[label] for label, joined in self._joined.items() if joined == prediction)
+            self._rows.append((truth.clip, truth.speaker, emotion, prediction, confidence))
 
     def __len__(self) -> int:
         return len(self._rows)
 
-    def columns(self) -> dict[str, tuple]:
-        """The columns of a prediction table: clip, speaker, emotion, prediction, confidence."""
-        names = ("clip", "speaker", "emotion", "prediction", "confidence")
-        return dict(zip(names, zip(*self._rows, strict=True) if self._rows else [()] * len(names), strict=True))
-
     def table(self) -> "pd.DataFrame":
+        """The predictions, with COLUMNS."""
         import pandas as pd
 
-        return pd.DataFrame(self.columns())
+        return pd.DataFrame(self._rows, columns=COLUMNS)
 
     def lines(self) -> list[str]:
         """Lines for the terminal; empty if no true label is known."""
         lines = []
         if self._rows:
-            have = f"{count(len(self), 'recording')} {'has' if len(self) == 1 else 'have'}"
-            lines = ["", f"{have} {self.source}: {findings(self.columns(), self.labels)}"]
+            predictions = dict(zip(COLUMNS, zip(*self._rows, strict=True), strict=True))
+            have = count(len(self), "recording", "has/have")
+            lines = ["", f"{have} {self.source}: {findings(predictions, self.labels)}"]
         if self.unknown:
             counts = some(f"{label} {n}" for label, n in self.unknown.most_common())
             lines.append(f"left out: {self.unknown.total()} with a label that the model does not know ({counts})")
@@ -157,13 +169,22 @@ class Judged:
             lines.append(f"left out: {self.n_unlabelled} not among the {self.source}")
         if self._truth.absence:
             lines.append(f"left out: {self._truth.absence}")
-        if self._joined and not lines:
+        if self._joins and not lines:
             lines.append("--map has no effect: the true emotion of these recordings is not known")
         return lines
 
-    def _join(self, label: str) -> str:
-        label = self._spelled(label)
-        return self._joined.get(label, label)
+
+def _parse_joins(joins: Iterable[str], spelled: Callable[[str], str]) -> dict[str, str]:
+    """calm=neutral → {"calm": "neutral"}. Raises ValueError for an invalid or contradictory join."""
+    parsed: dict[str, str] = {}
+    for join in joins:
+        label, _, target = normalize("NFC", join).partition("=")
+        if not label or not target:
+            raise ValueError(f"{join} is not of the form LABEL=LABEL, which --map takes")
+        label, target = spelled(label), spelled(target)
+        if parsed.setdefault(label, target) != target:
+            raise ValueError(f"--map counts {label} both as {parsed[label]} and as {target}")
+    return parsed
 
 
 def group_column(predictions: "pd.DataFrame | dict") -> str:
@@ -181,26 +202,16 @@ def findings(predictions: "pd.DataFrame | dict", labels: list[str]) -> str:
     true = {*predictions["emotion"]}
     present = [label for label in labels if label in true | {*predictions["prediction"]}]
     counts = confusion(predictions, present)
-    width = max(map(len, present)) + 1
+    totals = zip(counts.diagonal(), counts.sum(axis=0), counts.sum(axis=1), strict=True)
+    shares = [(_share(right, predicted), _share(right, n), n) for right, predicted, n in totals]
     return "\n".join(
         [
             ", ".join(numbers),
             f"(95 % intervals, by {by}); calibration error {expected_calibration_error(predictions):.4f}",
             f"UAR is the mean recall of {', '.join(label for label in present if label in true)}\n",
-            " " * width + "  precision    recall  recordings",
-            *(
-                f"{label:<{width}}{_share(right, given):>11}{_share(right, n):>10}{n:>12}"
-                for label, right, given, n in zip(
-                    present, counts.diagonal(), counts.sum(axis=0), counts.sum(axis=1), strict=True
-                )
-            ),
+            *_aligned(["precision", "recall", "recordings"], present, shares),
             "\nconfusion matrix (rows: true emotions, columns: predictions):",
-            " " * width + "".join(f"{label:>{max(8, len(label) + 1)}}" for label in present),
-            *(
-                f"{label:<{width}}"
-                + "".join(f"{count:{max(8, len(over) + 1)}d}" for over, count in zip(present, row, strict=True))
-                for label, row in zip(present, counts, strict=True)
-            ),
+            *_aligned(present, present, counts),
         ]
     )
 
@@ -209,18 +220,12 @@ def _share(part: int, whole: int) -> str:
     return f"{part / whole:.3f}" if whole else "-"
 
 
-def _joined(joins: Iterable[str], spelled: Callable[[str], str]) -> dict[str, str]:
-    """calm=neutral → {"calm": "neutral"}. Raises ValueError for an invalid or contradictory join."""
-    joined: dict[str, str] = {}
-    for join in joins:
-        one, _, other = normalize("NFC", join).partition("=")
-        if not one or not other:
-            raise ValueError(f"{join} is not of the form LABEL=LABEL, which --map takes")
-        one, other = spelled(one), spelled(other)
-        if joined.setdefault(one, other) != other:
-            raise ValueError(f"--map counts {one} both as {joined[one]} and as {other}")
-    return joined
+def _aligned(head: list[str], labels: list[str], rows: Iterable[Iterable]) -> list[str]:
+    """The lines of a table with a label before each row."""
+    first = max(map(len, labels)) + 1
+    widths = [max(8, len(name) + 1) for name in head]
 
+    def line(label: str, cells: Iterable) -> str:
+        return f"{label:<{first}}" + "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
 
-def _file(name: str) -> str:
-    return name if is_url(name) else os.path.realpath(name)
+    return [line("", head), *map(line, labels, rows)]

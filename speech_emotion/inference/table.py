@@ -166,19 +166,27 @@ def check_not_read(path: str | Path, inputs: Iterable[str | Path]) -> None:
         raise FileExistsError(f"{path} is read by this run; name another file to write")
 
 
-@contextmanager
-def locked_outputs(paths: Iterable[str | Path], inputs: Iterable[str | Path]) -> Iterator[None]:
-    """Context in which only this process writes the files at `paths`; creates their folders.
+def check_outputs(paths: Iterable[str | Path], inputs: Iterable[str | Path]) -> list[Path]:
+    """The files that writing these paths creates or replaces.
 
-    Raises what output_path and check_not_read raise, and OSError if a file cannot be written or another process writes
-    it.
+    Raises FileExistsError if two are the same or one is read, and what output_path raises.
     """
-    paths, inputs = list(paths), list(inputs)
     files = [output_path(path) for path in paths]
     if len({*map(os.path.realpath, files)}) < len(files):
         raise FileExistsError(f"two of the files to write are the same: {', '.join(map(str, paths))}")
     for path in paths:
         check_not_read(path, inputs)
+    return files
+
+
+@contextmanager
+def locked_outputs(paths: Iterable[str | Path], inputs: Iterable[str | Path]) -> Iterator[None]:
+    """Context in which only this process writes the files at `paths`; creates their folders.
+
+    Raises what check_outputs raises, and OSError if a file cannot be written or another process writes it.
+    """
+    paths = list(paths)
+    files = check_outputs(paths, list(inputs))
     with ExitStack() as locks:
         for path, file in zip(paths, files, strict=True):
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ import torch
 
 from speech_emotion.audio.windows import WindowSettings
 from speech_emotion.models.network import NETWORKS, Network
+from speech_emotion.models.published import find_model
 from speech_emotion.terminal import printable
 
 FORMAT_VERSION = 2
@@ -80,14 +81,16 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint on the CPU, its network in evaluation mode.
+    """Read a checkpoint, or a published one by its name, on the CPU, its network in evaluation mode.
 
     Raises CheckpointError when the file is missing, damaged, foreign, of another format version, or holds pickled
     code, which is never run (`weights_only=True`).
     """
-    path, name = Path(path), printable(path)
-    if not path.is_file():
-        raise CheckpointError(f"there is no model file {name}; python3 train.py makes one")
+    try:
+        path = find_model(path)
+    except FileNotFoundError as error:
+        raise CheckpointError(printable(error)) from error
+    name = printable(path)
     try:
         if path.stat().st_size > _LARGEST_FILE:
             raise ValueError("no model here is that large")

@@ -29,7 +29,6 @@ from speech_emotion.training.runs import Parts
 
 _BATCH = 16
 _VOICES = 600  # clips of another corpus used as background voices, at most
-_COMMITTED = Path(__file__).parents[2] / "model_any_voice.pt"
 
 
 @dataclass(frozen=True)
@@ -79,7 +78,7 @@ def encoder_of(file: str | None = None) -> WhisperEncoder:
     """
     if file:
         return load_encoder(file, AnyVoiceSettings.n_blocks, WhisperFeatures().n_frames // 2)
-    return load_checkpoint(_COMMITTED).network.encoder.float()
+    return load_checkpoint("model_any_voice.pt").network.encoder.float()
 
 
 def train_head(
