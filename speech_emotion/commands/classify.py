@@ -206,7 +206,7 @@ def classify(options: EvalOptions, url: str | None = None) -> int:
     stretches = write_tables(options, recordings, predictor, summary, url)
     say(summary)
     if not predictor.network.takes_statistics and any(RavdessNames().find(path) is None for path in recordings):
-        say(STRANGERS.format(options.model))
+        say(STRANGERS.format(Path(options.model).name))
     if options.plot:
         from speech_emotion.evaluation import plots
 
