@@ -42,6 +42,7 @@ class RavdessNames:
     labels = EMOTIONS
     paths: tuple[str, ...] = ()
     absence = ""
+    n_without_emotion = 0
 
     def find(self, url: str) -> Truth | None:
         """What is known about a recording; None if its emotion is unknown."""
@@ -61,6 +62,7 @@ class LabelTable:
 
         clips = read_labels(file, must_exist=False)
         self.source = f"labels in {file}"
+        self.n_without_emotion = clips.attrs["n_without_emotion"]
         self.absence = ""  # a sentence about recordings that do not exist
         if must_exist and len(absent := missing(clips)):
             self.absence = absence(absent, len(clips), file)
@@ -167,6 +169,8 @@ class Evaluation:
             lines.append(f"left out: {self.n_failed} with an error")
         if lines and self.n_unlabelled:
             lines.append(f"left out: {self.n_unlabelled} not among the {self.source}")
+        if self._truth.n_without_emotion:
+            lines.append(f"left out: {self._truth.n_without_emotion} without an emotion among the {self.source}")
         if self._truth.absence:
             lines.append(f"left out: {self._truth.absence}")
         if self._joins and not lines:

@@ -48,7 +48,9 @@ class TrainingData:
 
     def __str__(self) -> str:
         others = f", with {len(self.ravdess)} clips of RAVDESS" if self.ravdess is not None else ""
-        return f"{self.name}: {len(self.clips)} recordings, {len(self.labels)} labels{others}"
+        n_left_out = self.clips.attrs.get("n_without_emotion")
+        left_out = f" ({n_left_out} without an emotion left out)" if n_left_out else ""
+        return f"{self.name}: {len(self.clips)} recordings{left_out}, {len(self.labels)} labels{others}"
 
 
 def read_training_data(file: str | Path, ravdess: pd.DataFrame | None = None) -> TrainingData:
