@@ -106,13 +106,16 @@ def train(
     network = kind.for_features(features, len(labels)).to(device, memory_format=torch.channels_last)
     average = copy.deepcopy(network).eval()
 
-    wide = log_mels(training, network.front_end, MARGIN_S, cache_dir).to(device)
+    wide = log_mels(training, network.front_end, MARGIN_S, cache_dir).to(device)  # (N, M, T + 2 margins)
     targets = target_indices(training["emotion"], labels).to(device)
     held_out = log_mels(validation, network.front_end, 0.0, cache_dir).to(device)
     held_out_targets = target_indices(validation["emotion"], labels).to(device)
     n_batches = len(training) // settings.batch_size or 1
-    optimizer = torch.optim.AdamW(_parameter_groups(network, settings.weight_decay), lr=settings.learning_rate)
-    scheduler = _scheduler(optimizer, settings, n_batches)
+    # Weight decay for matrices and kernels, but not for biases and normalisation.
+    decayed = {"params": [p for p in network.parameters() if p.ndim > 1], "weight_decay": settings.weight_decay}
+    biases = {"params": [p for p in network.parameters() if p.ndim <= 1], "weight_decay": 0.0}
+    optimizer = torch.optim.AdamW([decayed, biases], lr=settings.learning_rate)
+    scheduler = learning_rates(optimizer, settings, settings.epochs * n_batches)
 
     history = []
     step = 0
@@ -126,86 +129,68 @@ def train(
                 inputs = torch.stack(views)  # (V, B, C, T)
                 soft = F.one_hot(targets[batch], len(labels)).float()  # (B, K)
                 if settings.mixup:
-                    inputs, soft = _mix(inputs, soft, settings.mixup, generator)
+                    inputs, soft = mixup(inputs, soft, settings.mixup, generator)
                 with autocast(device):
                     logits = network.logits_of_views(inputs).float()  # (V, B, K)
-                loss = _loss(logits, soft, settings.label_smoothing)
-                if not loss.isfinite():
-                    raise ValueError(f"the loss is {loss.item()} in epoch {epoch}; nothing was written")
+                loss = F.cross_entropy(
+                    logits.flatten(0, 1), soft.repeat(len(logits), 1), label_smoothing=settings.label_smoothing
+                )
+                _check_finite(loss.item(), epoch)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
                 scheduler.step()
                 step += 1
-                _update_average(average, network, step, settings.ema_decay)
+                update_average(average, network, step, settings.ema_decay)
                 losses += loss.item() * len(batch)
                 correct += (logits.mean(0).argmax(1) == soft.argmax(1)).sum().item()
-            row = {"epoch": epoch, "training_loss": losses / len(order), "training_accuracy": correct / len(order)}
-            logits = _logits(average, held_out)
-            row["validation_loss"] = F.cross_entropy(logits, held_out_targets).item()
-            row["validation_accuracy"] = (logits.argmax(1) == held_out_targets).float().mean().item()
-            if not math.isfinite(row["validation_loss"]):
-                raise ValueError(f"the loss is {row['validation_loss']} in epoch {epoch}; nothing was written")
+            with torch.inference_mode():
+                logits = torch.cat([average(average.front_end.from_log_mel(x.float())) for x in held_out.split(128)])
+            row = {
+                "epoch": epoch,
+                "training_loss": losses / len(order),
+                "training_accuracy": correct / len(order),
+                "validation_loss": F.cross_entropy(logits, held_out_targets).item(),
+                "validation_accuracy": (logits.argmax(1) == held_out_targets).float().mean().item(),
+            }
+            _check_finite(row["validation_loss"], epoch)
             history.append(row)
             epochs.set_postfix({name: f"{value:.3f}" for name, value in row.items() if name != "epoch"})
 
     temperature = fit_temperature(logits.cpu(), held_out_targets.cpu())
-    average.shift_logits(-temperature * _log_shares(targets, len(labels)))
+    # Logit adjustment (Menon et al., 2021): RAVDESS has half as many neutral clips as happy ones, a user's recordings
+    # may not. An emotion without a clip counts as one.
+    shares = torch.bincount(targets, minlength=len(labels)).clamp(min=1) / len(targets)
+    average.shift_logits(-temperature * shares.log())
     return Checkpoint(average.cpu(), labels, temperature, training=asdict(settings)), pd.DataFrame(history)
 
 
-def _log_shares(targets: torch.Tensor, n_classes: int) -> torch.Tensor:
-    """Log of the shares of emotions in the training clips, (K,), which is subtracted from the logits after training.
-
-    Logit adjustment (Menon et al., 2021): RAVDESS has half as many neutral clips as happy ones, but a user's recordings
-    may not.
-    """
-    return (torch.bincount(targets, minlength=n_classes).clamp(min=1) / len(targets)).log()
-
-
-@torch.inference_mode()
-def _logits(network: nn.Module, spectrograms: torch.Tensor) -> torch.Tensor:
-    """Logits (N, K) of unaugmented clips (N, M, T)."""
-    return torch.cat([network(network.front_end.from_log_mel(batch.float())) for batch in spectrograms.split(128)])
+def _check_finite(loss: float, epoch: int) -> None:
+    if not math.isfinite(loss):
+        raise ValueError(f"the loss is {loss} in epoch {epoch}; nothing was written")
 
 
 def target_indices(emotions: Iterable[str], labels: list[str]) -> torch.Tensor:
     return torch.tensor([labels.index(emotion) for emotion in emotions])
 
 
-def _mix(inputs, targets, alpha: float, generator: torch.Generator):
+def mixup(
+    inputs: torch.Tensor, targets: torch.Tensor, alpha: float, generator: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
     """mixup (Zhang et al., 2018): every clip of (V, B, C, T) is mixed with another, with one weight per batch."""
     weight = float(torch.distributions.Beta(alpha, alpha).sample())
-    other = torch.randperm(len(targets), generator=generator).to(targets.device)
-    return weight * inputs + (1 - weight) * inputs[:, other], weight * targets + (1 - weight) * targets[other]
+    partner = torch.randperm(len(targets), generator=generator).to(targets.device)
+    return weight * inputs + (1 - weight) * inputs[:, partner], weight * targets + (1 - weight) * targets[partner]
 
 
-def _loss(logits: torch.Tensor, targets: torch.Tensor, label_smoothing: float) -> torch.Tensor:
-    """Mean cross entropy over views and clips; logits (V, B, K), soft targets (B, K)."""
-    return F.cross_entropy(logits.flatten(0, 1), targets.repeat(len(logits), 1), label_smoothing=label_smoothing)
-
-
-def _parameter_groups(network: nn.Module, weight_decay: float) -> list[dict]:
-    """Weight decay for matrices and kernels, but not for biases and normalisation."""
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
-    return [{"params": decayed, "weight_decay": weight_decay}, {"params": others, "weight_decay": 0.0}]
-
-
-def _scheduler(optimizer, settings: TrainingSettings, n_batches: int):
-    """One learning rate per batch."""
-    steps = settings.epochs * n_batches
+def learning_rates(optimizer: torch.optim.Optimizer, settings: TrainingSettings, n_steps: int):
+    """The schedule of `settings` as a scheduler of torch, with a learning rate for each of `n_steps` batches."""
     if settings.schedule == "one_cycle":
         return torch.optim.lr_scheduler.OneCycleLR(
-            optimizer,
-            settings.learning_rate,
-            total_steps=steps + 1,
-            pct_start=0.15,
-            div_factor=20,
-            final_div_factor=1e3,
+            optimizer, settings.learning_rate, n_steps + 1, pct_start=0.15, div_factor=20, final_div_factor=1e3
         )
     # Three cycles: 1/7, 2/7 and 4/7 of the run.
-    return torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=steps // 7 + 1, T_mult=2)
+    return torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=n_steps // 7 + 1, T_mult=2)
 
 
 def autocast(device: torch.device):
@@ -218,11 +203,11 @@ def autocast(device: torch.device):
 
 
 @torch.no_grad()
-def _update_average(average: nn.Module, network: nn.Module, step: int, longest_decay: float) -> None:
+def update_average(average: nn.Module, network: nn.Module, step: int, longest_decay: float) -> None:
     """Exponential moving average of weights and statistics, with a shorter memory in the first steps (from 1)."""
     decay = min(longest_decay, step / (step + 10))
-    for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-        if kept.dtype.is_floating_point:
-            kept.lerp_(new, 1 - decay)
+    for mean, value in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if mean.dtype.is_floating_point:
+            mean.lerp_(value, 1 - decay)
         else:
-            kept.copy_(new)
+            mean.copy_(value)
