@@ -1,25 +1,41 @@
+"""Training from scratch, on tones: its parts against a second calculation in numpy, and what it learns."""
+
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.utils.flop_counter
 from linear_network import LinearNetwork
+from torch import nn
 
 from speech_emotion.corpora.ravdess import EMOTIONS, clip_table
-from speech_emotion.corpora.splits import stratified_split
-from speech_emotion.inference.predictor import Predictor
+from speech_emotion.evaluation.metrics import fit_temperature
 from speech_emotion.models.cnn import EmotionCNN
 from speech_emotion.models.features import MFCC, FeatureSettings
+from speech_emotion.training import cnn
 from speech_emotion.training.augment import AugmentationSettings
 from speech_emotion.training.cache import log_mels
-from speech_emotion.training.cnn import SCHEDULES, TrainingSettings, train
+from speech_emotion.training.cnn import (
+    SCHEDULES,
+    EmotionCNNRecipe,
+    TrainingSettings,
+    learning_rates,
+    mixup,
+    target_indices,
+    train,
+    update_average,
+)
 
 CPU = torch.device("cpu")
-FEATURES = FeatureSettings(n_mels=32, n_mfcc=32)
+FEATURES = FeatureSettings(n_mels=16, n_mfcc=16)
 OFF = AugmentationSettings(
     warp_frequency=0, warp_time=0, shift_s=0, channel_probability=0, gate_probability=0, mask_bands=0, mask_frames=0
 )
+PLAIN = TrainingSettings(batch_size=8, mixup=0.0, augmentation=OFF)
+LABELS = ["calm", "happy", "sad", "angry"]
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +44,225 @@ def clips(tone_data):
 
 
 @pytest.fixture(scope="module")
+def uneven(clips):
+    """22 clips with many happy ones, few angry ones, and no calm one."""
+    counts = {"happy": 12, "sad": 7, "angry": 3}
+    parts = [clips[clips["emotion"] == emotion].head(count) for emotion, count in counts.items()]
+    return pd.concat(parts, ignore_index=True)
+
+
+@pytest.fixture(scope="module")
 def cache_dir(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
+@pytest.fixture
+def single_precision(monkeypatch):
+    """Whatever the processor has."""
+    monkeypatch.setattr(cnn, "autocast", lambda device: nullcontext())
+
+
+class Recorder(LinearNetwork):
+    """Keeps what it is shown, in two views."""
+
+    n_views = 2
+    made: "Recorder"
+
+    def __init__(self, settings, features):
+        super().__init__(settings, features)
+        self.shown = []
+        Recorder.made = self
+
+    def __deepcopy__(self, memo):
+        """The average, which is not shown anything."""
+        network = LinearNetwork(self.settings, self.features)
+        network.load_state_dict(self.state_dict())
+        return network
+
+    def logits_of_views(self, views):
+        self.shown.append(views)
+        return torch.stack([self(view) for view in views])
+
+
+class Averaged(LinearNetwork):
+    """Is something else in training than in use."""
+
+    def forward(self, inputs):
+        return super().forward(inputs) * (100.0 if self.training else 1.0)
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+
+
+def mfccs(clips: pd.DataFrame, cache_dir) -> torch.Tensor:
+    front_end = MFCC(FEATURES)
+    return front_end.from_log_mel(log_mels(clips, front_end, 0.0, cache_dir).float())
+
+
+def test_mixup_blends_views_and_labels_in_the_same_pairs():
+    rng = np.random.default_rng(0)
+    inputs, labels = rng.normal(size=(2, 5, 3, 4)), np.eye(4)[[0, 1, 2, 3, 1]]
+    torch.manual_seed(3)
+    mixed, soft = mixup(torch.from_numpy(inputs), torch.from_numpy(labels), 0.2, torch.Generator().manual_seed(4))
+    torch.manual_seed(3)
+    share = torch.distributions.Beta(0.2, 0.2).sample().item()
+    partner = torch.randperm(5, generator=torch.Generator().manual_seed(4)).numpy()
+    assert (partner != np.arange(5)).any() and 0 < share < 1
+    np.testing.assert_allclose(mixed, share * inputs + (1 - share) * inputs[:, partner])
+    np.testing.assert_allclose(soft, share * labels + (1 - share) * labels[partner])
+
+
+def test_the_average_forgets_the_faster_the_earlier_it_is():
+    network, average = nn.BatchNorm1d(1), nn.BatchNorm1d(1)
+    average.weight.data.fill_(0.0)
+    expected = {"weight": 0.0, "running_mean": 0.0}
+    for step in range(1, 41):
+        values = {"weight": float(step), "running_mean": 10.0 / step}
+        network.weight.data.fill_(values["weight"])
+        network.running_mean.fill_(values["running_mean"])
+        network.num_batches_tracked.fill_(step)
+        update_average(average, network, step, 0.7)
+        decay = min(0.7, step / (step + 10))
+        expected = {name: decay * expected[name] + (1 - decay) * values[name] for name in values}
+        assert average.weight.item() == pytest.approx(expected["weight"])
+        assert average.running_mean.item() == pytest.approx(expected["running_mean"])
+        assert average.num_batches_tracked == step
+
+
+def rates(schedule: str, n_steps: int) -> np.ndarray:
+    """The learning rate of every step."""
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1e-2)
+    scheduler = learning_rates(optimizer, TrainingSettings(learning_rate=1e-2, schedule=schedule), n_steps)
+    used = []
+    for _ in range(n_steps):
+        used.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        scheduler.step()
+    return np.array([*used, optimizer.param_groups[0]["lr"]])
+
+
+def test_one_cycle_rises_for_15_percent_of_the_run_and_falls_along_a_cosine():
+    used, peak = rates("one_cycle", 200), 0.15 * 201 - 1
+    low, high, last = 1e-2 / 20, 1e-2, 1e-2 / 20 / 1e3
+    for step, rate in enumerate(used):
+        start, end, done = (low, high, step / peak) if step <= peak else (high, last, (step - peak) / (200 - peak))
+        assert rate == pytest.approx(end + (start - end) * (1 + np.cos(np.pi * done)) / 2)
+
+
+def test_warm_restarts_come_after_a_seventh_and_three_sevenths_of_the_run():
+    used = rates("cosine_warm_restarts", 70)
+    assert (np.flatnonzero(np.diff(used) > 0) + 1).tolist() == [11, 33]
+    assert used[[0, 11, 33]] == pytest.approx(1e-2)
+    np.testing.assert_allclose(used[:11], 1e-2 * (1 + np.cos(np.pi * np.arange(11) / 11)) / 2)
+
+
+def test_without_a_learning_rate_the_numbers_are_those_of_the_first_weights(uneven, cache_dir, single_precision):
+    """Both parts have the same clips: what training says of them is what validation says."""
+    settings = replace(PLAIN, epochs=2, learning_rate=0.0, label_smoothing=0.0, seed=5)
+    checkpoint, history = train(uneven, uneven, LABELS, settings, FEATURES, CPU, cache_dir, Recorder)
+    torch.manual_seed(5)
+    first = LinearNetwork.for_features(FEATURES, 4)
+    targets = target_indices(uneven["emotion"], LABELS).numpy()
+    with torch.no_grad():
+        logits = first(mfccs(uneven, cache_dir)).double().numpy()
+    loss = -log_softmax(logits)[np.arange(22), targets].mean()
+    accuracy = (logits.argmax(axis=1) == targets).mean()
+    for row in history.to_dict("records"):
+        assert [row["validation_loss"], row["training_loss"]] == pytest.approx([loss] * 2, rel=1e-3)
+        assert [row["validation_accuracy"], row["training_accuracy"]] == pytest.approx([accuracy] * 2)
+    assert history["epoch"].tolist() == [1, 2]
+    assert [len(views[0]) for views in Recorder.made.shown] == [11, 11] * 2
+
+
+def test_every_epoch_shows_every_clip_once_in_a_new_order_and_each_view_is_changed_anew(uneven, cache_dir):
+    settings = replace(PLAIN, epochs=2, learning_rate=0.0)
+    train(uneven, uneven, LABELS, settings, FEATURES, CPU, cache_dir, Recorder)
+    epochs = torch.cat(Recorder.made.shown, dim=1).split(22, dim=1)
+    orders = [epoch[0].mean(dim=(1, 2)) for epoch in epochs]
+    torch.testing.assert_close(*(order.sort().values for order in orders))
+    assert not torch.equal(*orders)
+    assert all(torch.equal(*epoch) for epoch in epochs)
+    settings = TrainingSettings(epochs=1, batch_size=64, learning_rate=0.0, mixup=0.0)
+    train(uneven, uneven, LABELS, settings, FEATURES, CPU, cache_dir, Recorder)
+    (views,) = Recorder.made.shown
+    assert views.shape[1] == 22 and not torch.equal(*views)
+
+
+def test_the_weights_are_the_average_over_the_steps_of_adamw(uneven, cache_dir, single_precision):
+    """And a likelier emotion loses: log shares of the training clips, not of the held-out ones, are subtracted."""
+    settings = replace(PLAIN, epochs=3, learning_rate=0.05, weight_decay=0.4, ema_decay=0.12, label_smoothing=0.03)
+    held_out = uneven.tail(10)
+    checkpoint, history = train(uneven, held_out, LABELS, settings, FEATURES, CPU, cache_dir, Recorder)
+    inputs, targets = mfccs(uneven, cache_dir), target_indices(uneven["emotion"], LABELS)
+    torch.manual_seed(0)
+    expected = LinearNetwork.for_features(FEATURES, 4)
+    average = {name: value.clone() for name, value in expected.state_dict().items()}
+    weights = {"params": [expected.layer.weight], "weight_decay": 0.4}
+    optimizer = torch.optim.AdamW([weights, {"params": [expected.layer.bias], "weight_decay": 0}], lr=0.05)
+    schedule = learning_rates(optimizer, settings, n_steps=6)
+    for step, views in enumerate(Recorder.made.shown, start=1):
+        which = torch.cdist(views[0].flatten(1), inputs.flatten(1)).argmin(dim=1)
+        smoothed = 0.97 * nn.functional.one_hot(targets[which], 4) + 0.03 / 4
+        optimizer.zero_grad()
+        (-smoothed * expected(views[0]).log_softmax(dim=1)).sum(dim=1).mean().backward()
+        optimizer.step()
+        schedule.step()
+        decay = min(0.12, step / (step + 10))
+        average = {name: decay * average[name] + (1 - decay) * value for name, value in expected.state_dict().items()}
+    assert len(Recorder.made.shown) == 6
+    torch.testing.assert_close(checkpoint.network.layer.weight.data, average["layer.weight"], atol=1e-4, rtol=1e-3)
+    shift = -checkpoint.temperature * torch.tensor([1, 12, 7, 3]).div(22).log()
+    bias = checkpoint.network.layer.bias.data
+    torch.testing.assert_close(bias, average["layer.bias"] + shift, atol=1e-4, rtol=1e-3)
+    # The curve and the temperature are those of the averaged weights, before that shift.
+    with torch.no_grad():
+        logits = checkpoint.network(mfccs(held_out, cache_dir)) - shift
+    held_out_targets = target_indices(held_out["emotion"], LABELS)
+    loss = nn.functional.cross_entropy(logits, held_out_targets).item()
+    assert history["validation_loss"].iloc[-1] == pytest.approx(loss, rel=1e-3)
+    assert checkpoint.temperature == pytest.approx(fit_temperature(logits, held_out_targets), rel=0.05)
+
+
+def test_the_curve_is_of_the_network_as_it_is_used(uneven, cache_dir):
+    """Without dropout, and with the statistics that batch normalisation keeps."""
+    settings = replace(PLAIN, epochs=1, learning_rate=0.0)
+    losses = [
+        train(uneven, uneven, LABELS, settings, FEATURES, CPU, cache_dir, kind)[1]["validation_loss"].item()
+        for kind in (LinearNetwork, Averaged)
+    ]
+    assert losses[0] == pytest.approx(losses[1])
+
+
+@pytest.mark.parametrize(("kind", "has_mkldnn", "has_bfloat16", "enabled"), [
+    ("cpu", True, True, True), ("cpu", True, False, False), ("cpu", False, True, False), ("cuda", False, True, True),
+    ("cuda", True, False, False), ("mps", True, True, False),
+])  # fmt: skip
+def test_bfloat16_is_used_where_the_hardware_multiplies_it(monkeypatch, kind, has_mkldnn, has_bfloat16, enabled):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: has_mkldnn)
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has_bfloat16, raising=False)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: has_bfloat16)
+    monkeypatch.setattr(torch, "autocast", lambda *arguments, enabled: (*arguments, enabled))
+    assert cnn.autocast(torch.device(kind)) == (kind, torch.bfloat16, enabled)
+
+
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        ({}, TrainingSettings()),
+        ({"seed": 3, "schedule": "cosine_warm_restarts"}, TrainingSettings(seed=3, schedule="cosine_warm_restarts")),
+        ({"shuffle_labels": True}, TrainingSettings(epochs=30)),
+        ({"shuffle_labels": True, "epochs": 2}, TrainingSettings(epochs=2)),
+    ],
+)
+def test_the_settings_of_a_run_are_the_published_ones_with_the_given_options(options, settings):
+    nothing = {"data": "data", "spoken": False, "shuffle_labels": False}
+    assert EmotionCNNRecipe.from_options(**nothing | options).settings == settings
+
+
 def test_the_network_can_learn_eight_clips_by_heart(clips, cache_dir):
     eight = clips.drop_duplicates("emotion")
-    settings = TrainingSettings(epochs=80, mixup=0.0, label_smoothing=0.0, ema_decay=0.9, augmentation=OFF)
+    settings = TrainingSettings(epochs=40, mixup=0.0, label_smoothing=0.0, ema_decay=0.9, augmentation=OFF)
     checkpoint, history = train(eight, eight, list(EMOTIONS), settings, FEATURES, CPU, cache_dir)
     assert len(eight) == 8
     assert history["validation_accuracy"].iloc[-1] == 1.0
@@ -44,10 +272,11 @@ def test_the_network_can_learn_eight_clips_by_heart(clips, cache_dir):
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_every_schedule_trains_and_the_same_seed_gives_the_same_network(clips, cache_dir, schedule):
-    rest, held_out = stratified_split(clips, seed=0)
-    settings = TrainingSettings(epochs=1, schedule=schedule)
-    runs = [train(rest, held_out, list(EMOTIONS), settings, FEATURES, CPU, cache_dir) for _ in range(2)]
-    (first, history), (second, _) = runs
+    few = clips.iloc[::4]
+    settings = TrainingSettings(epochs=1, batch_size=16, schedule=schedule)
+    (first, history), (second, _) = (
+        train(few, few, list(EMOTIONS), settings, FEATURES, CPU, cache_dir) for _ in range(2)
+    )
     assert list(history.columns) == [
         "epoch", "training_loss", "training_accuracy", "validation_loss", "validation_accuracy",
     ]  # fmt: skip
@@ -58,10 +287,10 @@ def test_every_schedule_trains_and_the_same_seed_gives_the_same_network(clips, c
 
 def test_an_emotion_is_not_more_likely_for_having_had_more_clips(clips, cache_dir):
     same = clips.iloc[[0] * 16].assign(emotion=["happy"] * 12 + ["sad"] * 4)  # nothing tells the two apart
-    settings = TrainingSettings(epochs=60, batch_size=16, mixup=0.0, augmentation=OFF, ema_decay=0.9)
-    checkpoint, _ = train(same, same, ["happy", "sad"], settings, FEATURES, CPU, cache_dir)
-    (row,) = Predictor(checkpoint).predict(clips["path"].head(1))
-    assert row["happy"] == pytest.approx(0.5, abs=0.05)
+    settings = replace(PLAIN, epochs=200, batch_size=16, learning_rate=0.1, ema_decay=0.9, label_smoothing=0.0)
+    checkpoint, _ = train(same, same, ["happy", "sad"], settings, FEATURES, CPU, cache_dir, LinearNetwork)
+    embedding = checkpoint.network.embed(mfccs(clips.head(1), cache_dir))
+    assert checkpoint.network.classify(embedding).softmax(dim=1)[0, 0].item() == pytest.approx(0.5, abs=0.05)
 
 
 def test_an_unknown_schedule_and_no_epoch_are_refused():
@@ -69,15 +298,6 @@ def test_an_unknown_schedule_and_no_epoch_are_refused():
         TrainingSettings(schedule="linear")
     with pytest.raises(ValueError, match="at least one epoch, not 0"):
         TrainingSettings(epochs=0)
-
-
-def test_another_network_is_trained_by_the_same_loop(clips, cache_dir):
-    two = clips[clips["emotion"].isin(["happy", "sad"])]
-    settings = TrainingSettings(epochs=30, learning_rate=0.1, mixup=0.0, ema_decay=0.9, augmentation=OFF)
-    checkpoint, history = train(two, two, ["happy", "sad"], settings, FEATURES, CPU, cache_dir, LinearNetwork)
-    assert isinstance(checkpoint.network, LinearNetwork)
-    assert history["validation_accuracy"].iloc[-1] > 0.9
-    assert checkpoint.training["augmentation"]["mask_bands"] == 0
 
 
 def test_a_loss_that_is_not_finite_ends_the_training_in_its_epoch(clips, cache_dir):
@@ -98,21 +318,13 @@ def test_a_damaged_cache_is_named_and_healed(clips, tmp_path, capfd):
 def test_a_cache_of_other_settings_or_clips_is_not_used(clips, tmp_path):
     few = clips.head(3)
     first = log_mels(few, MFCC(FEATURES), 0.0, tmp_path)
-    assert first.shape == (3, 32, 151)
+    assert first.shape == (3, 16, 151)
     assert torch.equal(first, log_mels(few, MFCC(FEATURES), 0.0, tmp_path))
     assert len(list(tmp_path.iterdir())) == 1
     assert not torch.equal(first, log_mels(few, MFCC(replace(FEATURES, f_max=6_000.0)), 0.0, tmp_path))
     assert not torch.equal(first, log_mels(clips.tail(3), MFCC(FEATURES), 0.0, tmp_path))
-    assert log_mels(few, MFCC(FEATURES), 0.5, tmp_path).shape == (3, 32, 201)
+    assert log_mels(few, MFCC(FEATURES), 0.5, tmp_path).shape == (3, 16, 201)
     assert len(list(tmp_path.iterdir())) == 4
-
-
-def test_training_reads_each_clip_once(clips, tmp_path, monkeypatch):
-    few = clips.head(16)
-    settings = TrainingSettings(epochs=2)
-    train(few, few, list(EMOTIONS), settings, FEATURES, CPU, tmp_path)
-    monkeypatch.setattr("speech_emotion.training.cache.load_audio", None)
-    train(few, few, list(EMOTIONS), settings, FEATURES, CPU, tmp_path)
 
 
 def test_the_network_stays_within_its_budget():
