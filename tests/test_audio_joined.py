@@ -37,7 +37,6 @@ a.mpg mp2 mpeg 48000
 ENDED = """
 a.wav pcm_s16le wav 16000
 a.aiff pcm_s16be aiff 16000
-a.caf pcm_s16be caf 16000
 a.w64 pcm_s16le w64 16000
 a.voc pcm_s16le voc 16000
 a.tta tta tta 16000

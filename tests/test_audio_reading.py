@@ -12,7 +12,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from recordings import likeness, voice
+from recordings import encode, likeness, voice
 
 from speech_emotion.audio.reading import AudioError, RecordingInfo, read_pieces
 from speech_emotion.audio.resampling import load_audio
@@ -231,7 +231,8 @@ def test_a_few_impossible_samples_are_silence_and_damage(tmp_path, value):
     soundfile.write(tmp_path / "a.wav", samples, 16_000, subtype="FLOAT")
     samples[1000, 1] = 0
     info = RecordingInfo()
-    assert np.array_equal(load_audio(tmp_path / "a.wav", 16_000, channels="each", info=info), samples.T)
+    ((read, _),) = read_pieces(tmp_path / "a.wav", channels="each", info=info)
+    assert np.array_equal(read, samples)
     assert info == RecordingInfo(n_channels=2, is_damaged=True)
 
 
@@ -240,3 +241,15 @@ def test_more_channels_than_can_be_told_apart_are_refused(tmp_path):
     assert load_audio(tmp_path / "a.wav", 16_000).shape == (4 * 16_000,)
     with pytest.raises(AudioError, match="it has 1024 channels; at most 64 can be told apart"):
         load_audio(tmp_path / "a.wav", 16_000, channels="each")
+
+
+def test_the_first_track_that_can_be_decoded_is_read(tmp_path):
+    """As in films of an iPhone: spatial sound in a codec that FFmpeg does not know, then AAC."""
+    encode(tmp_path / "a.mov", [VOICE[::-1].copy(), VOICE], "aac", rate=16_000)
+    content = (tmp_path / "a.mov").read_bytes()
+    (tmp_path / "a.mov").write_bytes(content.replace(b"mp4a", b"apac", 1).replace(b"esds", b"dapa", 1))
+    info = RecordingInfo()
+    assert likeness(load_audio(tmp_path / "a.mov", 16_000, info=info).numpy(), VOICE) > 0.9
+    assert info == RecordingInfo(n_tracks=2)
+    with pytest.raises(AudioError, match="the codec of its sound track is unknown"):
+        load_audio(tmp_path / "a.mov", 16_000, track=1)

@@ -1,7 +1,6 @@
 """eval.py --ray as its users run it: the processes are real, and so is what kills one of them."""
 
 import os
-import signal
 import subprocess
 from collections.abc import Iterable
 from contextlib import suppress
@@ -32,91 +31,60 @@ def assert_same(table: Path, expected: Path, labels: Iterable[str] = EMOTIONS) -
 
 
 @needs_ray
-def test_the_rows_are_those_of_a_plain_run(bucket, model, tmp_path):
-    (tmp_path / "recordings").mkdir()
-    for seed, seconds in enumerate([0.05] + [1] * 30 + [7] * 5):
-        write_noise(tmp_path / "recordings" / f"{seed}.wav", seed, seconds)
-    (tmp_path / "recordings" / "0.wav").rename(tmp_path / "=odd\n.wav")
-    folder = bytes(tmp_path / "recordings")
-    os.rename(folder + b"/1.wav", folder + b"/\xff.wav")  # below a folder: Ray itself fails on such an argument
+def test_the_rows_are_those_of_a_plain_run(bucket, tmp_path):
+    """With --adapt, which also takes embeddings from the cluster."""
+    labels = ["bored", "怒り"]
+    save_checkpoint(tmp_path / "mine.pt", small_any_voice(labels))
+    for seed, seconds in enumerate([0.05] + [1] * 14 + [7] * 2):
+        write_noise(tmp_path / "recordings" / f"voice{seed % 2}" / f"{seed}.wav", seed, seconds)
+    (tmp_path / "recordings" / "voice0" / "0.wav").rename(tmp_path / "=odd\n.wav")
+    folder = bytes(tmp_path / "recordings" / "voice1")
+    os.rename(folder + b"/1.wav", folder + b"/\xff.wav")
     (tmp_path / "recordings" / "broken.wav").write_text("this is not audio")
     write_noise(bucket[0] / "a.wav", 0)
-    paths = ["recordings", "=odd\n.wav", "s3://calls/a.wav"]
 
     def run(name: str, *options) -> subprocess.CompletedProcess:
+        paths = ["recordings", "=odd\n.wav", "s3://calls/a.wav"]
         tables = ["--out", f"{name}.csv", "--timeline", f"{name}-windows.csv"]
-        return run_eval(*paths, "--model", model, *tables, *options, cwd=tmp_path, env=bucket[1])
+        model = ["--model", "mine.pt", "--adapt", "folder", "--all-sounds"]
+        return run_eval(*paths, *model, *tables, *options, cwd=tmp_path, env=bucket[1])
 
     plain, spread = run("plain"), run("ray", "--workers", 2, "--batch-size", 4, "--ray")
     assert plain.returncode == spread.returncode == 1, spread.stderr
-    assert_same(tmp_path / "ray.csv", tmp_path / "plain.csv")
-    assert_same(tmp_path / "ray-windows.csv", tmp_path / "plain-windows.csv")
+    assert_same(tmp_path / "ray.csv", tmp_path / "plain.csv", labels)
+    assert_same(tmp_path / "ray-windows.csv", tmp_path / "plain-windows.csv", labels)
     assert spread.stdout == plain.stdout.replace("plain.csv", "ray.csv")
     progress = spread.stderr.replace("\r", "\n").splitlines()
     assert all("file" in line for line in progress if line.strip()), "Ray is silent"
 
 
 @needs_ray
-def test_a_cluster_of_this_machine_listens_on_loopback_and_its_token_is_private(model, tmp_path):
-    write_noise(tmp_path / "a.wav", 0, seconds=600)
-    arguments = ["a.wav", "--model", model, "--ray"]
-    environment = {**os.environ, "HOME": str(tmp_path)}
-    process = subprocess.Popen(eval_command(*arguments), cwd=tmp_path, stderr=subprocess.DEVNULL, env=environment)
-    wait_for_rows(process, tmp_path / "out.csv.part", 1, seconds=240)  # the cluster is up
-    listening = set()
-    for each in (family := [main := psutil.Process(process.pid), *main.children(recursive=True)]):
-        with suppress(psutil.NoSuchProcess):
-            listening |= {c.laddr.ip for c in each.net_connections("inet") if c.status == psutil.CONN_LISTEN}
-    process.terminate()
-    process.wait(timeout=60)
-    assert len(family) > 4 and listening and listening <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
-    assert (tmp_path / ".ray" / "auth_token").stat().st_mode & 0o777 == 0o600
-
-
-@needs_ray
-def test_a_token_from_before_becomes_private(tmp_path, monkeypatch):
-    from speech_emotion.inference.cluster import _private
-
-    monkeypatch.setenv("HOME", str(tmp_path))
-    (token := tmp_path / ".ray" / "auth_token").parent.mkdir()
-    token.write_text("0" * 64)
-    token.chmod(0o644)
-    with _private():
-        assert token.stat().st_mode & 0o777 == 0o600
-
-
-@needs_ray
-def test_adapted_rows_of_a_model_for_ones_own_labels_are_those_of_a_plain_run(tmp_path):
-    labels = ["bored", "怒り"]
-    save_checkpoint(tmp_path / "mine.pt", small_any_voice(labels))
-    for seed in range(14):
-        write_noise(tmp_path / f"voice{seed % 2}" / f"{seed}.wav", seed)
-    (tmp_path / "voice0" / "broken.wav").write_text("this is not audio")
-    model = ("--model", "mine.pt", "--adapt", "folder", "--all-sounds")
-    plain, spread = (run_eval("voice0", "voice1", *model, *more, cwd=tmp_path) for more in (
-        ("--out", "plain.csv"), ("--out", "ray.csv", "--workers", 1, "--ray"),
-    ))  # fmt: skip
-    assert plain.returncode == spread.returncode == 1, spread.stderr
-    assert_same(tmp_path / "ray.csv", tmp_path / "plain.csv", labels)
-    assert "adapted to 2 voices, by 14 of 15 recordings" in spread.stdout
-
-
-@needs_ray
-def test_a_process_that_is_killed_loses_no_recording(model, tmp_path):
-    (tmp_path / "recordings").mkdir()
+def test_a_process_that_is_killed_loses_no_recording_and_none_listens_to_the_network(model, tmp_path):
     for seed in range(40):
         write_noise(tmp_path / "recordings" / f"{seed}.wav", seed, seconds=20)
     arguments = ["recordings", "--model", model, "--batch-size", 1, "--workers", 2]
     assert run_eval(*arguments, "--out", "plain.csv", cwd=tmp_path).returncode == 0
-    process = subprocess.Popen(eval_command(*arguments, "--ray"), cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        eval_command(*arguments, "--ray"),
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "HOME": str(tmp_path)},
+    )
     part = tmp_path / "out.csv.part"
     wait_for_rows(process, part, 5, seconds=240)
-    actors = [child for child in psutil.Process(process.pid).children(recursive=True) if "_Actor" in child.name()]
-    os.kill(actors[0].pid, signal.SIGKILL)
+    family = [main := psutil.Process(process.pid), *main.children(recursive=True)]
+    next(child for child in family if "_results" in child.name()).kill()
     assert part.read_bytes().count(b"\n") < 40
+    listening = set()
+    for member in family:
+        with suppress(psutil.NoSuchProcess):
+            listening |= {c.laddr.ip for c in member.net_connections("inet") if c.status == psutil.CONN_LISTEN}
     error = process.communicate(timeout=240)[1]
     assert process.returncode == 0, error
     assert_same(tmp_path / "out.csv", tmp_path / "plain.csv")
+    assert len(family) > 4 and listening and listening <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
+    assert (tmp_path / ".ray" / "auth_token").stat().st_mode & 0o777 == 0o600  # whoever has it may run code
 
 
 @pytest.mark.parametrize(

@@ -81,12 +81,19 @@ def ffmpeg(file: BinaryIO, info: RecordingInfo, track: int | None = None, ending
             if clock.now == 0:
                 raise
             info.is_damaged = True
-        declared_s = 0.0
-        if container.format.name == "flac":
-            declared_s = float((stream.duration or 0) * stream.time_base)
-        elif container.format.name == "matroska,webm" and len(container.streams) == 1:
-            declared_s = (container.duration or 0) / 1e6
-        info.is_damaged |= clock.now < declared_s - _MISSING_S
+        info.is_damaged |= clock.now < _declared_s(container, stream) - _MISSING_S
+
+
+def _declared_s(container, stream) -> float:
+    """The duration that a file declares, in seconds; 0 where FFmpeg estimates it from the size of the file."""
+    name, has_one = container.format.name, len(container.streams) == 1
+    seconds = float((stream.duration or 0) * stream.time_base)
+    if name == "mp3":
+        is_estimate = seconds * (stream.bit_rate or 0) / 8 < 1.01 * container.size
+        return 0 if is_estimate else seconds
+    if name == "matroska,webm" and has_one:
+        return (container.duration or 0) / 1e6
+    return seconds if name == "flac" else 0
 
 
 def _frames(container, stream, info: RecordingInfo) -> Iterator:
@@ -97,12 +104,10 @@ def _frames(container, stream, info: RecordingInfo) -> Iterator:
     import av
 
     is_alone = len(container.streams) == 1
-    is_empty = True
     failure = None
     reached = 0  # the end of the last packet, in bytes
     has_sound = has_failed = False
     for packet in container.demux(stream):
-        is_empty = is_empty and packet.size == 0
         if is_alone and packet.pos is not None:
             if container.format.name == "matroska,webm":  # FFmpeg skips damaged data, up to the next cluster
                 has_failed |= packet.pos > (reached or packet.pos) + _BETWEEN
@@ -121,8 +126,6 @@ def _frames(container, stream, info: RecordingInfo) -> Iterator:
         raise failure
     if is_alone and container.format.name in _ENDED and container.size > _INDEX * reached + _BETWEEN:
         info.n_ignored = container.size - reached
-    if is_empty and (declared := stream.frames):  # FFmpeg continues without an index that is too large
-        raise Unreadable(f"its {declared} declared packets are missing, or need too much memory")
 
 
 def _choose(container, track: int | None):

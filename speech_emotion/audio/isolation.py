@@ -39,28 +39,34 @@ def isolated(file: BinaryIO, info: RecordingInfo, track: int | None = None, endi
     if not hasattr(socket, "send_fds"):
         yield from ffmpeg(file, info, track, ending)
         return
-    decoder, is_ready = _take(), False
+    decoder, is_ready = _idle_decoder() or _Decoder(), False
     try:
         socket.send_fds(decoder.connection, [json.dumps([track, ending]).encode()], [file.fileno()])
-        while isinstance(answer := decoder.receive(), list):
-            rate, channels, n = answer
-            samples = np.empty((channels, n), np.float32)
+        while line := decoder.answers.readline(_LINE):
+            answer = json.loads(line)
+            if "rate" not in answer:
+                is_ready = True
+                break
+            samples = np.empty((answer["channels"], answer["n_samples"]), np.float32)
             if decoder.answers.readinto(samples) < samples.nbytes:
-                raise EOFError
-            yield samples.T, rate
-        is_ready = True
-        info.n_tracks = answer["n_tracks"]
-        info.is_damaged |= answer["is_damaged"]
-        info.n_ignored += answer["n_ignored"]
-        if answer["error"]:
-            raise Unreadable(answer["error"])
-    except (ConnectionError, EOFError) as error:
-        raise DecoderLost(decoder.why_it_ended()) from error
+                break
+            yield samples.T, answer["rate"]
+    except ConnectionError:
+        pass  # the process has died
     finally:
         if is_ready and len(_idle) < (os.cpu_count() or 1):
             _idle.append(decoder)
         else:
-            decoder.end()
+            status = decoder.end()
+    if not is_ready:
+        if status == -signal.SIGALRM:
+            raise DecoderLost(f"FFmpeg found no sound in {PATIENCE_S} s")
+        raise DecoderLost(f"FFmpeg {'cannot be started' if status > 0 else 'crashed'}")
+    info.n_tracks = answer["n_tracks"]
+    info.is_damaged |= answer["is_damaged"]
+    info.n_ignored += answer["n_ignored"]
+    if answer["error"]:
+        raise Unreadable(answer["error"])
 
 
 class _Decoder:
@@ -69,51 +75,38 @@ class _Decoder:
     def __init__(self) -> None:
         self.connection, theirs = socket.socketpair()  # closed when this process dies; that ends the other
         self.answers = self.connection.makefile("rb", BLOCK)
-        # Without the secrets of this process's environment, in which libraries are found; each thread takes memory.
-        kept = {name: value for name, value in os.environ.items() if name.startswith(("LD_", "DYLD_"))}
-        packages = os.pathsep.join(map(os.path.abspath, sys.path))
+        # Only what finds libraries, so no token of a server; each thread of OpenBLAS takes address space.
+        environment = {name: value for name, value in os.environ.items() if name.startswith(("LD_", "DYLD_"))}
+        environment |= {"PYTHONPATH": os.pathsep.join(map(os.path.abspath, sys.path)), "OPENBLAS_NUM_THREADS": "1"}
         with theirs:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", __name__, str(MEMORY), str(PATIENCE_S)],
                 stdin=theirs,
                 stdout=subprocess.DEVNULL,  # libraries print about damaged files
                 stderr=subprocess.DEVNULL,
-                env=kept | {"PYTHONPATH": packages, "OPENBLAS_NUM_THREADS": "1"},
+                env=environment,
                 cwd=os.path.dirname(__file__),
                 start_new_session=True,  # so Ctrl-C does not reach it
             )
 
-    def receive(self) -> list | dict:
-        """The next answer; raises EOFError or ConnectionError if the process has ended."""
-        if not (line := self.answers.readline(_LINE)):
-            raise EOFError
-        return json.loads(line)
-
-    def why_it_ended(self) -> str:
-        status = self.process.wait()
-        if status == -signal.SIGALRM:
-            return f"FFmpeg found no sound in {PATIENCE_S} s"
-        return f"FFmpeg {'cannot be started' if status > 0 else 'crashed'}"
-
-    def end(self) -> None:
+    def end(self) -> int:
+        """End the process; its status is that with which it ended, perhaps by itself."""
         self.answers.close()
         self.connection.close()
         self.process.kill()
-        self.process.wait()
+        return self.process.wait()
 
 
 _idle: list[_Decoder] = []
 
 
-def _take() -> _Decoder:
-    while True:
-        try:
-            decoder = _idle.pop()
-        except IndexError:
-            return _Decoder()
-        if decoder.process.poll() is None:  # it lives, and is ours: in a fork, poll knows that it is not
-            return decoder
-        decoder.end()
+def _idle_decoder() -> _Decoder | None:
+    """A process that waits, lives, and is ours: in a fork, poll knows that it is not."""
+    with suppress(IndexError):
+        while (decoder := _idle.pop()).process.poll() is not None:
+            decoder.end()
+        return decoder
+    return None
 
 
 def serve(memory: int, patience_s: int) -> None:
@@ -123,6 +116,12 @@ def serve(memory: int, patience_s: int) -> None:
             import_module(module.name)
     limit_resources(memory)
     with socket.socket(fileno=0) as connection, connection.makefile("wb", BLOCK) as answers:
+
+        def answer(samples: bytes = b"", **header) -> None:
+            signal.alarm(0)  # waiting for the reader is not a hang
+            answers.write(json.dumps(header).encode() + b"\n" + samples)
+            signal.alarm(patience_s)
+
         while True:
             request, descriptors, _, _ = socket.recv_fds(connection, _LINE, 1)
             if not request:
@@ -132,14 +131,11 @@ def serve(memory: int, patience_s: int) -> None:
                 signal.alarm(patience_s)
                 try:
                     for samples, rate in in_pieces(ffmpeg(file, info, *json.loads(request)), 3600, BLOCK):
-                        signal.alarm(0)  # waiting for the reader is not a hang
-                        answers.write(json.dumps([rate, samples.shape[1], len(samples)]).encode() + b"\n")
-                        answers.write(samples.T.tobytes())
-                        signal.alarm(patience_s)
+                        answer(samples.T.tobytes(), rate=rate, channels=samples.shape[1], n_samples=len(samples))
                 except Exception as failure:
                     error = reason(failure)[:1000]
-                signal.alarm(0)
-            answers.write(json.dumps(asdict(info) | {"error": error}).encode() + b"\n")
+            answer(error=error, **asdict(info))
+            signal.alarm(0)
             answers.flush()
 
 
@@ -149,8 +145,7 @@ def limit_resources(memory: int) -> None:
 
     free = os.dup(0)
     os.close(free)
-    limits = {"AS": memory, "NOFILE": free + 1, "CORE": 0}
-    for limit, value in limits.items():
+    for limit, value in {"AS": memory, "NOFILE": free + 1, "CORE": 0}.items():
         with suppress(OSError, ValueError):  # macOS does not have the first limit
             resource.setrlimit(getattr(resource, f"RLIMIT_{limit}"), (value, value))
 

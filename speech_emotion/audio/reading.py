@@ -13,7 +13,7 @@ import numpy as np
 from speech_emotion.audio.buckets import fetched, is_url
 from speech_emotion.audio.channels import Difference, as_channels, mix
 from speech_emotion.audio.decoders import RAW_FORMATS, Block, RecordingInfo, Unreadable, in_pieces, reason
-from speech_emotion.audio.headers import START, cut_and_ignored, head, what_is_missing, what_it_is
+from speech_emotion.audio.headers import cut_and_ignored, what_is_missing, what_it_is
 from speech_emotion.audio.isolation import DecoderLost, isolated
 from speech_emotion.terminal import printable
 
@@ -21,9 +21,11 @@ PIECE_S = 30.0
 SAMPLE_RATES = (4_000, 384_000)  # Hz; a header with another rate is damaged
 MOST_CHANNELS = 64  # that are classified separately, as many as a cable between studios (MADI) carries
 _BLOCK = 2**18  # values per block of libsndfile, all channels together
+_START = 4096  # bytes that identify the format
 _READ_AHEAD = 2**14  # bytes; twice libFLAC's buffer
 _FFMPEG_ONLY = b"ID3", b"OggS", b"Creative Voice File", b"\xf0\x7e", b"riff", b".snd"  # the first bytes
 _LOUDEST = 1e9  # of full scale; the square of a larger value overflows float32
+_MOSTLY = 0.5  # of the samples that are possible, for the others to be silence
 _PIECE = 2**24  # values per piece, all channels together: 30 s of eleven channels at 48 kHz
 
 _log = logging.getLogger(__name__)
@@ -59,7 +61,10 @@ def read_pieces(
                 n_channels = n_channels or samples.shape[1]
                 if channels == "each" and n_channels > MOST_CHANNELS:
                     raise AudioError(f"it has {n_channels} channels; at most {MOST_CHANNELS} can be told apart")
-                samples = _silence_impossible(samples, info)
+                if not -_LOUDEST < samples.min() <= samples.max() < _LOUDEST:  # also false for NaN
+                    possible = np.abs(samples) < _LOUDEST
+                    if possible.mean() > _MOSTLY:
+                        samples, info.is_damaged = np.where(possible, samples, np.float32(0)), True
                 check_samples(samples, rate)
                 info.n_channels = max(info.n_channels, samples.shape[1])
                 info.channels_differ = difference.add(samples, rate)
@@ -74,7 +79,7 @@ def check_samples(samples: np.ndarray, rate: int) -> None:
     lowest, highest = SAMPLE_RATES
     if not lowest <= rate <= highest:
         raise AudioError(f"its sample rate is {rate} Hz, not {lowest} to {highest} Hz")
-    if not _are_possible(samples):
+    if len(samples) and not -_LOUDEST < samples.min() <= samples.max() < _LOUDEST:  # also false for NaN; makes no copy
         raise AudioError("it holds NaN, infinite or impossibly large samples")
 
 
@@ -84,22 +89,6 @@ def _opened(path: str | Path | BinaryIO) -> AbstractContextManager[BinaryIO]:
         os.lseek(path.fileno(), 0, os.SEEK_SET)
         return open(os.dup(path.fileno()), "rb", 0)
     return fetched(path) if is_url(path) else open(path, "rb", 0, opener=_open_without_waiting)
-
-
-def _are_possible(samples: np.ndarray) -> bool:
-    """Whether all samples are numbers in a possible range; makes no copy."""
-    return not len(samples) or bool(-_LOUDEST < samples.min() <= samples.max() < _LOUDEST)  # also false for NaN
-
-
-def _silence_impossible(samples: np.ndarray, info: RecordingInfo) -> np.ndarray:
-    """The samples with zeros where they are impossible, unless most are: then there is no sound between them."""
-    if _are_possible(samples):
-        return samples
-    possible = np.abs(samples) < _LOUDEST
-    if possible.mean() < 0.5:
-        return samples
-    info.is_damaged = True
-    return np.where(possible, samples, np.float32(0))
 
 
 def _open_without_waiting(path: str, flags: int) -> int:
@@ -114,7 +103,7 @@ def _decode(file: BinaryIO, ending: str, track: int | None, info: RecordingInfo)
     files without a header, and formats that libsndfile ends too early (MPEG), misreads (VOC) or prints messages about
     (damaged MPEG, MIDI sample dumps).
     """
-    start = head(file, START)
+    start = file.read(_START)
     if sentence := what_it_is(start):
         raise AudioError(sentence)
     info.is_damaged, info.n_ignored = cut_and_ignored(file, start)
