@@ -1,11 +1,12 @@
 """A small data set with RAVDESS's names and shapes, made of tones, so that the tests need no download."""
 
 import csv
-import os
+import io
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import soundfile
 import torch
 from s3_server import serve
 
+from speech_emotion.commands import classify, train
 from speech_emotion.corpora.ravdess import EMOTIONS, expected_clips
 from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
 from speech_emotion.models.checkpoint import Checkpoint, save_checkpoint
@@ -34,24 +36,33 @@ def eval_command(*arguments) -> list[str]:
     return [sys.executable, str(REPOSITORY / "eval.py"), *map(str, arguments)]
 
 
-def run_eval(*arguments, cwd: Path, **options) -> subprocess.CompletedProcess:
-    """eval.py as its users run it; one that hangs fails."""
+def run_eval_process(*arguments, cwd: Path, **options) -> subprocess.CompletedProcess:
+    """eval.py as its users run it, for tests to which the process matters; one that hangs fails."""
     return subprocess.run(
         eval_command(*arguments), cwd=cwd, capture_output=True, text=True, check=False, timeout=300, **options
     )
 
 
+def run_eval(*arguments, cwd: Path) -> subprocess.CompletedProcess:
+    """eval.py, without the seconds that starting a process takes."""
+    return call_main(classify.main, arguments, cwd)
+
+
 def run_train(home: Path, *arguments) -> subprocess.CompletedProcess:
-    """train.py of a folder that holds a copy of it; one that hangs fails."""
-    return subprocess.run(
-        [sys.executable, home / "train.py", *map(str, arguments)],
-        cwd=home,
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
+    """train.py in the folder `home`, in this process."""
+    return call_main(train.main, arguments, home)
+
+
+def call_main(main: Callable[[list[str]], int], arguments: tuple, folder: Path) -> subprocess.CompletedProcess:
+    """What a command does in `folder`, in this process."""
+    output, errors = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(errors):
+        patch.chdir(folder)
+        try:
+            status = main(list(map(str, arguments)))
+        except SystemExit as wrong_usage:
+            status = wrong_usage.code
+    return subprocess.CompletedProcess(arguments, status, output.getvalue(), errors.getvalue())
 
 
 def output_and_peak(command: Iterable, cwd: Path = REPOSITORY) -> tuple[list[str], int]:

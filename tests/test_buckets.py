@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from conftest import read_rows, run_eval, write_noise
+from conftest import read_rows, run_eval, run_eval_process, write_noise
 
 from speech_emotion.corpora.ravdess import EMOTIONS
 from speech_emotion.inference.formats import read_table
@@ -21,7 +21,7 @@ def test_a_bucket_gives_the_rows_of_its_files(bucket, model, tmp_path):
     (folder / "rows" / "notes.txt").write_text("left alone")
     tables = {}
     for place in (f"{folder}/rows", f"file://{folder}/rows", "s3://calls/rows"):
-        result = run_eval(place + "/", "--model", model, cwd=tmp_path, env=environment)
+        result = run_eval_process(place + "/", "--model", model, cwd=tmp_path, env=environment)
         assert result.returncode == 1 and "3 recordings classified, 1 without an emotion" in result.stdout, (
             result.stderr
         )
@@ -42,7 +42,7 @@ def test_a_bucket_gives_the_rows_of_its_files(bucket, model, tmp_path):
 )
 def test_a_url_of_nothing_is_one_sentence(bucket, model, tmp_path, path, message):
     pytest.importorskip("pyarrow", reason=WITHOUT_PYARROW)
-    result = run_eval(path, "--model", model, cwd=tmp_path, env=bucket[1])
+    result = run_eval_process(path, "--model", model, cwd=tmp_path, env=bucket[1])
     assert result.returncode == 2 and message in result.stderr and result.stderr.count("\n") == 1
 
 
@@ -51,7 +51,7 @@ def test_without_pyarrow_one_sentence_says_what_to_install(model, tmp_path, argu
     write_noise(tmp_path / "a.wav", 0)
     (tmp_path / "pyarrow.py").write_text("raise ImportError")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    result = run_eval(*arguments, "--model", model, cwd=tmp_path, env=environment)
+    result = run_eval_process(*arguments, "--model", model, cwd=tmp_path, env=environment)
     assert result.returncode == 2 and result.stderr.count("\n") == 1
     assert result.stderr.endswith("needs pyarrow: pip install '.[ray]' in the folder of eval.py\n")
 

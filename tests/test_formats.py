@@ -7,7 +7,7 @@ import numpy as np
 import pysubs2
 import pytest
 import soundfile
-from conftest import REPOSITORY, read_rows, run_eval
+from conftest import REPOSITORY, read_rows, run_eval, run_eval_process
 from praatio import textgrid
 
 from speech_emotion.inference.formats import captions, read_table, segments
@@ -103,4 +103,4 @@ def test_standard_input_is_a_recording(tmp_path):
     assert {row["url"], *(each["url"] for each in windows)} == {"stdin"}
     assert run_eval(path, cwd=tmp_path).returncode == 0
     assert {**read_rows(tmp_path / "out.csv")[0], "url": "stdin"} == row
-    assert "Format not recognised" in run_eval("-", input="no sound", cwd=tmp_path).stdout
+    assert "Format not recognised" in run_eval_process("-", input="no sound", cwd=tmp_path).stdout

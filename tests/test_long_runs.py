@@ -10,7 +10,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import REPOSITORY, eval_command, output_and_peak, read_rows, run_eval, wait_for_rows, write_noise
+from conftest import (
+    REPOSITORY,
+    eval_command,
+    output_and_peak,
+    read_rows,
+    run_eval,
+    run_eval_process,
+    wait_for_rows,
+    write_noise,
+)
 
 from speech_emotion.corpora.clips import NoDataError
 from speech_emotion.corpora.ravdess import clip_table
@@ -72,7 +81,7 @@ def test_a_full_disk_is_one_sentence_and_loses_no_row(uninterrupted, tone_data, 
         resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
 
     arguments = (tone_data, "--model", model, *ONE_BY_ONE)
-    result = run_eval(*arguments, cwd=tmp_path, preexec_fn=limit)
+    result = run_eval_process(*arguments, cwd=tmp_path, preexec_fn=limit)
     assert result.returncode == 2 and "File too large" in result.stderr and "Traceback" not in result.stderr
     assert not (tmp_path / "out.csv").exists()
     assert 4000 < (tmp_path / "out.csv.part").stat().st_size <= 5000

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import eval_command, read_rows, run_eval, small_any_voice, wait_for_rows, write_noise
+from conftest import eval_command, read_rows, run_eval_process, small_any_voice, wait_for_rows, write_noise
 
 from speech_emotion.corpora.ravdess import EMOTIONS
 from speech_emotion.models.checkpoint import save_checkpoint
@@ -47,7 +47,7 @@ def test_the_rows_are_those_of_a_plain_run(bucket, tmp_path):
         paths = ["recordings", "=odd\n.wav", "s3://calls/a.wav"]
         tables = ["--out", f"{name}.csv", "--timeline", f"{name}-windows.csv"]
         model = ["--model", "mine.pt", "--adapt", "folder", "--all-sounds"]
-        return run_eval(*paths, *model, *tables, *options, cwd=tmp_path, env=bucket[1])
+        return run_eval_process(*paths, *model, *tables, *options, cwd=tmp_path, env=bucket[1])
 
     plain, spread = run("plain"), run("ray", "--workers", 2, "--batch-size", 4, "--ray")
     assert plain.returncode == spread.returncode == 1, spread.stderr
@@ -63,7 +63,7 @@ def test_a_process_that_is_killed_loses_no_recording_and_none_listens_to_the_net
     for seed in range(40):
         write_noise(tmp_path / "recordings" / f"{seed}.wav", seed, seconds=20)
     arguments = ["recordings", "--model", model, "--batch-size", 1, "--workers", 2]
-    assert run_eval(*arguments, "--out", "plain.csv", cwd=tmp_path).returncode == 0
+    assert run_eval_process(*arguments, "--out", "plain.csv", cwd=tmp_path).returncode == 0
     process = subprocess.Popen(
         eval_command(*arguments, "--ray"),
         cwd=tmp_path,
@@ -99,7 +99,7 @@ def test_a_process_that_is_killed_loses_no_recording_and_none_listens_to_the_net
 def test_a_cluster_that_is_not_there_is_one_sentence(model, tmp_path, arguments, message):
     write_noise(tmp_path / "a.wav", 0)
     environment = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
-    result = run_eval("a.wav", "--model", model, *arguments, cwd=tmp_path, env=environment)
+    result = run_eval_process("a.wav", "--model", model, *arguments, cwd=tmp_path, env=environment)
     assert result.returncode == 2 and "Traceback" not in result.stderr
     assert message in result.stderr.splitlines()[-1]
 
@@ -107,7 +107,7 @@ def test_a_cluster_that_is_not_there_is_one_sentence(model, tmp_path, arguments,
 def test_without_ray_one_sentence_says_what_to_install(model, tmp_path):
     write_noise(tmp_path / "a.wav", 0)
     (tmp_path / "ray.py").write_text("raise ImportError")
-    result = run_eval("a.wav", "--ray", cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    result = run_eval_process("a.wav", "--ray", cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)})
     assert (result.returncode, result.stderr) == (
         2,
         "eval.py: --ray needs ray: pip install '.[ray]' in the folder of eval.py\n",

@@ -8,9 +8,9 @@ import time
 from pathlib import Path
 
 import pytest
-import torch
-from conftest import REPOSITORY, eval_command, read_rows, run_eval, run_train, write_noise
+from conftest import REPOSITORY, eval_command, read_rows, run_eval, write_noise
 
+from speech_emotion import __main__
 from speech_emotion.models.published import find_model
 from speech_emotion.terminal import command_line, printable, program, say
 
@@ -26,10 +26,8 @@ def test_text_from_files_is_shown_and_not_executed(capsys):
 
 
 @pytest.fixture
-def foreign(tmp_path, model) -> Path:
+def foreign(tmp_path) -> Path:
     """A folder of names and contents that are escape sequences."""
-    content = torch.load(model, weights_only=True)
-    torch.save(content | {"format_version": ESCAPE}, tmp_path / "version.pt")
     write_noise(tmp_path / "a.wav", 0)
     (tmp_path / "missing.csv").write_text(f"path,emotion\n{ESCAPE},sad\n")
     (tmp_path / "unknown.csv").write_text(f"path,emotion\na.wav,{ESCAPE}\n")
@@ -42,7 +40,6 @@ def foreign(tmp_path, model) -> Path:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("a.wav", "--model", "version.pt"),
         ("a.wav", "--model", ESCAPE),
         ("--labels", "missing.csv"),
         ("--labels", "unknown.csv"),
@@ -60,37 +57,40 @@ def test_eval_sends_no_escape_sequence_to_the_terminal(foreign, model, arguments
     assert "\x1b" not in result.stdout + result.stderr.replace("\x1b[A", "")  # tqdm moves the cursor
 
 
-@pytest.mark.parametrize("module", ["compare", "export"])
-def test_the_other_commands_do_not_either(foreign, module):
-    command = [sys.executable, "-m", "speech_emotion", module, ESCAPE, "b"]
-    result = subprocess.run(command, cwd=foreign, env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-                            capture_output=True, text=True, check=False, timeout=120)  # fmt: skip
-    assert result.returncode == 2 and "\\x1b]0;owned" in result.stderr and "\x1b" not in result.stderr
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("compare", ESCAPE, "b"),
+        ("export", ESCAPE, "b"),
+        ("train", "--labels", "missing.csv", "--out", "m.pt"),
+        (ESCAPE,),
+    ],
+)
+def test_the_other_commands_do_not_either(foreign, arguments, monkeypatch, capsys):
+    monkeypatch.chdir(foreign)
+    assert __main__.main([*arguments]) == 2
+    said = capsys.readouterr().err
+    command = "speech-emotion" if arguments == (ESCAPE,) else f"speech-emotion {arguments[0]}"
+    assert said.startswith(f"{command}: ") and "\\x1b]0;owned" in said and "\x1b" not in said
 
 
-def test_train_does_not_either(foreign):
-    (foreign / "train.py").symlink_to(REPOSITORY / "train.py")
-    result = run_train(foreign, "--labels", "missing.csv", "--out", "m.pt")
-    assert result.returncode == 2 and "\\x1b]0;owned" in result.stderr and "\x1b" not in result.stderr
-
-
-@pytest.mark.parametrize("closed", ["2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
-def test_a_run_without_standard_streams_writes_its_table(tmp_path, model, closed):
+@pytest.mark.parametrize("streams", ["2>/dev/full", "<&- >&- 2>&-"])
+def test_a_run_that_can_say_nothing_writes_its_table(tmp_path, model, streams):
     write_noise(tmp_path / "a.wav", 0)
     command = subprocess.list2cmdline(eval_command("a.wav", "--model", model, "--timeline", "t.csv"))
-    result = subprocess.run(["sh", "-c", f"{command} {closed}"], cwd=tmp_path, check=False, timeout=120)
+    result = subprocess.run(["sh", "-c", f"{command} {streams}"], cwd=tmp_path, check=False, timeout=120)
     assert result.returncode == 0
     for name in ("out.csv", "t.csv"):
         assert [row["url"] for row in read_rows(tmp_path / name)] == ["a.wav"]
 
 
-@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
 def test_a_recording_from_standard_input_is_gone_after_every_signal(tmp_path, model, number):
     (tmp_path / "temporary").mkdir()
     process = subprocess.Popen(
         eval_command("-", "--model", model), cwd=tmp_path, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         env={**os.environ, "TMPDIR": str(tmp_path / "temporary")},
-        preexec_fn=lambda: [signal.signal(each, signal.SIG_DFL) for each in SIGNALS],
+        preexec_fn=lambda: [signal.signal(number, signal.SIG_DFL) for number in SIGNALS],
     )  # fmt: skip
     while not list((tmp_path / "temporary").glob("*/recording")):
         assert process.poll() is None
@@ -140,23 +140,6 @@ def test_a_program_ends_with_one_sentence_and_the_status_for_it(capsys, stop, st
         raise OSError
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("model_any_voices.pt", "there is no model file model_any_voices.pt; did you mean model_any_voice.pt?"),
-        ("modle.pt", "did you mean model.pt?"),
-        (
-            "nowhere.pt",
-            "there is no model file nowhere.pt; there are model.pt, model_any_voice.pt, ",
-        ),
-    ],
-)
-def test_the_nearest_model_is_suggested(tmp_path, name, said):
-    write_noise(tmp_path / "a.wav", 0)
-    result = run_eval("a.wav", "--model", name, cwd=tmp_path)
-    assert result.returncode == 2 and said in result.stderr
-
-
 def test_a_model_has_a_short_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("any-voice", "sad-removed", "model"):
@@ -166,10 +149,20 @@ def test_a_model_has_a_short_name(tmp_path, monkeypatch):
     assert find_model("any-voice") == Path("any-voice")  # what is there goes first
 
 
-@pytest.mark.parametrize("door", ["eval.py", "train.py"])
-def test_help_waits_for_no_library(door):
-    code = f"import sys, runpy\nsys.argv = [{door!r}, '--help']\n"
-    code += "try: runpy.run_path(sys.argv[0], run_name='__main__')\nexcept SystemExit: pass\n"
-    code += "print(sorted({'torch', 'numpy', 'pandas', 'librosa', 'matplotlib', 'sklearn'} & set(sys.modules)))"
+@pytest.mark.parametrize("arguments", [("eval",), ("train",), ("train", "--labels", "a.csv"), ("serve",), ()])
+def test_help_waits_for_no_library(arguments):
+    code = f"import sys\nfrom speech_emotion.__main__ import main\nstatus = 0\ntry: main({[*arguments, '--help']})\n"
+    code += "except SystemExit as end: status = end.code\n"
+    code += "libraries = {'torch', 'numpy', 'pandas', 'matplotlib', 'sklearn', 'fastapi'}\n"
+    code += "print(status, sorted(libraries & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert result.stdout.endswith("[]\n")
+    assert result.stdout.endswith("\n0 []\n")
+    assert f"speech-emotion {arguments[0] if arguments else 'COMMAND'}" in result.stdout
+
+
+@pytest.mark.parametrize("door", ["eval.py", "train.py", "app.py"])
+def test_every_door_opens(door):
+    result = subprocess.run(
+        [sys.executable, door, "--help"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.startswith(f"usage: {door} ")

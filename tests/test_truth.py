@@ -1,15 +1,13 @@
 """How often a model is right by the user's own table, and whether another is better: real processes, real files."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from conftest import REPOSITORY, read_rows, run_eval, write_noise
+from conftest import call_main, read_rows, run_eval, write_noise
 from scipy.stats import binom
 from sklearn.metrics import classification_report, confusion_matrix, recall_score
 
@@ -17,12 +15,6 @@ from speech_emotion.commands import compare
 from speech_emotion.corpora.ravdess import EMOTIONS
 from speech_emotion.evaluation.metrics import accuracy, bootstrap_interval, uar
 from speech_emotion.evaluation.truth import Evaluation, LabelTable, RavdessNames, findings
-
-
-def run_compare(*arguments, cwd: Path) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "speech_emotion", "compare", *map(str, arguments)]
-    environment = {"PYTHONPATH": str(REPOSITORY)}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=60)
 
 
 @pytest.fixture(scope="module")
@@ -175,7 +167,7 @@ def test_a_recording_is_found_under_a_name_that_out_csv_quotes(tmp_path, model):
     (tmp_path / "t.csv").write_text("path,emotion\n=1.wav,sad\n'=1.wav,calm\n")
     result = run_eval("=1.wav", "'=1.wav", "--labels", "t.csv", "--model", model, cwd=tmp_path)
     assert result.returncode == 0 and "2 recordings have labels in t.csv" in result.stdout
-    result = run_compare("out.csv", "out.csv", "--labels", "t.csv", cwd=tmp_path)
+    result = call_main(compare.main, ("out.csv", "out.csv", "--labels", "t.csv"), tmp_path)
     assert "2 recordings are in both" in result.stdout
 
 
@@ -189,7 +181,7 @@ def write_answers(path: Path, right: list[bool]) -> None:
     path.write_text("\n".join(rows) + "\n")
 
 
-def test_compare_tells_the_better_model_with_its_interval_and_the_exact_test(tmp_path, monkeypatch, capsys):
+def test_compare_tells_the_better_model_with_its_interval_and_the_exact_test(tmp_path):
     """Of 100 recordings a has 60 right and b 80: 30 in b alone, 10 in a alone."""
     a = np.array([True] * 60 + [False] * 40)
     b = np.array([True] * 50 + [False] * 10 + [True] * 30 + [False] * 10)
@@ -198,7 +190,7 @@ def test_compare_tells_the_better_model_with_its_interval_and_the_exact_test(tmp
     truth = ["path,emotion"] + [f"{number}.wav,{'sad' if number % 2 else 'happy'}" for number in range(100)]
     (tmp_path / "truth.csv").write_text("\n".join(truth))
     tables = ("a/out.csv", "b/out.csv", "--labels", "truth.csv")
-    result = run_compare(*tables, cwd=tmp_path)
+    result = call_main(compare.main, tables, tmp_path)
     assert result.returncode == 0, result.stderr
     first, *lines, verdict = result.stdout.splitlines()
     assert first == "100 recordings are in both" and verdict == "b/out.csv has the better UAR"
@@ -209,27 +201,24 @@ def test_compare_tells_the_better_model_with_its_interval_and_the_exact_test(tmp
     p = 2 * binom.cdf(10, 40, 0.5)
     assert f"correct only in the second: 30, only in the first: 10; p = {p:.3g} (exact McNemar test)" in lines[3]
     write_answers(tmp_path / "b" / "out.csv", a[::-1])
-    monkeypatch.chdir(tmp_path)
-    assert compare.main([*tables]) == 0
-    assert capsys.readouterr().out.endswith("\nthese recordings do not show which model is better\n")
+    said = call_main(compare.main, tables, tmp_path).stdout
+    assert said.endswith("\nthese recordings do not show which model is better\n")
 
 
-def test_compare_refuses_what_it_cannot_compare_with_one_sentence(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    write_answers(tmp_path / "a.csv", [True])
-    (tmp_path / "truth.csv").write_text("path,emotion\n0.wav,happy\n")
-    (tmp_path / "elsewhere.csv").write_text("path,emotion\nx/0.wav,happy\n")
-    for arguments, sentence in (
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
         (("a.csv", "none.csv", "--labels", "truth.csv"), "none.csv"),
         (("a.csv", "truth.csv", "--labels", "truth.csv"), "truth.csv is not a table with rows that eval.py wrote"),
-        (
-            ("a.csv", "a.csv", "--labels", "elsewhere.csv"),
-            "a.csv has no emotion for any of the labels in elsewhere.csv",
-        ),
-    ):
-        assert compare.main([*arguments]) == 2
-        said = capsys.readouterr().err
-        assert sentence in said and said.count("\n") == 1
+        (("a.csv", "a.csv", "--labels", "far.csv"), "a.csv has no emotion for any of the labels in far.csv"),
+    ],
+)
+def test_compare_refuses_what_it_cannot_compare_with_one_sentence(tmp_path, arguments, sentence):
+    write_answers(tmp_path / "a.csv", [True])
+    (tmp_path / "truth.csv").write_text("path,emotion\n0.wav,happy\n")
+    (tmp_path / "far.csv").write_text("path,emotion\nx/0.wav,happy\n")
+    result = call_main(compare.main, arguments, tmp_path)
+    assert result.returncode == 2 and sentence in result.stderr and result.stderr.count("\n") == 1
 
 
 def test_the_numbers_with_weights_are_those_of_the_repeated_rows_and_of_scikit_learn():
