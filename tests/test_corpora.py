@@ -1,6 +1,6 @@
 import pytest
 
-from speech_emotion.corpora import emodb, nemo, ravdess
+from speech_emotion.corpora import emodb, nemo, ravdess, urdu
 from speech_emotion.corpora.clips import NoDataError
 
 
@@ -33,22 +33,38 @@ def test_emodb_leaves_boredom_out_unless_asked(tmp_path):
     assert emodb.clip_table(tmp_path, boredom=True)["emotion"].tolist()[-1] == "bored"
 
 
+def test_urdu_is_in_a_folder_for_each_emotion(tmp_path):
+    write(tmp_path, "urdu/Angry/SM1_F10_A010.wav", "urdu/Sad/SF11_F3_S97.wav")
+    table = urdu.clip_table(tmp_path).set_index("clip")
+    assert table.loc["SM1_F10_A010", ["emotion", "speaker", "sex"]].tolist() == ["angry", "SM1", "male"]
+    assert table.loc["SF11_F3_S97", ["emotion", "speaker", "sex"]].tolist() == ["sad", "SF11", "female"]
+
+
 @pytest.mark.parametrize(
-    "name", ["notes.wav", "XX0_anger_1.wav", "WR0_joy_1.wav", "WR0_anger_1.txt", "04a01Fa.wav", "03a01Xa.wav"]
+    "name",
+    [
+        "notes.wav",
+        "XX0_anger_1.wav",
+        "WR0_joy_1.wav",
+        "WR0_anger_1.txt",
+        "04a01Fa.wav",
+        "03a01Xa.wav",
+        "SM1_F10_X010.wav",
+    ],
 )
-@pytest.mark.parametrize("corpus", [nemo, emodb])
+@pytest.mark.parametrize("corpus", [nemo, emodb, urdu])
 def test_other_files_are_no_clips_and_the_remedy_is_named(corpus, name, tmp_path):
     write(tmp_path, name)
-    with pytest.raises(NoDataError, match=r"No (nEMO|EmoDB) clips under .*\n?.*speech_emotion download (nemo|emodb)`"):
+    with pytest.raises(NoDataError, match=r"No (nEMO|EmoDB|URDU) clips under .*\n?.* download (nemo|emodb|urdu)`"):
         corpus.clip_table(tmp_path)
 
 
-def test_corpora_side_by_side_are_told_apart_and_share_their_columns(tmp_path, tone_data):
-    write(tmp_path, "nemo/IC0_fear_1.wav", "emodb/13a01Ac.wav")
-    (tmp_path / "speech_actors").symlink_to(tone_data / "speech_actors")
-    tables = [corpus.clip_table(tmp_path) for corpus in (nemo, emodb, ravdess)]
-    assert [len(table) for table in tables] == [1, 1, 120]
+def test_corpora_side_by_side_are_told_apart_and_share_their_columns(tmp_path):
+    write(tmp_path, "nemo/IC0_fear_1.wav", "emodb/13a01Ac.wav", "urdu/SF2_F1_H001.wav")
+    write(tmp_path, *[f"speech_actors/Actor_0{actor}/03-01-06-01-02-01-0{actor}.flac" for actor in (1, 2)])
+    tables = [corpus.clip_table(tmp_path) for corpus in (nemo, emodb, urdu, ravdess)]
+    assert [len(table) for table in tables] == [1, 1, 1, 2]
     for table in tables:
         assert {"clip", "path", "emotion", "speaker", "sex"} <= set(table)
         assert set(table["emotion"]) <= set(ravdess.EMOTIONS)
-    assert set(tables[2]["speaker"]) == {1, 2} == set(tables[2]["actor"])
+    assert set(tables[3]["speaker"]) == {1, 2} == set(tables[3]["actor"])
