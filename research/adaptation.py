@@ -55,8 +55,8 @@ def shares(share: float) -> str:
 def by_voices(predictor: Predictor, embeddings: torch.Tensor) -> torch.Tensor:
     """The statistics (2, D) that --adapt computes for a folder."""
     voices = Voices(predictor)
-    voices.hear({0: embeddings})
-    return voices.statistics_of(0).to(predictor.device)
+    voices.hear("", {0: embeddings})
+    return voices.statistics()("").to(predictor.device)
 
 
 def folders(emotions: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:

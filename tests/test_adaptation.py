@@ -8,7 +8,7 @@ import torch
 from conftest import small_any_voice
 
 from speech_emotion.inference import adaptation
-from speech_emotion.inference.adaptation import GROUPS, Adaptation
+from speech_emotion.inference.adaptation import GROUPS, SHRINKAGE, Adaptation
 
 LABELS = ["calm", "happy", "sad"]
 
@@ -35,15 +35,14 @@ def sounds(n: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(3, 2, size=(n, 128))
 
 
-def statistics(network, *embeddings: np.ndarray) -> np.ndarray:
-    """Mean and deviation, with ten embeddings of mean 0 and deviation 1 from training among them."""
-    x, extra = np.concatenate(embeddings), network.settings.shrinkage
-    mean = x.sum(axis=0) / (len(x) + extra)
-    square = ((x**2).sum(axis=0) + extra) / (len(x) + extra)
-    return np.stack([mean, np.sqrt(square - mean**2)])
+def shrunk(x: np.ndarray, weight: float, mean=0.0, deviation=1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of x with `weight` more embeddings of another mean and deviation among them."""
+    pooled = (x.sum(axis=0) + weight * mean) / (len(x) + weight)
+    square = ((x**2).sum(axis=0) + weight * (mean**2 + deviation**2)) / (len(x) + weight)
+    return pooled, np.sqrt(square - pooled**2)
 
 
-def test_each_channel_of_each_folder_has_its_own_statistics():
+def test_voices_are_shrunk_towards_all_of_them_and_these_towards_training():
     heard = {
         "a/1.wav": {0: sounds(4, 1), 1: sounds(3, 2)},
         "b/1.wav": {0: sounds(5, 3)},
@@ -52,15 +51,17 @@ def test_each_channel_of_each_folder_has_its_own_statistics():
     }
     listener = Listener(heard)
     found = Adaptation(listener, list(heard), GROUPS["folder"], channels="each")
-    network = listener.network
+    everything = np.concatenate([x for channels in heard.values() for x in channels.values()])
+    together = shrunk(everything, listener.network.settings.shrinkage)
+    training = np.zeros(128), np.ones(128)
     for path, channel, expected in (
-        ("a/1.wav", 0, statistics(network, heard["a/1.wav"][0], heard["a/2.wav"][0])),
-        ("a/2.wav", 1, statistics(network, heard["a/1.wav"][1])),
-        ("b/2.wav", 0, statistics(network, heard["b/1.wav"][0])),
-        ("b/1.wav", 1, np.stack([np.zeros(128), np.ones(128)])),
-        ("c/1.wav", 0, np.stack([np.zeros(128), np.ones(128)])),
+        ("a/1.wav", 0, shrunk(np.concatenate([heard["a/1.wav"][0], heard["a/2.wav"][0]]), SHRINKAGE, *together)),
+        ("a/2.wav", 1, shrunk(heard["a/1.wav"][1], SHRINKAGE, *together)),
+        ("b/2.wav", 0, shrunk(heard["b/1.wav"][0], SHRINKAGE, *together)),
+        ("b/1.wav", 1, training),
+        ("c/1.wav", 0, training),
     ):
-        np.testing.assert_allclose(found(path, channel), expected, atol=1e-4)
+        np.testing.assert_allclose(found(path, channel), np.stack(expected), atol=1e-4)
     assert torch.equal(found("a/1.wav"), found("a/2.wav", 0))
     assert [path for path, _ in listener.asked] == ["a/1.wav", "a/2.wav", "b/1.wav", "b/2.wav"]
     assert all(options == {"channels": "each"} for _, options in listener.asked)
@@ -70,9 +71,8 @@ def test_each_channel_of_each_folder_has_its_own_statistics():
 def test_all_recordings_are_one_voice_unless_told_otherwise():
     heard = {"a/1.wav": {0: sounds(4, 1)}, "b/1.wav": {0: sounds(5, 3)}}
     found = Adaptation(Listener(heard), heard)
-    np.testing.assert_allclose(
-        found("a/1.wav"), statistics(Listener({}).network, sounds(4, 1), sounds(5, 3)), atol=1e-4
-    )
+    expected = shrunk(np.concatenate([sounds(4, 1), sounds(5, 3)]), Listener({}).network.settings.shrinkage)
+    np.testing.assert_allclose(found("a/1.wav"), np.stack(expected), atol=1e-4)
     assert str(found) == "adapted to 1 voice, by 2 of 2 recordings"
 
 
@@ -95,13 +95,20 @@ def test_a_voice_of_one_emotion_is_left_alone_from_a_limit_on(n_labels, limit):
         probabilities = torch.tensor([share] + [(1 - share) / (n_labels - 1)] * (n_labels - 1))
         network.linear.bias.data = 2 * probabilities.log()
         found = Adaptation(listener, listener.heard)
-        assert found.n_one_sided == is_one_sided
-        expected = np.stack([np.zeros(128), np.ones(128)])
+        expected = np.zeros(128), np.ones(128)
         if not is_one_sided:
-            expected = statistics(network, sounds(2, 1), sounds(4, 2))
-        np.testing.assert_allclose(found("a.wav"), expected, atol=1e-4)
-        sentence = "adapted to 0 of 1 voices, by 2 of 2 recordings; one emotion prevails in 1, which adapting would"
-        assert str(found).startswith(sentence) == is_one_sided
+            expected = shrunk(np.concatenate([sounds(2, 1), sounds(4, 2)]), network.settings.shrinkage)
+        np.testing.assert_allclose(found("a.wav"), np.stack(expected), atol=1e-4)
+        assert str(found).startswith("not adapted: one emotion prevails") == is_one_sided
+
+
+def test_one_sided_voices_among_others_get_the_statistics_of_all():
+    listener = Listener({"a/1.wav": {0: sounds(4, 1)}, "b/1.wav": {0: sounds(5, 2) + 100}})
+    listener.network.linear.weight.data[0] = 1.0  # what is far above the mean is calm
+    found = Adaptation(listener, listener.heard, GROUPS["folder"])
+    together = shrunk(np.concatenate([sounds(4, 1), sounds(5, 2) + 100]), listener.network.settings.shrinkage)
+    np.testing.assert_allclose(found("b/1.wav"), np.stack(together), rtol=1e-4)
+    assert str(found).endswith("; one emotion prevails in 2, which get the statistics of all")
 
 
 def test_a_network_that_takes_no_statistics_is_refused():

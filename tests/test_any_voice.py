@@ -7,7 +7,7 @@ from conftest import REPOSITORY, read_rows, run_eval, small_any_voice
 from sklearn.linear_model import LogisticRegression
 
 from speech_emotion.corpora.ravdess import EMOTIONS
-from speech_emotion.inference.adaptation import Adaptation, Voices
+from speech_emotion.inference.adaptation import Adaptation
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
@@ -62,7 +62,8 @@ def test_the_linear_layer_is_the_logistic_regression_of_scikit_learn():
     linear = torch.nn.Linear(5, 3)
     allowed = torch.nn.functional.one_hot(torch.from_numpy(y), 3).float()
     rows = Rows(torch.from_numpy(x).float(), allowed, torch.zeros(200, 3), torch.full((200,), 1 / 200))
-    _fit_linear(linear, rows, settings)
+    torch.nn.init.zeros_(linear.weight)
+    _fit_linear(linear, rows, settings.weight_decay, ("weight",), settings.iterations)
     theirs = LogisticRegression(C=1 / (0.01 * 200), max_iter=2000, tol=1e-8).fit(x, y)
     np.testing.assert_allclose(linear.weight.detach(), theirs.coef_, atol=2e-3)
 
@@ -136,48 +137,3 @@ def test_the_committed_encoder_is_half_precision_and_small():
     path = REPOSITORY / "model_any_voice.pt"
     assert path.stat().st_size < 40e6
     assert load_checkpoint(path).network.encoder.conv1.weight.dtype == torch.float16
-
-
-def test_a_group_in_which_one_emotion_prevails_is_not_adapted_to():
-    network = small_any_voice(["calm", "sad"]).network
-    network.linear.weight.data.zero_()
-    network.linear.weight.data[0, 0] = 10.0  # the first value says calm
-    network.perceptron = None
-    calm, sad = (
-        torch.zeros(4, network.settings.n_embedding).index_fill(1, torch.tensor([0]), sign) for sign in (1, -1)
-    )
-    predictor = Predictor(Checkpoint(network.eval(), ["calm", "sad"]), "cpu")
-    of_training = torch.stack([network.mean, network.deviation])
-    for shares, is_one_sided in (((calm, sad), False), ((calm, calm, sad), False), ((calm, calm, calm, sad), True)):
-        voices = Voices(predictor)
-        for embeddings in shares:
-            voices.hear({0: embeddings, 1: calm})
-        assert voices.is_one_sided(0) == is_one_sided and voices.is_one_sided(1)
-        assert torch.allclose(voices.statistics_of(0), of_training) == is_one_sided
-        assert torch.allclose(voices.statistics_of(1), of_training)
-        assert voices.n_one_sided == 1 + is_one_sided
-
-
-def test_the_limit_is_half_of_the_probability_among_eight_emotions():
-    network = small_any_voice(EMOTIONS).network
-    network.linear.weight.data.zero_()
-    network.perceptron = None
-    predictor = Predictor(Checkpoint(network.eval(), list(EMOTIONS)), "cpu")
-    for share, is_one_sided in ((0.49, False), (0.51, True)):
-        rest = (1 - share) / 7
-        predictor.network.linear.bias.data = torch.tensor([share] + [rest] * 7).log()
-        voices = Voices(predictor)
-        voices.hear({0: torch.zeros(3, network.settings.n_embedding)})
-        assert voices.is_one_sided(0) == is_one_sided
-
-
-def test_adaptation_says_which_groups_it_leaves_alone(small_model):
-    predictor = Predictor(small_model, "cpu")
-    predictor.network.linear.bias.data[2] = 20.0  # everything sounds happy
-    adaptation = Adaptation(predictor, RECORDINGS)
-    assert str(adaptation).startswith(
-        f"adapted to 0 of 1 voices, by {len(RECORDINGS)} of {len(RECORDINGS)} recordings; "
-    )
-    assert str(adaptation).endswith("; one emotion prevails in 1, which adapting would take away")
-    of_training = torch.stack([predictor.network.mean, predictor.network.deviation])
-    assert torch.allclose(adaptation(RECORDINGS[0]), of_training)

@@ -6,21 +6,25 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.optimize
 import torch
 
 from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
+from speech_emotion.models.checkpoint import Checkpoint
 from speech_emotion.models.features import WhisperFeatures
 from speech_emotion.training import any_voice_head
 from speech_emotion.training.any_voice_head import (
     Corpus,
     HeadSettings,
     Rows,
+    TeachingSettings,
     _fit_linear,
     _fit_perceptron,
     _mixup_loss,
     fit,
     rows_of,
     set_statistics,
+    taught,
 )
 
 LABELS = ["neutral", "calm", "happy", "sad"]
@@ -177,14 +181,80 @@ def test_fit_finds_the_least_loss_of_these_rows(network):
     torch.testing.assert_close(network.perceptron.state_dict(), perceptron.state_dict())
 
 
-def test_the_linear_layer_is_fitted_from_zero_whatever_weights_it_had():
-    rows, linear, zero = random_rows(12, 0), torch.nn.Linear(5, 4), torch.nn.Linear(5, 4)
-    for parameter in zero.parameters():
-        torch.nn.init.zeros_(parameter)
-    down = torch.autograd.grad(-rows.loss(zero(rows.x)).sum(), zero.parameters())
-    _fit_linear(linear, rows, HeadSettings(iterations=1))
-    found, down = (torch.cat([part.detach().flatten() for part in parts]) for parts in (linear.parameters(), down))
-    assert torch.cosine_similarity(found, down, dim=0) > 0.9999
+@pytest.mark.parametrize(("penalised", "penalty"), [(("weight", "bias"), 0.3), (("weight",), 0.05)])
+def test_the_prior_is_around_the_weights_before_the_fit(penalised, penalty):
+    """The oracle is scipy's minimiser."""
+    rows, linear = random_rows(12, 0), torch.nn.Linear(5, 4)
+    before = np.c_[linear.weight.detach().numpy(), linear.bias.detach().numpy()].astype(float)
+    counted = np.ones_like(before) if "bias" in penalised else np.r_[[1.0] * 5, 0.0]
+
+    def loss(flat: np.ndarray) -> float:
+        weights = flat.reshape(4, 6)
+        logits = rows.x.double().numpy() @ weights[:, :5].T + weights[:, 5]
+        return smoothed_loss(logits, rows, 0.0) + penalty / 2 * (counted * (weights - before) ** 2).sum()
+
+    _fit_linear(linear, rows, penalty, penalised, iterations=300)
+    found = np.c_[linear.weight.detach().numpy(), linear.bias.detach().numpy()]
+    oracle = scipy.optimize.minimize(loss, before.ravel(), method="L-BFGS-B", options={"maxiter": 2000, "ftol": 1e-12})
+    np.testing.assert_allclose(found - found.mean(axis=0), (w := oracle.x.reshape(4, 6)) - w.mean(axis=0), atol=2e-3)
+
+
+def teachers(n: int = 24, labels: tuple[str, ...] = ("happy", "sad", "bored")) -> tuple[Checkpoint, Corpus]:
+    """A model of LABELS, and clips of other statistics in which the first value tells the labels apart."""
+    torch.manual_seed(0)
+    network = AnyVoice(AnyVoiceSettings(len(LABELS), n_blocks=1, width=64, hidden=8), WhisperFeatures()).eval()
+    emotions = np.array(labels)[np.arange(n) % len(labels)]
+    x = np.random.default_rng(0).normal(2, 3, size=(1, n, 128))
+    x[0, :, 0] += 30 * (np.arange(n) % len(labels))
+    return Checkpoint(network, LABELS), Corpus(torch.from_numpy(x).float(), emotions, np.arange(n).astype(str), None)
+
+
+def test_with_a_huge_penalty_the_taught_model_answers_as_the_committed_one():
+    """Apart from the statistics, which are those of the clips, shrunk as --adapt does it; for the labels asked for."""
+    start, corpus = teachers(labels=("neutral", "calm", "sad"))
+    labels = ["neutral", "calm", "sad"]
+    x = corpus.embeddings[0]
+    network = taught(start, corpus, labels, TeachingSettings(penalty=1e9, perceptron_clips=1e9))
+    adapted = start.network.classify(x, start.network.statistics(x).expand(len(x), -1, -1)).detach()
+    kept = adapted[:, [LABELS.index(label) for label in labels]]
+    torch.testing.assert_close(network.classify(x).softmax(1), kept.softmax(1), atol=1e-4, rtol=1e-3)
+
+
+def test_neutral_without_calm_is_the_mean_of_both_and_a_new_label_starts_from_nothing():
+    start, corpus = teachers(labels=("neutral", "happy", "bored"))
+    labels = ["neutral", "happy", "bored"]
+    network = taught(start, corpus, labels, TeachingSettings(penalty=1e9, perceptron_clips=1e9))
+    before, after = start.network.linear.weight.detach(), network.linear.weight.detach()
+    torch.testing.assert_close(after, torch.stack([before[:2].mean(0), before[2], torch.zeros(128)]), atol=1e-5, rtol=0)
+    h = network.perceptron[:-1](torch.randn(5, 128))
+    opinion = network.perceptron[-1](h)
+    torch.testing.assert_close(opinion[:, 2], (start.network.perceptron[-1](h)[:, :3].mean(1)), atol=1e-5, rtol=1e-4)
+
+
+def test_without_a_penalty_it_does_not_matter_where_the_fit_starts():
+    rows = random_rows(60, 0)
+    fitted = []
+    for start in (torch.nn.Linear(5, 4), torch.nn.init.zeros_(torch.nn.Linear(5, 4).weight)):
+        linear = torch.nn.Linear(5, 4)
+        linear.weight.data = getattr(start, "weight", start).detach().clone()
+        _fit_linear(linear, rows, 0.0, ("weight", "bias"), iterations=500)
+        fitted.append((linear(rows.x) + rows.mask).softmax(1).detach())
+    torch.testing.assert_close(*fitted, atol=1e-3, rtol=1e-3)
+
+
+def test_a_new_label_is_learned_and_more_clips_leave_the_perceptron_less_to_say():
+    start, few = teachers(6)
+    _, many = teachers(60)
+    labels = ["happy", "sad", "bored"]
+    for corpus in (few, many):
+        network = taught(start, corpus, labels, TeachingSettings())
+        answers = [labels[place] for place in network.classify(corpus.embeddings[0]).argmax(1)]
+        assert answers == corpus.emotions.tolist()
+        share = 10 / (10 + len(corpus.clips) / 3)
+        old = start.network.perceptron[-1].weight[2].detach()
+        torch.testing.assert_close(network.perceptron[-1].weight[0].detach(), share * old)
+    blank = taught(replace(start, labels=[]), few, labels, TeachingSettings())
+    assert blank.perceptron is None and blank.settings.hidden == 0
 
 
 @pytest.mark.parametrize(("epochs", "n_rows", "batch_size", "n_batches", "steps"), [

@@ -130,7 +130,7 @@ def test_a_voice_is_adapted_to_from_the_fifth_stretch_on_and_can_be_forgotten(pr
     live.forget_voice()
     assert not at_once(live.update(adapt=True)).is_adapted
     assert arrive(live, content, 1, RATE, adapt=True)[-1].is_adapted
-    monkeypatch.setattr(Voices, "is_one_sided", lambda *_: True)  # one emotion prevails
+    monkeypatch.setattr(Voices, "one_sided", lambda _: {("", 0)})  # one emotion prevails
     assert not at_once(live.update(adapt=True)).is_adapted
     monkeypatch.undo()
     adapted, other = (at_once(plain.finish(adapt=each)).stretches for each in (True, False))

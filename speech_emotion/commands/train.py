@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speech_emotion.corpora.ravdess import EMOTIONS, check_table, clip_table
-from speech_emotion.terminal import Parser, program, say
+from speech_emotion.terminal import Parser, count, program, say
 
 if TYPE_CHECKING:  # --help does not wait for torch
     from speech_emotion.training.runs import Run
@@ -29,14 +29,13 @@ python3 train.py --labels mine.csv --out mine.pt    your own labels; columns pat
 With other settings, or an incomplete RAVDESS, a run gets another name under results/; its checkpoint is written only
 with --out.
 """
-ENCODER = {"metavar": "FILE", "help": "OpenAI's base.pt (default: the encoder blocks in model_any_voice.pt)"}
 NETWORK_OPTIONS: dict[str, dict[str, dict]] = {  # what only one network takes
     "cnn": {
         "--epochs": {"type": int, "metavar": "N", "help": "(default: as for the published models)"},
         "--schedule": {"metavar": "NAME", "help": "learning rate schedule (default: one_cycle)"},
     },
     "any-voice": {
-        "--encoder": ENCODER,
+        "--encoder": {"metavar": "FILE", "help": "OpenAI's base.pt (default: the blocks in model_any_voice.pt)"},
         "--without-nemo": {"action": "store_true", "help": "train on RAVDESS only"},
     },
 }
@@ -64,13 +63,11 @@ class LabelsOptions:
     """A run on the user's own recordings."""
 
     labels: str
-    data: str
     out: str
     results: str
     device: str
     seed: int
-    with_ravdess: bool
-    encoder: str | None
+    start: str | None
 
 
 def parse_arguments(arguments: list[str] | None, name: str = "train.py") -> RavdessOptions | LabelsOptions:
@@ -79,7 +76,6 @@ def parse_arguments(arguments: list[str] | None, name: str = "train.py") -> Ravd
     chosen.add_argument("--network", choices=list(NETWORK_OPTIONS), default="cnn")
     kind, _ = chosen.parse_known_args(arguments)
     parser = Parser(prog=name, description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="data", metavar="FOLDER", help="where RAVDESS is (default: data)")
     parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
     parser.add_argument("--seed", type=int, metavar="N", help="seed of weights, order and augmentation (default: 0)")
     (_add_labels_options if kind.labels else _add_ravdess_options)(parser)
@@ -100,13 +96,15 @@ def parse_arguments(arguments: list[str] | None, name: str = "train.py") -> Ravd
 
 def _add_labels_options(parser: Parser) -> None:
     parser.add_argument("--labels", metavar="FILE", help="CSV table of your own recordings: path, emotion, speaker")
-    parser.add_argument("--with-ravdess", action="store_true", help="also train on RAVDESS, for the labels in --labels")
-    parser.add_argument("--encoder", **ENCODER)
+    parser.add_argument(
+        "--start", metavar="FILE", help="the model to start from, or none (default: model_any_voice.pt)"
+    )
     parser.add_argument("--out", required=True, metavar="FILE", help="checkpoint to write")
     parser.add_argument("--results", metavar="FOLDER", help="(default: OUT-results beside OUT)")
 
 
 def _add_ravdess_options(parser: Parser) -> None:
+    parser.add_argument("--data", default="data", metavar="FOLDER", help="where RAVDESS is (default: data)")
     parser.add_argument("--network", choices=list(NETWORK_OPTIONS), default="cnn", help="(default: cnn)")
     parser.add_argument("--drop", action="append", choices=EMOTIONS, default=[], help="leave an emotion out")
     split = parser.add_mutually_exclusive_group()
@@ -182,16 +180,17 @@ def train_on_labels(options: LabelsOptions) -> None:
     """Train a model for the user's own labels: test it on held-out recordings, then train on all of them."""
     from speech_emotion.inference.table import locked_outputs
     from speech_emotion.models.published import find_model
-    from speech_emotion.training.any_voice import encoder_of
-    from speech_emotion.training.own_labels import RESULTS, read_training_data, train_own
+    from speech_emotion.training.own_labels import RESULTS, read_training_table, start_of, train_own
 
-    data = read_training_data(options.labels, clip_table(options.data) if options.with_ravdess else None)
-    inputs = [options.labels, options.encoder or find_model("model_any_voice.pt"), *data.clips["path"]]
-    if data.ravdess is not None:
-        inputs += [*data.ravdess["path"]]
+    committed = find_model("model_any_voice.pt")
+    start = start_of(options.start or committed, committed)
+    clips = read_training_table(options.labels, start.labels)
+    inputs = [options.labels, committed, *filter(None, [options.start]), *clips["path"]]
     with locked_outputs([*(Path(options.results, name) for name in RESULTS), options.out], inputs):
-        say(data)
-        model = train_own(data, encoder_of(options.encoder), options.device, CACHE, options.seed)
+        left_out = f" ({n} without an emotion left out)" if (n := clips.attrs.get("n_without_emotion")) else ""
+        say(f"{options.labels}: {count(len(clips), 'recording')}{left_out}, {clips['emotion'].nunique()} labels")
+        model = train_own(clips, start, options.device, options.seed)
+        model.checkpoint.split = {"name": Path(options.labels).name, "test": []}  # it is trained on all recordings
         say(model.report)
         model.write(options.results, options.out)
     say(f"wrote {options.out}, trained on all recordings; the held-out predictions are in {options.results}")

@@ -1,18 +1,21 @@
 """--adapt: statistics of the user's own recordings, without labels, for networks that take them."""
 
 from collections.abc import Callable, Hashable, Iterable
-from itertools import groupby
+from functools import reduce
 from math import ceil
 from pathlib import Path
 
 import torch
 
-from speech_emotion.inference.predictor import Predictor
+from speech_emotion.inference.predictor import Predictor, Statistics
+from speech_emotion.models.any_voice import Moments
 from speech_emotion.models.network import calibrated
 
-# A group is not adapted if one of eight emotions has this share of its probability before adaptation; with another
-# number of labels, a share equally far above chance. Chosen on the development fold: results/development.csv.
+# One emotion prevails if it has this share of the probability of eight before adaptation; with another number of
+# labels, a share equally far above chance. results/EXPERIMENTS.md
 ONE_SIDED = 0.5
+# Weight, in stretches, of all recordings together in the statistics of one voice; results/EXPERIMENTS.md.
+SHRINKAGE = 30.0
 LIMIT = 300  # recordings of a group used for its statistics; more do not change them further
 GROUPS: dict[str, Callable[[str], Hashable]] = {  # what counts as one voice or room, by the value of --adapt
     "all": lambda path: "",
@@ -27,47 +30,53 @@ def check_adapts(predictor) -> None:
 
 
 class Voices:
-    """Accumulates the statistics of a group, recording by recording, as sums per channel."""
+    """The statistics of voices: each channel of each group of recordings is one.
 
-    def __init__(self, predictor: Predictor):
-        self._network, self._device = predictor.network, predictor.device
-        self._temperature = predictor.temperature
-        # By channel: count; sums of embeddings and of their squares, (D,); sum of unadapted probabilities, (K,).
-        self._sums: dict[int, tuple[int, torch.Tensor, torch.Tensor, torch.Tensor]] = {}
+    They are shrunk twice: those of a voice towards those of all voices, and these towards those of training. A voice in
+    which one emotion prevails gets those of all voices, because its own would take that emotion away; if it is the only
+    voice, those of training.
+    """
+
+    def __init__(self, predictor: Predictor, group_of: Callable[[str], Hashable] = GROUPS["all"]):
+        self._network, self._temperature, self._group_of = predictor.network, predictor.temperature, group_of
+        self._moments: dict[tuple[Hashable, int], Moments] = {}
+        self._probabilities: dict[tuple[Hashable, int], torch.Tensor] = {}  # sums of those without adaptation, (K,)
         self.n_recordings = 0  # with at least one stretch
 
+    def __len__(self) -> int:
+        return len(self._moments)
+
     @torch.inference_mode()
-    def hear(self, found: dict[int, torch.Tensor]) -> None:
+    def hear(self, path: str, embeddings: dict[int, torch.Tensor]) -> None:
         """Add a recording: its embeddings by channel, (stretches, D)."""
-        self.n_recordings += bool(found)
-        for channel, embeddings in found.items():
-            probabilities = calibrated(self._network.classify(embeddings.to(self._device)), self._temperature)
-            exact = embeddings.double()
-            parts = (len(exact), exact.sum(dim=0), exact.square().sum(dim=0), probabilities.sum(dim=0).cpu())
-            known = self._sums.get(channel, (0, 0, 0, 0))
-            self._sums[channel] = tuple(one + other for one, other in zip(known, parts, strict=True))
+        self.n_recordings += bool(embeddings)
+        for channel, of_channel in embeddings.items():
+            voice, of_channel = (self._group_of(path), channel), of_channel.to(self._network.mean.device)
+            moments, before = Moments.of(of_channel), self._moments.get(voice)
+            self._moments[voice] = before.pooled(moments) if before else moments
+            probabilities = calibrated(self._network.classify(of_channel), self._temperature).sum(dim=0)
+            self._probabilities[voice] = self._probabilities.get(voice, 0) + probabilities
 
-    def statistics(self) -> dict[int, torch.Tensor]:
-        """Mean and deviation, (2, D), by channel."""
-        return {channel: self.statistics_of(channel) for channel in self._sums}
-
-    def statistics_of(self, channel: int) -> torch.Tensor:
-        """Mean and deviation, (2, D); those of training if the channel is empty or one emotion prevails."""
-        n, *sums = 0, torch.zeros(()), torch.zeros(())
-        if channel in self._sums and not self.is_one_sided(channel):
-            n, *sums, _ = self._sums[channel]
-        return self._network.statistics_of_sums(n, *(each.float().to(self._device) for each in sums)).cpu()
-
-    def is_one_sided(self, channel: int) -> bool:
-        """Whether one emotion prevails in a channel; normalising would then remove that emotion."""
-        n, *_, probabilities = self._sums[channel]
-        chance = 1 / len(probabilities)
+    def one_sided(self) -> set[tuple[Hashable, int]]:
+        """The voices in which one emotion prevails."""
+        chance = 1 / self._network.settings.n_classes
         limit = chance + (1 - chance) * (ONE_SIDED - 1 / 8) / (1 - 1 / 8)
-        return bool(probabilities.max() / n >= limit)
+        return {voice for voice, total in self._probabilities.items() if total.max() / total.sum() >= limit}
 
-    @property
-    def n_one_sided(self) -> int:
-        return sum(map(self.is_one_sided, self._sums))
+    def statistics(self) -> Statistics:
+        """A function from a path and a channel to mean and deviation, (2, D)."""
+        training = torch.stack([self._network.mean, self._network.deviation])
+        one_sided = self.one_sided()
+        together = training
+        if self._moments and not (len(self) == len(one_sided) == 1):
+            together = self._network.shrunk(reduce(Moments.pooled, self._moments.values()))
+        by_voice = dict.fromkeys(self._moments, together.cpu())
+        if len(self) > 1:
+            everyone = Moments(SHRINKAGE, together[0], together[1].square())
+            for voice in self._moments.keys() - one_sided:
+                by_voice[voice] = self._moments[voice].pooled(everyone).statistics().cpu()
+        training = training.cpu()
+        return lambda path, channel=0: by_voice.get((self._group_of(path), channel), training)
 
 
 class Adaptation:
@@ -91,32 +100,26 @@ class Adaptation:
         `predictor` may be a ClusterPredictor. Raises ValueError for a network that takes no statistics.
         """
         check_adapts(predictor)
-        self._group_of = group_of
         groups: dict[Hashable, list[str]] = {}
         for recording in map(str, recordings):
             groups.setdefault(group_of(recording), []).append(recording)
         self.n_recordings = sum(map(len, groups.values()))
-        self.n_heard = self.n_one_sided = 0
-        self._statistics: dict[tuple[Hashable, int], torch.Tensor] = {}
-        self._of_training = Voices(predictor).statistics_of(0)
+        self._voices = Voices(predictor, group_of)
         chosen = (path for members in groups.values() for path in members[:: ceil(len(members) / LIMIT)])
-        results = predictor.embeddings(chosen, **options)  # in order, so only one group at a time is in memory
-        for group, of_group in groupby(results, key=lambda result: group_of(result[0])):
-            voices = Voices(predictor)
-            for _, found in of_group:
-                voices.hear(found)
-            self.n_heard += voices.n_recordings
-            self.n_one_sided += voices.n_one_sided
-            self._statistics |= {(group, channel): each for channel, each in voices.statistics().items()}
+        for path, embeddings in predictor.embeddings(chosen, **options):
+            self._voices.hear(path, embeddings)
+        self._statistics = self._voices.statistics()
 
     def __call__(self, path: str | Path, channel: int = 0) -> torch.Tensor:
         """Mean and deviation, (2, D), for a channel of a recording."""
-        return self._statistics.get((self._group_of(str(path)), channel), self._of_training)
+        return self._statistics(str(path), channel)
 
     def __str__(self) -> str:
-        n, n_adapted = len(self._statistics), len(self._statistics) - self.n_one_sided
-        voices = f"{n} voice{'s' if n != 1 else ''}" if n == n_adapted else f"{n_adapted} of {n} voices"
-        sentence = f"adapted to {voices}, by {self.n_heard} of {self.n_recordings} recordings"
-        if self.n_one_sided:
-            sentence += f"; one emotion prevails in {self.n_one_sided}, which adapting would take away"
-        return sentence
+        n, n_one_sided = len(self._voices), len(self._voices.one_sided())
+        if n == n_one_sided == 1:
+            return "not adapted: one emotion prevails, which adapting would take away"
+        heard = f"{self._voices.n_recordings} of {self.n_recordings} recordings"
+        sentence = f"adapted to {n} voice{'s' if n != 1 else ''}, by {heard}"
+        return sentence + f"; one emotion prevails in {n_one_sided}, which get the statistics of all" * bool(
+            n_one_sided
+        )

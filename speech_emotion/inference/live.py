@@ -172,11 +172,8 @@ class LiveRecording:
     def _statistics(self, embeddings: dict[int, torch.Tensor]) -> Statistics | None:
         """The statistics of the voice; None if nobody speaks or one emotion prevails, as in Voices."""
         voices = Voices(self._predictor)
-        voices.hear(embeddings)
-        if not embeddings or voices.is_one_sided(0):
-            return None
-        of_voice = voices.statistics_of(0)
-        return lambda path, channel: of_voice
+        voices.hear("", embeddings)
+        return None if voices.one_sided() or not embeddings else voices.statistics()
 
 
 def at_once(work: Generator[None, None, T]) -> T:

@@ -37,6 +37,34 @@ class AnyVoiceSettings:
         return self.n_blocks * 2 * self.width
 
 
+@dataclass(frozen=True)
+class Moments:
+    """Mean and variance (D,) of `n` embeddings, from which those of several groups follow (Chan et al., 1979)."""
+
+    n: float
+    mean: torch.Tensor
+    variance: torch.Tensor
+
+    @classmethod
+    def of(cls, embeddings: torch.Tensor, weights: torch.Tensor | None = None) -> "Moments":
+        """Of embeddings (N, D), whose `weights` (N,) are 1 by default."""
+        weights = torch.ones(len(embeddings), device=embeddings.device) if weights is None else weights
+        n = float(weights.sum())
+        mean = weights @ embeddings / n
+        return cls(n, mean, weights @ (embeddings - mean).square() / n)
+
+    def pooled(self, other: "Moments") -> "Moments":
+        """Of both groups together."""
+        n = self.n + other.n
+        share, gap = other.n / n, other.mean - self.mean
+        between = share * (1 - share) * gap.square()
+        return Moments(n, self.mean + share * gap, (1 - share) * self.variance + share * other.variance + between)
+
+    def statistics(self) -> torch.Tensor:
+        """Mean and deviation (2, D)."""
+        return torch.stack([self.mean, self.variance.clamp(min=_LEAST_DEVIATION**2).sqrt()])
+
+
 class AnyVoice(nn.Module):
     """Mean and standard deviation over the audible frames of each block, standardised → logits.
 
@@ -100,16 +128,11 @@ class AnyVoice(nn.Module):
 
     def statistics(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Mean and deviation (2, D) of a group (N, D), shrunk towards those of training if N is small."""
-        return self.statistics_of_sums(len(embeddings), embeddings.sum(dim=0), embeddings.square().sum(dim=0))
+        return self.shrunk(Moments.of(embeddings))
 
-    def statistics_of_sums(self, n: int, total: torch.Tensor, squares: torch.Tensor) -> torch.Tensor:
-        """`statistics` from the sums (D,) of `n` embeddings and of their squares."""
-        shrinkage = self.settings.shrinkage
-        mean = (total + shrinkage * self.mean) / (n + shrinkage)
-        of_training = self.mean.square() + self.deviation.square()
-        square = (squares + shrinkage * of_training) / (n + shrinkage)
-        deviation = (square - mean.square()).clamp(min=_LEAST_DEVIATION**2).sqrt()
-        return torch.stack([mean, deviation])
+    def shrunk(self, group: "Moments") -> torch.Tensor:
+        """`statistics` from the moments of a group."""
+        return group.pooled(Moments(self.settings.shrinkage, self.mean, self.deviation.square())).statistics()
 
     def for_inference(self) -> "AnyVoice":
         """A copy in single precision, which is faster on CPUs."""

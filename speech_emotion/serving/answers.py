@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass, field
-from functools import cache
 
 import numpy as np
 from starlette.datastructures import UploadFile
@@ -101,9 +100,8 @@ def answer_all(
         voices = Voices(predictor)
         for recording in recordings:
             yield from predictor.embed_in_turns(recording)
-            voices.hear(recording.embeddings())
-        of_channel = cache(voices.statistics_of)
-        statistics = lambda path, channel: of_channel(channel)  # noqa: E731
+            voices.hear(recording.path, recording.embeddings())
+        statistics = voices.statistics()
     replies = []
     for upload, recording, outline in zip(uploads, recordings, outlines, strict=True):
         if not adapt:

@@ -3,13 +3,15 @@
 B: clips, C: copies, N: rows, D: size of the embedding, K: emotions.
 """
 
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 from torch import nn
 
-from speech_emotion.models.any_voice import AnyVoice
+from speech_emotion.models.any_voice import AnyVoice, Moments
+from speech_emotion.models.checkpoint import Checkpoint
 from speech_emotion.training.augment import AugmentationSettings
 from speech_emotion.training.cnn import autocast, target_indices
 
@@ -43,6 +45,14 @@ class HeadSettings:
             mask_bands=0, mask_frames=0,
         )
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TeachingSettings:
+    """How a trained classifier is moved towards a few labelled clips; results/EXPERIMENTS.md."""
+
+    penalty: float = 0.2  # L2, on the distance from the trained weights of the linear layer
+    perceptron_clips: float = 10.0  # clips per emotion that halve the weight of the perceptron's opinion
 
 
 @dataclass(frozen=True)
@@ -101,9 +111,53 @@ def fit(network: AnyVoice, corpora: list[Corpus], labels: list[str], settings: H
     """Fit everything but the encoder: the statistics, the linear layer and the perceptron."""
     set_statistics(network, corpora, settings.other_weight)
     rows = rows_of(network, corpora, labels, settings.other_weight)
-    _fit_linear(network.linear, rows, settings)
+    nn.init.zeros_(network.linear.weight), nn.init.zeros_(network.linear.bias)
+    _fit_linear(network.linear, rows, settings.weight_decay, ("weight",), settings.iterations)
     if network.perceptron is not None:
         _fit_perceptron(network.perceptron, rows, settings)
+
+
+def taught(start: Checkpoint, corpus: Corpus, labels: list[str], settings: TeachingSettings) -> AnyVoice:
+    """A network for `labels` that starts from the classifiers of another, which knows some of them, or none.
+
+    The clips' statistics are shrunk towards those of training. The linear layer is fitted with a Gaussian prior around
+    its trained weights, or around zero for a new label. The perceptron is kept; it has no opinion on new labels, and
+    the less weight the more clips there are.
+    """
+    network = deepcopy(start.network)
+    statistics = start.network.shrunk(Moments.of(corpus.embeddings[0], corpus.weights))
+    network.mean.copy_(statistics[0]), network.deviation.copy_(statistics[1])
+    network.linear = _for_labels(network.linear, start.labels, labels, opinion_on_new=False)
+    if network.perceptron is not None and {*labels} & {*start.labels}:
+        last = network.perceptron[-1] = _for_labels(network.perceptron[-1], start.labels, labels, opinion_on_new=True)
+        share = settings.perceptron_clips / (settings.perceptron_clips + len({*corpus.clips}) / len(labels))
+        last.weight.data *= share
+        last.bias.data *= share
+    else:
+        network.perceptron = None
+    hidden = network.settings.hidden if network.perceptron else 0
+    network.settings = replace(network.settings, n_classes=len(labels), hidden=hidden)
+    _fit_linear(network.linear, rows_of(network, [corpus], labels, 1.0), settings.penalty, ("weight", "bias"))
+    return network.eval()
+
+
+def _for_labels(linear: nn.Linear, known: list[str], labels: list[str], opinion_on_new: bool) -> nn.Linear:
+    """The layer's rows for `labels`; neutral without calm is the mean of both, a new label zero.
+
+    With `opinion_on_new`, a new label is the mean of all others: neither more nor less likely than they are.
+    """
+    sources = [[label] if label in known else [] for label in labels]
+    if "neutral" in labels and "calm" not in labels:
+        sources[labels.index("neutral")] = [label for label in ("neutral", "calm") if label in known]
+    if opinion_on_new:
+        everything = [label for source in sources for label in source]
+        sources = [source or everything for source in sources]
+    average = torch.tensor([[source.count(label) / max(1, len(source)) for label in known] for source in sources])
+    layer = nn.Linear(linear.in_features, len(labels))
+    average = average.reshape(len(labels), len(known))
+    layer.weight.data = average @ linear.weight.data[: len(known)]
+    layer.bias.data = average @ linear.bias.data[: len(known)]
+    return layer
 
 
 def set_statistics(network: AnyVoice, corpora: list[Corpus], other_weight: float) -> None:
@@ -149,14 +203,17 @@ def _statistics_by_speaker(network: AnyVoice, corpus: Corpus) -> torch.Tensor:
     return statistics
 
 
-def _fit_linear(linear: nn.Linear, rows: Rows, settings: HeadSettings) -> None:
-    """Multinomial logistic regression."""
-    nn.init.zeros_(linear.weight), nn.init.zeros_(linear.bias)
-    optimizer = torch.optim.LBFGS(linear.parameters(), max_iter=settings.iterations, line_search_fn="strong_wolfe")
+def _fit_linear(
+    linear: nn.Linear, rows: Rows, penalty: float, penalised: tuple[str, ...], iterations: int = HeadSettings.iterations
+) -> None:
+    """Multinomial logistic regression with a Gaussian prior: the penalty is on the distance from the given weights."""
+    before = {name: getattr(linear, name).detach().clone() for name in penalised}
+    optimizer = torch.optim.LBFGS(linear.parameters(), max_iter=iterations, line_search_fn="strong_wolfe")
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        loss = rows.loss(linear(rows.x)).sum() + 0.5 * settings.weight_decay * linear.weight.square().sum()
+        distance = sum((getattr(linear, name) - weights).square().sum() for name, weights in before.items())
+        loss = rows.loss(linear(rows.x)).sum() + 0.5 * penalty * distance
         loss.backward()
         return loss
 

@@ -1,64 +1,57 @@
-"""A model for the user's own labels: a new head on the frozen encoder, tested on held-out recordings."""
+"""A model for the user's own labels: a trained classifier, moved towards labelled recordings, tested on others."""
 
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import torch
+from tqdm import tqdm
 
 from speech_emotion.audio.buckets import is_url
-from speech_emotion.audio.reading import AudioError
-from speech_emotion.audio.resampling import stream_audio
-from speech_emotion.audio.windows import RecordingWindows
 from speech_emotion.corpora.labels import LabelsError, check_trainable, read_labels
-from speech_emotion.corpora.ravdess import EMOTIONS, describe
-from speech_emotion.corpora.spelling import spelling
+from speech_emotion.corpora.ravdess import EMOTIONS
+from speech_emotion.corpora.spelling import some, spelling
 from speech_emotion.corpora.splits import folds
-from speech_emotion.evaluation.metrics import accuracy, prediction_table, uar
+from speech_emotion.evaluation.metrics import (
+    accuracy,
+    bootstrap_interval,
+    fit_temperature,
+    prediction_table,
+    uar,
+)
 from speech_emotion.evaluation.plots import plot_confusion, plot_reliability, save_picture, use_style
 from speech_emotion.evaluation.truth import findings, group_column
 from speech_emotion.inference.predictor import Predictor
-from speech_emotion.models.any_voice import WhisperEncoder
-from speech_emotion.models.checkpoint import Checkpoint, check_labels, save_checkpoint
-from speech_emotion.models.features import WhisperFeatures
-from speech_emotion.models.network import choose_device
+from speech_emotion.models.any_voice import AnyVoice
+from speech_emotion.models.checkpoint import Checkpoint, check_labels, load_checkpoint, save_checkpoint
 from speech_emotion.terminal import printable
-from speech_emotion.training.any_voice import HeadSettings, train_head
-from speech_emotion.training.runs import adapted_predictions
+from speech_emotion.training.any_voice_head import Corpus, TeachingSettings, taught
+from speech_emotion.training.cnn import target_indices
 
-FEW = 500  # recordings; below, each is held out once, otherwise a fifth is held out
-EMBEDDINGS = 10_000  # most windows and augmented copies together, unless there are more windows
-RESULTS = ("predictions.csv", "predictions-adapted.csv", "report.txt", "confusion.png", "reliability.png")
-
-
-@dataclass(frozen=True)
-class TrainingData:
-    """The training data, checked before anything is computed."""
-
-    name: str  # file name of the table
-    clips: pd.DataFrame  # clip, path, emotion, and speaker if there are several
-    ravdess: pd.DataFrame | None  # RAVDESS's clips with the same labels
-
-    @property
-    def labels(self) -> list[str]:
-        """The labels of RAVDESS in their order, then the others in alphabetical order."""
-        own = set(self.clips["emotion"])
-        return [label for label in EMOTIONS if label in own] + sorted(own - {*EMOTIONS})
-
-    def __str__(self) -> str:
-        others = f", with {len(self.ravdess)} clips of RAVDESS" if self.ravdess is not None else ""
-        n_left_out = self.clips.attrs.get("n_without_emotion")
-        left_out = f" ({n_left_out} without an emotion left out)" if n_left_out else ""
-        return f"{self.name}: {len(self.clips)} recordings{left_out}, {len(self.labels)} labels{others}"
+RESULTS = ("predictions.csv", "report.txt", "confusion.png", "reliability.png")
+_TEMPERATURE_WEIGHT = 20  # recordings that the temperature of the model at the start counts as
 
 
-def read_training_data(file: str | Path, ravdess: pd.DataFrame | None = None) -> TrainingData:
-    """Read the table of labels; `ravdess` are its clips, if they are to be used as well.
+def start_of(name: str | Path, committed: str | Path) -> Checkpoint:
+    """The model to start from; "none" is the encoder of `committed` without a classifier.
+
+    Raises CheckpointError for a file that is no model, and ValueError for a network of another kind.
+    """
+    checkpoint = load_checkpoint(committed if str(name) == "none" else name)
+    if not isinstance(checkpoint.network, AnyVoice):
+        raise ValueError(f"{name} is no model to start from: that is model_any_voice.pt, or one trained from it")
+    return replace(checkpoint, labels=[], temperature=1.0) if str(name) == "none" else checkpoint
+
+
+def read_training_table(file: str | Path, known: list[str]) -> pd.DataFrame:
+    """The table of labels, with those that a model knows in its spelling: clip, path, emotion, speaker if several.
 
     Raises LabelsError for a table that cannot be used for training.
     """
     clips = read_labels(file)
+    clips["emotion"] = clips["emotion"].map(spelling(known))
     check_trainable(clips)
     try:
         check_labels(clips["emotion"].unique())
@@ -66,16 +59,7 @@ def read_training_data(file: str | Path, ravdess: pd.DataFrame | None = None) ->
         raise LabelsError(f"{file}: {error}") from error
     if urls := [path for path in clips["path"] if is_url(path)]:
         raise LabelsError(f"{file} lists {urls[0]}: training needs recordings on this machine")
-    if group_column(clips) == "clip":
-        clips = clips.drop(columns="speaker", errors="ignore")
-    if ravdess is not None:
-        if known := [clip for clip in clips["clip"] if describe(Path(clip).stem)]:
-            raise LabelsError(f"{file} contains recordings of RAVDESS, such as {known[0]}: leave out --with-ravdess")
-        clips["emotion"] = clips["emotion"].map(spelling(EMOTIONS))
-        ravdess = ravdess[ravdess["emotion"].isin(clips["emotion"])]
-        if ravdess.empty:
-            raise LabelsError(f"{file} has no label of RAVDESS ({', '.join(EMOTIONS)}): leave out --with-ravdess")
-    return TrainingData(Path(file).name, clips, ravdess)
+    return clips if group_column(clips) == "speaker" else clips.drop(columns="speaker", errors="ignore")
 
 
 @dataclass(frozen=True)
@@ -85,87 +69,125 @@ class OwnModel:
     checkpoint: Checkpoint
     report: str
     predictions: pd.DataFrame
-    adapted: pd.DataFrame | None  # with each speaker's own statistics, if speakers are known
 
     def write(self, folder: str | Path, out: str | Path) -> None:
         """Write RESULTS to `folder`, then the model, each file atomically."""
         use_style()
-        files = dict(zip(RESULTS, map(Path(folder).joinpath, RESULTS), strict=True))
-        for name, table in (("predictions.csv", self.predictions), ("predictions-adapted.csv", self.adapted)):
-            if table is not None:
-                table.to_csv(f"{files[name]}.part", index=False, float_format="%.5f")
-                Path(f"{files[name]}.part").replace(files[name])
-        part = Path(f"{files['report.txt']}.part")
-        part.write_text(self.report + "\n", encoding="utf-8")
-        part.replace(files["report.txt"])
-        save_picture(plot_confusion(self.predictions, "held-out recordings"), files["confusion.png"])
-        save_picture(plot_reliability({"held-out recordings": self.predictions}), files["reliability.png"])
+        predictions, report, confusion, reliability = map(Path(folder).joinpath, RESULTS)
+        texts = {predictions: self.predictions.to_csv(index=False, float_format="%.5f"), report: self.report + "\n"}
+        for path, text in texts.items():
+            part = Path(f"{path}.part")
+            part.write_text(text, encoding="utf-8")
+            part.replace(path)
+        save_picture(plot_confusion(self.predictions, "held-out recordings"), confusion)
+        save_picture(plot_reliability({"held-out recordings": self.predictions}), reliability)
         save_checkpoint(out, self.checkpoint)
 
 
 def train_own(
-    data: TrainingData, encoder: WhisperEncoder, device: str, cache_dir: str | Path, seed: int = 0
+    clips: pd.DataFrame,
+    start: Checkpoint,
+    device: str = "auto",
+    seed: int = 0,
+    settings: TeachingSettings | None = None,
 ) -> OwnModel:
-    """Test on held-out recordings, then train on all.
+    """Test on held-out recordings, then train on all, from the classifier of `start`.
 
-    Speakers are held out if they are known, otherwise recordings. Raises LabelsError, before training starts, if
-    recordings cannot be read; the message lists all of them.
+    Speakers are held out if they are known, otherwise recordings. Each recording is embedded once. Those that cannot
+    be read or are silent are left out; raises LabelsError if too few remain.
     """
-    windows = windows_of(data.clips)
-    copies = min(HeadSettings.copies, max(0, EMBEDDINGS // len(windows) - 1))
-    settings = replace(HeadSettings(), copies=copies, other_copies=1, with_nemo=False, seed=seed)
-    corpora = [windows] if data.ravdess is None else [windows, data.ravdess]
-
-    def trained(clips: pd.DataFrame) -> Checkpoint:
-        return train_head(clips, corpora, data.labels, settings, encoder, choose_device(device), cache_dir)
-
-    parts = list(folds(data.clips, seed))
-    if len(data.clips) >= FEW:
-        parts = parts[:1]
-    tables, adapted = [], []
-    for rest, held_out in parts:
-        predictor = Predictor(trained(rest), device)
-        tables.append(prediction_table(held_out, predictor.predict(held_out["path"])))
-        if "speaker" in held_out:
-            adapted.append(adapted_predictions(predictor, held_out))
-    by = group_column(data.clips)
-    predictions = _together(tables, data.clips)
-    report = f"{len(predictions)} recordings held out by {by if by == 'speaker' else 'file'}, "
-    report += f"in {len(parts)} parts in turn: " if len(parts) > 1 else "in one part: "
-    report += findings(predictions, data.labels)
-    if adapted:
-        adapted = _together(adapted, data.clips)
-        report += f"\nwith --adapt, each speaker alone: accuracy {accuracy(adapted):.4f}, UAR {uar(adapted):.4f}"
-    checkpoint = trained(data.clips)
-    checkpoint.split = {"name": data.name, "test": []}  # this model is trained on all recordings
-    checkpoint.metrics = {"accuracy": accuracy(predictions), "uar": uar(predictions)}
-    return OwnModel(checkpoint, report, predictions, adapted if len(adapted) else None)
-
-
-def windows_of(clips: pd.DataFrame) -> pd.DataFrame:
-    """A row per window of each clip, with the columns start and end in samples."""
-    features = WhisperFeatures()
-
-    def find(path: str) -> list[tuple[int, int]] | AudioError:
-        try:
-            windows = RecordingWindows(partial(stream_audio, path, features.sample_rate), features).find()
-        except AudioError as error:
-            return error
-        return [(window.start, window.end) for window in windows]
-
-    with ThreadPoolExecutor() as readers:
-        found = list(readers.map(find, clips["path"]))
-    failed = [
-        f"{clip}: {error}" for clip, error in zip(clips["clip"], found, strict=True) if not isinstance(error, list)
+    settings = settings or TeachingSettings()
+    clips, left_out = embedded(clips, Predictor(start, device))
+    known, present = start.labels or EMOTIONS, {*clips["emotion"]}
+    labels = [label for label in known if label in present] + sorted(present - {*known})
+    parts = list(folds(clips, seed))
+    networks = [taught(start, corpus_of(rest), labels, settings) for rest, _ in parts]
+    logits = [
+        held_out_logits(network, held_out, labels) for network, (_, held_out) in zip(networks, parts, strict=True)
     ]
-    if failed:
-        raise LabelsError(f"{len(failed)} of {len(clips)} recordings cannot be used: {printable('; '.join(failed))}")
-    table = clips.assign(window=found).explode("window", ignore_index=True)
-    table[["start", "end"]] = table.pop("window").tolist()
-    return table
+    tables = []
+    for number, (network, (_, held_out)) in enumerate(zip(networks, parts, strict=True)):
+        temperature = temperature_of(logits[:number] + logits[number + 1 :], start)
+        tables.append(predictions_of(Checkpoint(network, labels, temperature), held_out, device))
+    predictions = pd.concat(tables).sort_values("clip", ignore_index=True)
+    if "speaker" in clips:
+        predictions = predictions.merge(clips[["clip", "speaker"]], on="clip")
+    metrics = {"accuracy": accuracy(predictions), "uar": uar(predictions)}
+    network = taught(start, corpus_of(clips), labels, settings)
+    checkpoint = Checkpoint(network, labels, temperature_of(logits, start), asdict(settings), metrics=metrics)
+    by = "speaker" if "speaker" in clips else "file"
+    held_out = f"{len(clips)} recordings held out by {by}, in {len(parts)} parts in turn: "
+    report = [*filter(None, [left_out]), held_out + findings(predictions, labels)]
+    if len(shared := [label for label in labels if label in start.labels]) > 1:
+        report.append(comparison(predictions, predictions_of(start, clips, device, shared)))
+    return OwnModel(checkpoint, "\n".join(report), predictions)
 
 
-def _together(tables: list[pd.DataFrame], clips: pd.DataFrame) -> pd.DataFrame:
-    """Concatenated prediction tables, with the speakers of the clips."""
-    table = pd.concat(tables).sort_values("clip", ignore_index=True)
-    return table.merge(clips[["clip", "speaker"]], on="clip") if "speaker" in clips else table
+def embedded(clips: pd.DataFrame, predictor: Predictor) -> tuple[pd.DataFrame, str]:
+    """The clips that can be used, with the column recording, and a sentence on the others."""
+    recordings = list(tqdm(predictor.embedded(clips["path"]), "embedding recordings", len(clips)))
+    clips = clips.assign(recording=recordings)
+    is_usable = np.array([bool(recording.embedded) for recording in recordings])
+    sentence = ""
+    if not is_usable.all():
+        why = some(f"{clip.clip}: {clip.recording.error}" for clip in clips[~is_usable].itertuples())
+        sentence = f"left out: {(~is_usable).sum()} of {len(clips)} recordings, which cannot be used: {printable(why)}"
+    if not is_usable.any():
+        raise LabelsError(sentence)
+    try:
+        check_trainable(clips[is_usable])
+    except LabelsError as error:
+        raise LabelsError(f"{error} ({sentence})" if sentence else str(error)) from error
+    return clips[is_usable], sentence
+
+
+def corpus_of(clips: pd.DataFrame) -> Corpus:
+    """The embedded windows of recordings."""
+    windows = clips.assign(x=[[x for _, x in recording.embedded] for recording in clips["recording"]]).explode("x")
+    x = torch.stack(windows["x"].tolist()).cpu()[None]
+    return Corpus(x, windows["emotion"].to_numpy(), windows["clip"].to_numpy(str), None)
+
+
+@torch.inference_mode()
+def held_out_logits(network: AnyVoice, clips: pd.DataFrame, labels: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (windows, K) and targets (windows,) of clips."""
+    corpus = corpus_of(clips)
+    return network.classify(corpus.embeddings[0]), target_indices(corpus.emotions, labels)
+
+
+def temperature_of(held_out: list[tuple[torch.Tensor, torch.Tensor]], start: Checkpoint) -> float:
+    """The temperature of held-out logits and targets, shrunk towards that of `start` if they are few."""
+    if not held_out:
+        return start.temperature
+    logits, targets = map(torch.cat, zip(*held_out, strict=True))
+    share = len(targets) / (len(targets) + _TEMPERATURE_WEIGHT)
+    return fit_temperature(logits, targets) ** share * start.temperature ** (1 - share)
+
+
+def predictions_of(
+    checkpoint: Checkpoint, clips: pd.DataFrame, device: str, emotions: Sequence[str] = ()
+) -> pd.DataFrame:
+    """The predictions of a model for embedded recordings, limited to `emotions`, if any."""
+    predictor = Predictor(checkpoint, device, emotions=emotions)
+    return prediction_table(clips, (predictor.answer(recording).rows[0] for recording in clips["recording"]))
+
+
+def comparison(taught: pd.DataFrame, plain: pd.DataFrame) -> str:
+    """Sentences: the model as it is, and the taught one, on the same recordings."""
+
+    def gain(table: pd.DataFrame, weights: np.ndarray | None = None) -> float | np.ndarray:
+        return uar(table, weights) - uar(table.assign(prediction=plain["prediction"]), weights)
+
+    difference, (low, high) = gain(taught), bootstrap_interval(taught, gain, group_column(taught))
+    counts = taught["emotion"].value_counts().sort_index()
+    rarest, step = counts.idxmin(), 1 / len(counts) / counts.min()
+    verdict = "Teaching helped."
+    if difference <= 0:
+        verdict = "Teaching did not help: on these recordings, the model as it is is at least as good."
+    elif low <= 0:
+        verdict = "Teaching may have helped, but this may also be chance; more recordings would tell."
+    return (
+        f"\nUAR of the model as it is, if only these emotions can be answered: {uar(plain):.4f}; after teaching: "
+        f"{uar(taught):.4f}, a difference of {difference:+.4f} ({low:+.4f} to {high:+.4f}).\n{verdict}\n"
+        f"With {counts[rarest]} recordings of {rarest}, one answer changes UAR by {step:.3f}."
+    )

@@ -199,8 +199,9 @@ def _check_readable(clips: pd.DataFrame) -> None:
 
 
 def adapted_predictions(predictor: Predictor, clips: pd.DataFrame) -> pd.DataFrame:
-    """The prediction table with each speaker's own statistics, as with eval.py --adapt."""
-    speaker_of = dict(zip(clips["path"], clips["speaker"], strict=True))
-    adaptation = Adaptation(predictor, clips["path"], speaker_of.get)
-    answers = predictor.answers(clips["path"], statistics=adaptation)
-    return prediction_table(clips, (answer.rows[0] for answer in answers))
+    """The prediction table with each speaker's own statistics, as with eval.py --adapt on each speaker alone."""
+    tables = []
+    for _, spoken in clips.groupby("speaker", sort=False):
+        answers = predictor.answers(spoken["path"], statistics=Adaptation(predictor, spoken["path"]))
+        tables.append(prediction_table(spoken, (answer.rows[0] for answer in answers)))
+    return pd.concat(tables).sort_values("clip", ignore_index=True)
