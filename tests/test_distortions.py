@@ -1,12 +1,25 @@
 """Every distortion with chosen numbers, against acoustics and numpy; then what is drawn, against the settings."""
 
+from dataclasses import replace
+
 import librosa
 import numpy as np
 import pytest
 import torch
 
 from speech_emotion.models.features import FeatureSettings
-from speech_emotion.training.distortions import Babble, BandLimit, Equaliser, Gate, Mask, Noise, Reverberation, Warp
+from speech_emotion.training.augment import AugmentationSettings, augmentation
+from speech_emotion.training.distortions import (
+    Babble,
+    BandLimit,
+    Equaliser,
+    Gate,
+    Mask,
+    Noise,
+    Reverberation,
+    Sometimes,
+    Warp,
+)
 
 FEATURES = FeatureSettings()
 M, T = FEATURES.n_mels, FEATURES.n_frames
@@ -153,68 +166,30 @@ def test_a_gate_silences_what_is_faint_at_the_ends_and_only_there():
         assert (clip[:, :first] == -100).all() and (clip[:, end:] == -100).all()
 
 
-def test_a_mask_puts_the_mean_into_one_band_and_one_stretch():
-    bands, frames = torch.tensor([[[3.2]], [[10.0]]]), torch.tensor([[[100.0]], [[104.5]]])
-    masked, before = MASK.distort(speech(1), bands, frames)[0], speech(1)[0]
-    inside = torch.zeros(M, T, dtype=torch.bool)
-    inside[4:10] = inside[:, 100:105] = True
+def test_a_gate_hears_a_tone_in_one_band():
+    """Its level is the mean power over bands, not the mean of decibels, in which a tone hardly counts."""
+    clip = torch.full((1, M, T), -90.0)
+    clip[:, :, 50:100] = -40.0
+    clip[:, 20, 10] = -30.0
+    gated = GATE.distort(clip, depth_db=of_each(20.0))
+    assert torch.equal(gated[:, :, 10:100], clip[:, :, 10:100])
+    assert (gated[:, :, :10] == -100).all() and (gated[:, :, 100:] == -100).all()
+
+
+def test_a_mask_puts_the_mean_of_each_clip_into_one_band_and_one_stretch():
+    bands = torch.tensor([[[3.2], [0.0]], [[10.0], [0.0]]])
+    frames = torch.tensor([[[100.0], [20.0]], [[104.5], [30.0]]])
+    before = speech(2) - torch.tensor([0.0, 20.0])[:, None, None]
+    masked = MASK.distort(before, bands, frames)
+    inside = torch.zeros(2, M, T, dtype=torch.bool)
+    inside[0, 4:10] = inside[0, :, 100:105] = inside[1, :, 20:30] = True
     assert torch.equal(masked[~inside], before[~inside])
-    np.testing.assert_allclose(masked[inside], before.mean(), rtol=1e-5)
-
-
-UNIFORM = [
-    (WARP, "frequency", 0.9, 1.1), (WARP, "duration", 0.8, 1.2), (WARP, "shift_s", -0.3, 0.3),
-    (ROOM, "rt60_s", 0.2, 0.5), (ROOM, "direct_to_reverberant_db", -3, 12), (NOISE, "swell_db", 0, 6),
-    (NOISE, "snr_db", 5, 20), (BAND_LIMIT, "cutoff_hz", 3_000, 6_000), (GATE, "depth_db", 30, 50),
-    (Babble(None, torch.zeros(3, 1, 1), snr_db=(3.0, 30.0)), "snr_db", 3, 30),
-]  # fmt: skip
-
-
-def draws(distortion, n_clips: int = 2_000, n_bands: int = 8, n_frames: int = 24) -> dict[str, torch.Tensor]:
-    distortion.generator = torch.Generator().manual_seed(0)
-    return distortion.draw(torch.zeros(n_clips, n_bands, n_frames))
-
-
-@pytest.mark.parametrize(("distortion", "name", "low", "high"), UNIFORM, ids=[f"{case[1]}" for case in UNIFORM])
-def test_strengths_are_drawn_evenly_from_their_range_for_each_clip(distortion, name, low, high):
-    drawn = (draws(distortion)[name] - low) / (high - low)
-    assert drawn.shape[0] == drawn.numel() == 2_000
-    assert 0 <= drawn.min() < 0.01 and 0.99 < drawn.max() <= 1
-    assert drawn.mean() == pytest.approx(0.5, abs=0.02) and drawn.std() == pytest.approx(12**-0.5, abs=0.01)
-
-
-@pytest.mark.parametrize(
-    ("distortion", "name", "deviation", "shape"),
-    [(EQUALISER, "gains_db", 4, (1, 6)), (NOISE, "colour_db", 8, (1, 5)), (NOISE, "swell", 1, (8, 4)),
-     (NOISE, "grain_db", 3, (8, 24))],
-)  # fmt: skip
-def test_curves_are_drawn_with_their_standard_deviation(distortion, name, deviation, shape):
-    drawn = draws(distortion)[name]
-    assert drawn.shape == (2_000, *shape)
-    assert drawn.mean() == pytest.approx(0, abs=0.05 * deviation) and drawn.std() == pytest.approx(deviation, rel=0.03)
-    assert drawn.flatten(1).std(dim=0).min() > 0.9 * deviation
-
-
-def test_two_to_six_of_all_voices_babble_from_any_frame_on():
-    drawn = draws(Babble(None, torch.zeros(5, 1, 1), snr_db=(3.0, 30.0)))
-    assert drawn["who"].shape == drawn["shift"].shape == (2_000, 6) and drawn["n_talkers"].shape == (2_000, 1)
-    for name, values in (("who", range(5)), ("shift", range(24)), ("n_talkers", range(2, 7))):
-        found, counts = drawn[name].unique(return_counts=True)
-        assert found.tolist() == list(values) and counts.min() > 0.8 * counts.max()
-
-
-def test_masks_are_up_to_their_setting_wide_and_lie_anywhere():
-    drawn = draws(MASK, n_bands=M, n_frames=T)
-    for name, widest, size in (("bands", 10, M), ("frames", 20, T)):
-        (start, end), width = drawn[name][..., 0], drawn[name].diff(dim=0)[0, :, 0]
-        assert 0 <= width.min() < 0.01 * widest and 0.99 * widest < width.max() <= widest
-        assert width.mean() == pytest.approx(widest / 2, rel=0.05)
-        assert 0 <= start.min() < 0.01 * size and 0.99 * size < end.max() <= size
-        assert (start + end).mean() / 2 == pytest.approx(size / 2, rel=0.05)
+    for clip in range(2):
+        np.testing.assert_allclose(masked[clip][inside[clip]], before[clip].mean(), rtol=1e-5)
 
 
 def test_the_draws_of_a_seed_are_those_of_the_published_models():
-    """The same random numbers in the same order: else a model cannot be trained again."""
+    """The same random numbers in the same order, of the same distributions: else a model cannot be trained again."""
     babble = Babble(None, torch.zeros(5, 1, 1), snr_db=(3.0, 30.0))
     generator, B, bands, frames = torch.Generator().manual_seed(0), 3, 8, 24
 
@@ -245,5 +220,67 @@ def test_the_draws_of_a_seed_are_those_of_the_published_models():
     ]  # fmt: skip
     for distortion, numbers in expected:
         generator.manual_seed(0)
-        for drawn, number in zip(draws(distortion, B, bands, frames).values(), numbers(), strict=True):
+        distortion.generator = torch.Generator().manual_seed(0)
+        parameters = distortion.draw(torch.zeros(B, bands, frames))
+        for drawn, number in zip(parameters.values(), numbers(), strict=True):
             torch.testing.assert_close(drawn, number)
+
+
+def test_sometimes_changes_its_share_of_the_clips():
+    generator = torch.Generator().manual_seed(0)
+    changed = Sometimes(generator, 0.25, Equaliser(generator, gain_db=3.0))(speech(400))
+    share = (changed != speech(400)).flatten(1).any(dim=1).float().mean()
+    assert 0.18 < share < 0.32
+
+
+def test_augmentation_leaves_its_input_alone_and_the_seed_decides():
+    settings = replace(AugmentationSettings(), babble_probability=0.5)
+    wide = torch.randn(16, M, WIDE, generator=torch.Generator().manual_seed(1)) * 10 - 40
+    before = wide.clone()
+    first, again, other = (
+        augmentation(settings, FEATURES, torch.Generator().manual_seed(seed), speech(20).half())(wide)
+        for seed in (1, 1, 2)
+    )
+    assert first.shape == (16, M, T) and first.isfinite().all() and torch.equal(wide, before)
+    torch.testing.assert_close(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_every_setting_reaches_its_distortion():
+    settings = AugmentationSettings(
+        warp_frequency=0.2, warp_time=0.3, shift_s=0.4, channel_probability=0.55, equaliser_db=5.0,
+        reverberation_probability=0.15, shortest_rt60_s=0.25, rt60_s=0.5, direct_to_reverberant_db=(1.0, 2.0),
+        noise_probability=0.65, noise_snr_db=(6.0, 7.0), noise_colour_db=1.5, noise_swell_db=2.5,
+        band_limit_probability=0.35, band_limit_hz=(2_000.0, 2_500.0),
+        babble_probability=0.45, babble_snr_db=(8.0, 9.0), gate_probability=0.75, gate_depth_db=(10.0, 20.0),
+        mask_bands=3, mask_frames=4,
+    )  # fmt: skip
+    parts = augmentation(settings, FEATURES, torch.Generator(), speech(2)).modules()
+    assert [repr(part).split("\n")[0] for part in parts if hasattr(part, "settings")] == [
+        "Warp(frequency=0.2, time=0.3, shift_s=0.4)",
+        "Sometimes(",
+        "Equaliser(gain_db=5.0, knots=6)",
+        "Sometimes(",
+        "Reverberation(rt60_s=(0.25, 0.5), direct_to_reverberant_db=(1.0, 2.0))",
+        "Sometimes(",
+        "Noise(snr_db=(6.0, 7.0), colour_db=1.5, swell_db=2.5, grain_db=3.0, knots=5, swell_bands=8, "
+        "syllable_frames=6)",
+        "Sometimes(",
+        "BandLimit(cutoff_hz=(2000.0, 2500.0))",
+        "Sometimes(",
+        "Babble(snr_db=(8.0, 9.0), talkers=(2, 6))",
+        "Sometimes(",
+        "Gate(depth_db=(10.0, 20.0))",
+        "Mask(bands=3, frames=4)",
+    ]
+    parts = augmentation(settings, FEATURES, torch.Generator(), speech(2)).modules()
+    assert [part.settings["probability"] for part in parts if isinstance(part, Sometimes)] == [
+        0.55, 0.15, 0.65, 0.35, 0.45, 0.75,
+    ]  # fmt: skip
+
+
+def test_nobody_babbles_without_voices_or_when_it_is_off():
+    on = AugmentationSettings(babble_probability=0.5)
+    for settings, voices in ((on, None), (replace(on, babble_probability=0.0), speech(2))):
+        parts = augmentation(settings, FEATURES, torch.Generator(), voices).modules()
+        assert not any(isinstance(part, Babble) for part in parts)
