@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from speech_emotion.audio.windows import recording_window
-from speech_emotion.models.features import MFCC, FeatureSettings
+from speech_emotion.models.features import MFCC, FeatureSettings, WhisperFeatures, WhisperLogMel
 
 SETTINGS = FeatureSettings()
 
@@ -21,7 +21,7 @@ def windows(n: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"n_mfcc": 20}, {"hop_length": 480, "n_mels": 80, "n_fft": 1024, "n_mfcc": 40}]
+    "changes", [{}, {"n_mfcc": 20, "top_db": 30.0}, {"hop_length": 480, "n_mels": 80, "n_fft": 1024, "n_mfcc": 40}]
 )
 def test_mfcc_agrees_with_librosa(changes):
     settings = replace(SETTINGS, **changes)
@@ -39,11 +39,23 @@ def test_mfcc_agrees_with_librosa(changes):
         assert np.abs(mfcc - theirs).max() < 1e-3 * np.abs(theirs).max()
 
 
-def test_a_clip_does_not_depend_on_its_neighbours_in_the_batch():
-    batch = windows(3)
-    together = MFCC(SETTINGS)(batch)
-    alone = torch.cat([MFCC(SETTINGS)(window[None]) for window in batch])
-    torch.testing.assert_close(together, alone)
+def test_the_dynamic_range_ends_80_db_below_the_loudest_point():
+    """So that what is below does not count, such as digital silence against faint noise."""
+    tone = torch.sin(torch.arange(SETTINGS.window_samples) * 0.1)
+    tone[SETTINGS.window_samples // 2 :] = 0
+    faint = tone + 1e-7 * torch.randn(len(tone), generator=torch.Generator().manual_seed(0))
+    silent, noisy = MFCC(SETTINGS)(torch.stack([tone, faint]))
+    torch.testing.assert_close(silent[:, 80:], noisy[:, 80:])
+    assert silent[0].min() == pytest.approx(-80 * SETTINGS.n_mels**0.5)  # the first coefficient is the sum, orthonormal
+
+
+@pytest.mark.parametrize("front_end", [MFCC(SETTINGS), WhisperLogMel(WhisperFeatures())], ids=["MFCC", "Whisper"])
+def test_a_clip_does_not_depend_on_its_neighbours_in_the_batch(front_end):
+    batch = windows(3)[:, : front_end.features.window_samples]
+    batch[0, : batch.shape[1] // 3] = 0  # as far below its loudest point as the dynamic range allows
+    batch[1] = torch.sin(torch.arange(batch.shape[1]) * 0.1)  # with a louder point than noise of the same peak
+    alone = torch.cat([front_end(window[None]) for window in batch])
+    torch.testing.assert_close(front_end(batch), alone)
 
 
 @pytest.mark.parametrize("gain_db", [-30, -12, 6])
