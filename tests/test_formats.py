@@ -1,8 +1,5 @@
 """Tables and timelines in the formats of other programs, read again by other code than wrote them."""
 
-import json
-from itertools import pairwise
-
 import numpy as np
 import pysubs2
 import pytest
@@ -10,62 +7,83 @@ import soundfile
 from conftest import REPOSITORY, read_rows, run_eval, run_eval_process
 from praatio import textgrid
 
-from speech_emotion.inference.formats import captions, read_table, segments
+from speech_emotion.inference.formats import captions, joined, read_table
+from speech_emotion.inference.table import Table
 
 RATE = 16_000
+TRACKS = ("t.TextGrid", "t.srt", "t.vtt", "t.txt")
 
 
-@pytest.fixture(scope="module")
-def long_recording(tmp_path_factory):
-    """30 s, of which the middle is silent."""
-    path = tmp_path_factory.mktemp("long") / "long.wav"
-    voice, rate = soundfile.read(REPOSITORY / "eval_data" / "lively_female.flac")
-    soundfile.write(path, np.concatenate([*[voice] * 3, np.zeros(12 * rate), *[voice] * 3]), rate)
+def stretch(start, end, emotion, **channel):
+    return {"url": "a.wav", **channel, "start": start, "end": end, "emotion": emotion, "confidence": 0.5}
+
+
+STRETCHES = [stretch(0.5, 3, "sad"), stretch(3, 4.51, "sad"), stretch(4.51, 6.0, "happy"), stretch(9, 12.25, "happy")]
+JOINED = [(0.5, 4.51, "sad"), (4.51, 6.0, "happy"), (9.0, 12.25, "happy")]
+
+
+def write(path, stretches, length_s=14.1):
+    """As eval.py writes the stretches of a recording."""
+    columns = list(stretches[0]) if stretches else ["url", "start", "end", "emotion", "confidence"]
+    with Table(path.with_name("out.csv"), ["url"], timeline=path, stretch_columns=columns) as table:
+        table.write([{"url": "a.wav"}], stretches, length_s)
+        table.finish()
     return path
 
 
-def stretch(start, end, emotion):
-    return {"start": start, "end": end, "emotion": emotion}
-
-
 def test_neighbours_of_one_emotion_are_joined_where_they_meet():
-    stretches = [stretch(0, 3, "sad"), stretch(3, 4.5, "sad"), stretch(4.5, 6, "happy"), stretch(9, 12, "happy")]
-    assert segments(stretches) == {"": [(0, 4.5, "sad"), (4.5, 6, "happy"), (9, 12, "happy")]}
-    assert segments([]) == {} and captions([]) == []
-    two = [stretch(0, 3, "sad") | {"channel": 1}, stretch(2, 4, "sad") | {"channel": 2}]
-    assert segments(two) == {"1": [(0, 3, "sad")], "2": [(2, 4, "sad")]}
+    assert joined(STRETCHES) == {"": JOINED}
+    assert joined([]) == {} and captions([]) == []
+    two = [stretch(0, 3, "sad", channel=1), stretch(2, 4, "sad", channel=2)]
+    assert joined(two) == {"1": [(0, 3, "sad")], "2": [(2, 4, "sad")]}
     assert captions(two) == [(0, 3, "1: sad"), (2, 4, "2: sad")]
 
 
-def test_a_timeline_is_the_same_in_every_format(long_recording, tmp_path):
-    for name in ("t.csv", "t.jsonl", "t.TextGrid", "t.srt", "t.vtt", "t.txt"):
-        done = run_eval(long_recording, "--timeline", name, "--out", "out.jsonl", cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-    rows = list(read_table(tmp_path / "t.csv"))
-    expected = segments(rows)[""]
-    assert len(rows) >= len(expected) >= 2 and any(b[0] > a[1] + 5 for a, b in pairwise(expected))
+@pytest.mark.parametrize("name", ["t.csv", "t.jsonl"])
+def test_tables_hold_every_stretch(tmp_path, name):
+    assert list(read_table(write(tmp_path / name, STRETCHES))) == STRETCHES
 
-    lines = [json.loads(line) for line in (tmp_path / "t.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert rows == lines
-    (row,) = map(json.loads, (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines())
-    assert row["url"] == str(long_recording) and row["error"] == "" and row["confidence"] > 0
 
+@pytest.mark.parametrize("name", TRACKS)
+def test_tracks_hold_the_joined_stretches_and_can_be_empty(tmp_path, name):
+    empty, path = write(tmp_path / f"e{name}", []), write(tmp_path / name, STRETCHES)
+    if name == "t.TextGrid":
+        tiers = [
+            textgrid.openTextgrid(str(file), includeEmptyIntervals=False).getTier("emotion") for file in (path, empty)
+        ]
+        assert [[tuple(entry) for entry in tier.entries] for tier in tiers] == [JOINED, []]
+    elif name == "t.txt":
+        lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
+        assert [(float(start), float(end), emotion) for start, end, emotion in lines] == JOINED
+        assert empty.read_text(encoding="utf-8") == ""
+    else:
+        shown = [(line.start / 1000, line.end / 1000, line.text) for line in pysubs2.load(str(path))]
+        assert shown == JOINED and not len(pysubs2.load(str(empty), format_=name[2:]))
+        assert path.read_text(encoding="utf-8").startswith("WEBVTT") == (name == "t.vtt")
+
+
+@pytest.mark.parametrize(
+    "stretches", [STRETCHES, [], [stretch(1, 2, "sad", channel=1), stretch(3, 4, "sad", channel=2)]]
+)
+def test_every_tier_ends_with_the_recording(tmp_path, stretches):
+    grid = textgrid.openTextgrid(str(write(tmp_path / "t.TextGrid", stretches)), includeEmptyIntervals=True)
+    assert {grid.maxTimestamp, *(tier.maxTimestamp for tier in grid.tiers)} == {14.1}
+    assert [tier.entries[-1].end for tier in grid.tiers] == [14.1] * len(grid.tiers)
+
+
+@pytest.mark.parametrize("is_silent", [False, True])
+def test_the_length_of_a_recording_reaches_its_track(tmp_path, is_silent):
+    """Also if it ends with silence, or holds nothing else; and with a picture beside the track, twice in a row."""
+    voice, rate = soundfile.read(REPOSITORY / "eval_data" / "lively_female.flac")
+    samples = np.zeros(round(14.1 * rate))
+    samples[: len(voice)] = voice * (not is_silent)
+    soundfile.write(tmp_path / "a.wav", samples, rate)
+    for options in ([], ["--resume"]):
+        done = run_eval("a.wav", "--timeline", "t.TextGrid", "--plot", "p.png", *options, cwd=tmp_path)
+        assert done.returncode == is_silent, done.stderr
     tier = textgrid.openTextgrid(str(tmp_path / "t.TextGrid"), includeEmptyIntervals=False).getTier("emotion")
-    assert [tuple(entry) for entry in tier.entries] == expected
-    milliseconds = [(round(1e3 * start), round(1e3 * end), emotion) for start, end, emotion in expected]
-    for name in ("t.srt", "t.vtt"):
-        assert [(each.start, each.end, each.text) for each in pysubs2.load(str(tmp_path / name))] == milliseconds
-    assert (tmp_path / "t.vtt").read_text().startswith("WEBVTT")
-    labels = [line.split("\t") for line in (tmp_path / "t.txt").read_text(encoding="utf-8").splitlines()]
-    assert [(float(a), float(b), c) for a, b, c in labels] == expected
-
-
-def test_without_an_emotion_a_track_is_empty(tmp_path):
-    soundfile.write(tmp_path / "silent.wav", np.zeros(RATE), RATE)
-    for name in ("t.TextGrid", "t.srt", "t.vtt", "t.txt"):
-        assert run_eval("silent.wav", "--timeline", name, cwd=tmp_path).returncode == 1
-        assert (tmp_path / name).exists()
-    assert len(textgrid.openTextgrid(str(tmp_path / "t.TextGrid"), False).getTier("emotion").entries) == 0
+    assert tier.maxTimestamp == 14.1 and bool(tier.entries) != is_silent
+    assert (tmp_path / "p.png").stat().st_size > 1000
 
 
 @pytest.mark.parametrize(("arguments", "sentence"), [
@@ -83,21 +101,10 @@ def test_what_a_format_cannot_hold_is_one_sentence(arguments, sentence, tmp_path
     assert [path.name for path in tmp_path.iterdir()] == ["eval_data"]
 
 
-def test_a_picture_beside_a_track_is_drawn(long_recording, tmp_path):
-    assert run_eval(long_recording, "--timeline", "t.srt", "--plot", "p.png", cwd=tmp_path).returncode == 0
-    assert (tmp_path / "p.png").stat().st_size > 1000
-
-
-def test_a_finished_track_can_be_resumed(long_recording, tmp_path):
-    for options in ([], ["--resume"]):
-        assert run_eval(long_recording, "--timeline", "t.srt", *options, cwd=tmp_path).returncode == 0
-    assert pysubs2.load(str(tmp_path / "t.srt"))
-
-
 def test_standard_input_is_a_recording(tmp_path):
     path = REPOSITORY / "eval_data" / "lively_female.flac"
     with path.open("rb") as file:
-        done = run_eval("-", "--timeline", "t.csv", stdin=file, cwd=tmp_path)
+        done = run_eval_process("-", "--timeline", "t.csv", stdin=file, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (row,), windows = read_rows(tmp_path / "out.csv"), read_rows(tmp_path / "t.csv")
     assert {row["url"], *(each["url"] for each in windows)} == {"stdin"}

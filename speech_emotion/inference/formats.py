@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 from speech_emotion.inference.rows import DECIMALS, TEXT, Row, cell, in_utf8, text, value
 from speech_emotion.optional import needed_by
 
-Segment = tuple[float, float, str]  # start and end in seconds, emotion
+Caption = tuple[float, float, str]  # start and end in seconds, emotion
 _UTF8 = {"encoding": "utf-8", "errors": "surrogateescape"}  # names that are not UTF-8 are preserved
 _ROWS_AT_ONCE = 2**16  # of a Parquet file
 
@@ -93,9 +93,9 @@ def tracks(stretches: list[Row], length_s: float) -> dict[str, str]:
     return texts
 
 
-def segments(stretches: Iterable[Row]) -> dict[str, list[Segment]]:
+def joined(stretches: Iterable[Row]) -> dict[str, list[Caption]]:
     """The stretches by channel ("" without channels), adjacent ones with the same emotion joined."""
-    by_channel: dict[str, list[Segment]] = {}
+    by_channel: dict[str, list[Caption]] = {}
     for row in stretches:
         start, end, emotion = row["start"], row["end"], row["emotion"]
         of_channel = by_channel.setdefault(str(row.get("channel") or ""), [])
@@ -105,11 +105,11 @@ def segments(stretches: Iterable[Row]) -> dict[str, list[Segment]]:
     return by_channel
 
 
-def captions(stretches: Iterable[Row]) -> list[Segment]:
-    """The segments of all channels in order of time, with the channel before the emotion."""
+def captions(stretches: Iterable[Row]) -> list[Caption]:
+    """The joined stretches of all channels in order of time, with the channel before the emotion."""
     return sorted(
         (start, end, f"{channel}: {emotion}" if channel else emotion)
-        for channel, of_channel in segments(stretches).items()
+        for channel, of_channel in joined(stretches).items()
         for start, end, emotion in of_channel
     )
 
@@ -165,7 +165,7 @@ def _write_text_grid(path: Path, columns: list[str], rows: Iterable[Row], length
     """Every tier ends with the recording, so that Praat can join the TextGrids of several recordings."""
     from praatio.textgrid import IntervalTier, Textgrid
 
-    tiers = segments(rows) or {"": []}
+    tiers = joined(rows) or {"": []}
     end = max([round(length_s, DECIMALS), *(tier[-1][1] for tier in tiers.values() if tier)]) or 1  # none may be empty
     grid = Textgrid()
     for channel, tier in sorted(tiers.items()):
