@@ -62,6 +62,7 @@ def test_the_outline_of_a_recording_keeps_every_peak_in_its_place(tmp_path):
     samples[round(31.5 * 44_100)], samples[-1] = 0.9, -0.9
     soundfile.write(tmp_path / "long.wav", samples, 44_100)
     outline = Outline()
+    outline.begin()
     for piece in read_pieces(tmp_path / "long.wav"):
         outline.add(*piece)
     outline.merge()
@@ -94,6 +95,7 @@ def test_text_from_checkpoints_and_clients_is_only_shown(name):
     row = {"url": name, "emotion": name, "confidence": 1.0, name: 1.0, "x": 0.0, "error": ""}
     stretch = {"start": 0.0, "end": 1.0, "emotion": name, "confidence": 1.0, name: 1.0, "x": 0.0}
     outline = Outline()
+    outline.begin()
     outline.add(np.zeros(16_000), 16_000)
     outline.merge()
     shown = name.replace("<", "&lt;").replace(">", "&gt;")

@@ -6,7 +6,8 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -86,11 +87,11 @@ def serve(options: argparse.Namespace) -> None:
     from speech_emotion.evaluation.plots import use_style
     from speech_emotion.inference.predictor import Predictor
     from speech_emotion.serving.api import build_app
-    from speech_emotion.serving.guard import HEADERS, Limits, Watch
+    from speech_emotion.serving.guard import HEADERS, Limits
     from speech_emotion.serving.service import Service
 
     limits = Limits(**{name: value for name, value in vars(options).items() if name in Limits.__dataclass_fields__})
-    watch = Watch(limits)
+    watch = Watch(limits.silence_s, limits.unread_bytes)
 
     class Server(uvicorn.Server):
         async def startup(self, sockets=None) -> None:
@@ -133,6 +134,38 @@ def serve(options: argparse.Namespace) -> None:
             if service.running:  # Python would wait for a thread that is decoding
                 sys.stdout.flush()
                 os._exit(0)
+
+
+class Watch:
+    """Ends the connections of clients that are silent; uvicorn itself waits for them without a limit.
+
+    These are clients that have not sent a whole request or handshake, or that do not read what is sent to them.
+    """
+
+    def __init__(self, silence_s: float, unread_bytes: int):
+        self._silence_s, self._unread_bytes = silence_s, unread_bytes
+        self._waiting: dict[object, tuple[object, float]] = {}  # what is awaited from a connection, and since when
+
+    def look(self, connections: Iterable) -> None:
+        """Look at uvicorn's connections, which should be done about every second."""
+        now, before = time.monotonic(), self._waiting
+        self._waiting = {}
+        for connection in list(connections):
+            transport = connection.transport
+            unread = transport.get_write_buffer_size()
+            if hasattr(connection, "handshake_complete"):  # a WebSocket
+                request, is_served = None, connection.handshake_complete
+            else:
+                request = connection.cycle
+                is_served = request is not None and not request.response_complete
+            if is_served and not unread and not transport.is_closing():
+                continue
+            awaited, since = before.get(connection, (None, now))
+            if awaited != (unread, request):
+                since = now
+            self._waiting[connection] = ((unread, request), since)
+            if unread > self._unread_bytes or now - since > self._silence_s:
+                transport.abort()
 
 
 def _listen(host: str, port: int) -> socket.socket:

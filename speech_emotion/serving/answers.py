@@ -1,5 +1,6 @@
 """The recordings of one request → their rows, within the limits, and the outlines of their waveforms."""
 
+import re
 from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass, field
 
@@ -16,8 +17,6 @@ from speech_emotion.serving.guard import MEGABYTE, Limits
 
 _PARTS_HZ = 100  # parts of an outline per second, before they are merged
 _POINTS = 1000  # of an outline that is merged
-# What browsers and other clients replace in the name of an upload.
-_ESCAPES = {"%22": '"', "%0D": "\r", "%0A": "\n"}
 
 
 class Outline:
@@ -26,9 +25,7 @@ class Outline:
     It needs a kilobyte per second and channel until it is merged.
     """
 
-    def __init__(self):
-        self.channels: Collection[np.ndarray] = ()  # (channels, 2, at most _POINTS), once it is merged
-        self.begin()
+    channels: Collection[np.ndarray] = ()  # (channels, 2, at most _POINTS), once it is merged
 
     def begin(self) -> None:
         self.duration_s = 0.0
@@ -63,11 +60,6 @@ class Reply:
         rows, stretches = (list(map(rounded, table)) for table in (answer.rows, answer.stretches))
         return cls(rows, stretches, answer.info.channels_differ, answer.length_s)
 
-    @property
-    def error(self) -> str:
-        """The error, if no row has an emotion."""
-        return "" if any(row["emotion"] for row in self.rows) else self.rows[0]["error"]
-
     def stretches_of(self, row: Row) -> list[Row]:
         """The stretches of the channel of a row."""
         return [stretch for stretch in self.stretches if stretch.get("channel") == row.get("channel")]
@@ -91,10 +83,7 @@ def answer_all(
     channel.
     """
     outlines = [Outline() for _ in uploads]
-    recordings = [
-        _recording(predictor, upload, limits, channels, outline)
-        for upload, outline in zip(uploads, outlines, strict=True)
-    ]
+    recordings = [_recording(predictor, *pair, limits, channels) for pair in zip(uploads, outlines, strict=True)]
     statistics = None
     if adapt:
         voices = Voices(predictor)
@@ -115,7 +104,7 @@ def answer_all(
     return replies
 
 
-def _recording(predictor: Predictor, upload: UploadFile, limits: Limits, channels: str, outline: Outline) -> Recording:
+def _recording(predictor: Predictor, upload: UploadFile, outline: Outline, limits: Limits, channels: str) -> Recording:
     """An upload, which is decoded once, or twice if it is longer than a piece.
 
     The limits are checked during decoding, because a small file may unpack to hours of sound.
@@ -133,9 +122,8 @@ def _recording(predictor: Predictor, upload: UploadFile, limits: Limits, channel
             yield samples, rate
         outline.merge()
 
-    name = upload.filename
-    for escape, character in _ESCAPES.items():
-        name = name.replace(escape, character)
+    # The signs that browsers and other clients replace in the name of an upload.
+    name = re.sub("%(22|0D|0A)", lambda code: chr(int(code[1], 16)), upload.filename)
     recording = predictor.recording(name or "recording", pieces, info, channels == "each")
     if upload.size > limits.recording_mb * MEGABYTE:
         recording.error = f"larger than {limits.recording_mb} MB"

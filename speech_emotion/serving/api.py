@@ -1,8 +1,6 @@
 """The HTTP API: POST /predict for programs, and the requests of the page, with the same limits."""
 
-import base64
 from collections.abc import Iterable
-from contextlib import suppress
 from importlib.resources import files
 
 from fastapi import Depends, FastAPI, HTTPException, Request, WebSocket
@@ -78,18 +76,7 @@ def build_app(service: Service, allow_hosts: Iterable[str] = (), results: str = 
         if not service.knows(given.encode("latin-1")):
             raise HTTPException(401, "this server requires a bearer token", {"www-authenticate": "Bearer"})
 
-    def check_browser(request: Request) -> None:
-        """Browsers send no bearer token for a page, but they ask the user for a password."""
-        scheme, _, given = request.headers.get("authorization", "").partition(" ")
-        with suppress(ValueError):
-            password = base64.b64decode(given).partition(b":")[2] if scheme.lower() == "basic" else b""
-            if service.knows(password):
-                return
-        how = {"www-authenticate": 'Basic realm="speech emotion, any user, the token as password", charset="UTF-8"'}
-        raise HTTPException(401, "this server requires its token as password", how)
-
     protected = [Depends(check_token)] if service.token else []
-    for_browsers = [Depends(check_browser)] if service.token else []
 
     @app.exception_handler(ClientDisconnect)
     async def forget(request: Request, error: ClientDisconnect) -> Response:
@@ -99,7 +86,6 @@ def build_app(service: Service, allow_hosts: Iterable[str] = (), results: str = 
         "/predict",
         dependencies=protected,
         response_model=list[RowInJson],
-        response_model_exclude_none=False,
         responses={status: {"model": Refusal, "description": text} for status, text in REFUSALS.items()},
         openapi_extra={"requestBody": form_schema(service.predictors)},
     )
@@ -117,7 +103,7 @@ def build_app(service: Service, allow_hosts: Iterable[str] = (), results: str = 
             {
                 "html": reply.html,
                 "csv": write_csv([cell(name, row[name]) for name in names] for row in reply.rows),
-                "error": reply.error,
+                "error": "" if any(row["emotion"] for row in reply.rows) else reply.rows[0]["error"],
                 "channels_differ": reply.channels_differ,
                 "tracks": tracks(reply.stretches, reply.length_s) if len(reply.stretches) > 1 else {},
             }
@@ -128,8 +114,8 @@ def build_app(service: Service, allow_hosts: Iterable[str] = (), results: str = 
     @app.get("/health")
     async def health() -> dict[str, str | int | list[str]]:
         """Also the numbers of requests being sent, waiting or being answered, and of live recordings."""
-        counts = {"requests": service.n_requests, "live": service.n_live}
-        return {"status": "ok", "models": list(service.predictors), **counts}
+        taken = {name: service.taken[kind] for name, kind in (("requests", "requests"), ("live", "live recordings"))}
+        return {"status": "ok", "models": list(service.predictors), **taken}
 
     @app.websocket("/live")
     async def live(socket: WebSocket) -> None:
@@ -138,8 +124,8 @@ def build_app(service: Service, allow_hosts: Iterable[str] = (), results: str = 
     page = fill_page(service.predictors, service.limits, service.token)
     docs = fill("docs.html", title=app.title)
     app.get("/", include_in_schema=False, response_class=HTMLResponse)(lambda: page)
-    app.get("/docs", include_in_schema=False, dependencies=for_browsers, response_class=HTMLResponse)(lambda: docs)
-    app.get("/openapi.json", include_in_schema=False, dependencies=for_browsers)(app.openapi)
+    app.get("/docs", include_in_schema=False, response_class=HTMLResponse)(lambda: docs)
+    app.get("/openapi.json", include_in_schema=False)(app.openapi)
     app.get("/results", include_in_schema=False, response_class=PlainTextResponse)(lambda: results)
     app.mount("/static/docs", StaticFiles(packages=[("fastapi_swagger", "resources")]))
     app.mount("/static", StaticFiles(directory=str(STATIC)))

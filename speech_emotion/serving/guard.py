@@ -1,7 +1,6 @@
 """Limits for clients, and checks before any request is handled, so that no client can block or deceive the others."""
 
 import asyncio
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -65,9 +64,14 @@ class Guard:
         # Another site could point its name here, but not the address that the server listens on.
         own = [*_LOOPBACK, scope["server"][0]]
         hosts = [f"[{name}]" if ":" in name else name for name in own] + self.allow_hosts
-        if scope["type"] == "websocket":
-            send = _with_headers(send)
-        await TrustedHostMiddleware(self._check_origin, hosts, www_redirect=False)(scope, receive, send)
+
+        async def send_with_headers(message: dict) -> None:
+            if message["type"] == "websocket.http.response.start":  # uvicorn adds them to all other responses
+                ours = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
+                message = message | {"headers": [*message["headers"], *ours]}
+            await send(message)
+
+        await TrustedHostMiddleware(self._check_origin, hosts, www_redirect=False)(scope, receive, send_with_headers)
 
     async def _check_origin(self, scope, receive, send) -> None:
         headers = {name: value.decode("latin-1").lower() for name, value in scope["headers"]}
@@ -109,47 +113,3 @@ class Guard:
             return message
 
         return receive_in_time
-
-
-class Watch:
-    """Ends the connections of clients that are silent; uvicorn itself waits for them without a limit.
-
-    These are clients that have not sent a whole request or handshake, or that do not read what is sent to them.
-    """
-
-    def __init__(self, limits: Limits):
-        self._limits = limits
-        self._waiting: dict[object, tuple[object, float]] = {}  # what is awaited from a connection, and since when
-
-    def look(self, connections: Iterable) -> None:
-        """Look at uvicorn's connections, which should be done about every second."""
-        now, before = time.monotonic(), self._waiting
-        self._waiting = {}
-        for connection in list(connections):
-            transport = connection.transport
-            unread = transport.get_write_buffer_size()
-            if hasattr(connection, "handshake_complete"):  # a WebSocket
-                request, is_served = None, connection.handshake_complete
-            else:
-                request = connection.cycle
-                is_served = request is not None and not request.response_complete
-            if is_served and not unread and not transport.is_closing():
-                continue
-            awaited, since = before.get(connection, (None, now))
-            if awaited != (unread, request):
-                since = now
-            self._waiting[connection] = ((unread, request), since)
-            if unread > self._limits.unread_bytes or now - since > self._limits.silence_s:
-                transport.abort()
-
-
-def _with_headers(send):
-    """`send`, which adds the headers to the refusal of a WebSocket, as uvicorn does to all other responses."""
-    ours = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
-
-    async def send_with_headers(message: dict) -> None:
-        if message["type"] == "websocket.http.response.start":
-            message = message | {"headers": [*message["headers"], *ours]}
-        await send(message)
-
-    return send_with_headers

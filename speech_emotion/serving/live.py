@@ -1,6 +1,7 @@
 """Live recordings over a WebSocket: sound comes in, rows go out as JSON."""
 
 import asyncio
+from contextlib import suppress
 
 from fastapi import HTTPException, WebSocket
 from pydantic import Field
@@ -12,7 +13,6 @@ from speech_emotion.serving.answers import Reply, in_timeline
 from speech_emotion.serving.guard import Limits
 from speech_emotion.serving.service import Service, Strict, parse
 
-_NAME = "live"  # of the recording, in its rows
 _CLOSED = 4000  # plus the HTTP status of a refusal: the code that the socket is closed with
 
 
@@ -37,7 +37,7 @@ async def serve_live(socket: WebSocket, service: Service) -> None:
     """Serve one recording until it ends or its client leaves; one that breaks a rule gets a sentence and is closed."""
     await socket.accept()
     patience = service.limits.silence_s
-    try:
+    with suppress(WebSocketDisconnect, TimeoutError, asyncio.TimeoutError):  # it has left, or does not read
         try:
             begin = await _receive(socket, patience)
             if isinstance(begin, bytes):
@@ -46,16 +46,14 @@ async def serve_live(socket: WebSocket, service: Service) -> None:
             if not service.knows(first.token.encode()):
                 raise HTTPException(401, "this server requires its token, as `token` of the first message")
             predictor = service.predictor(first.model, first.adapt)
-            longest_s = 60 * service.limits.recording_minutes
-            with service.live_place():
-                live = LiveRecording(predictor, first.sample_rate, _NAME, longest_s)
+            with service.place("live recordings", service.limits.live):
+                longest_s = 60 * service.limits.recording_minutes
+                live = LiveRecording(predictor, first.sample_rate, longest_s=longest_s)
                 await LiveSession(socket, service, live, first).run()
             await asyncio.wait_for(socket.close(), patience)
         except HTTPException as refusal:
             await asyncio.wait_for(socket.send_json({"detail": refusal.detail}), patience)
             await asyncio.wait_for(socket.close(_CLOSED + refusal.status_code), patience)
-    except (WebSocketDisconnect, TimeoutError, asyncio.TimeoutError):
-        pass  # it has left, or does not read
 
 
 class LiveSession:
@@ -95,22 +93,18 @@ class LiveSession:
             content = await _receive(self._socket, None if self._has_ended else limits.silence_s)
             if self._has_ended:
                 continue
-            if clock() > deadline:
-                self._has_ended = True
-            elif isinstance(content, bytes):
+            if isinstance(content, bytes):
                 self._live.add(content)
-                self._has_ended = self._live.is_full
+                self._has_ended = self._live.is_full or clock() > deadline
             else:
-                self._obey(parse(Command, content))
+                command = parse(Command, content)
+                if command.adapt is not None:
+                    self._service.predictor(self._model, command.adapt)  # which may refuse
+                    self._adapt = command.adapt
+                if command.forget:
+                    self._live.forget_voice()
+                self._has_ended = command.end or clock() > deadline
             self._changed.set()
-
-    def _obey(self, command: Command) -> None:
-        if command.adapt is not None:
-            self._service.predictor(self._model, command.adapt)  # which may refuse
-            self._adapt = command.adapt
-        if command.forget:
-            self._live.forget_voice()
-        self._has_ended = command.end
 
     async def _send_rows(self) -> None:
         """Send provisional rows, and the final ones at the end."""

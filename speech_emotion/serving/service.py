@@ -4,7 +4,8 @@ import asyncio
 import os
 import secrets
 import threading
-from collections.abc import Coroutine, Generator
+from collections import Counter
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Annotated, Literal, TypeVar
@@ -46,43 +47,32 @@ class Options(Strict):
 
 
 class Service:
-    """The models by name, threads, limits, and current numbers of requests and live recordings."""
+    """The models by name, threads, limits, and how many clients are served."""
 
     def __init__(self, predictors: dict[str, Predictor], limits: Limits, token: str | None = None):
         self.predictors, self.limits, self.token = predictors, limits, token
-        self.n_requests = self.n_live = 0
+        self.taken: Counter[str] = Counter()  # places, by what they are for
         self.running: set[Future] = set()
         # A thread for each, so that none waits for another. They share the cores, so more threads would only compete.
         n = limits.requests + limits.live
         self.threads = ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(1,))
 
     @contextmanager
-    def place(self):
-        """A place in the queue, taken before any byte of a form is stored. Raises 503 if there is none."""
-        if self.n_requests >= self.limits.requests:
-            raise HTTPException(503, "too many requests at once; try again in a moment", {"retry-after": "2"})
-        self.n_requests += 1
+    def place(self, kind: str, most: int):
+        """One of so many places, held while a client is served. Raises 503 if there is none."""
+        if self.taken[kind] >= most:
+            raise HTTPException(503, f"too many {kind} at once; try again in a moment", {"retry-after": "2"})
+        self.taken[kind] += 1
         try:
             yield
         finally:
-            self.n_requests -= 1
-
-    @contextmanager
-    def live_place(self):
-        """A place among the live recordings. Raises 503 if there is none."""
-        if self.n_live >= self.limits.live:
-            raise HTTPException(503, "too many live recordings at once; try again in a moment")
-        self.n_live += 1
-        try:
-            yield
-        finally:
-            self.n_live -= 1
+            self.taken[kind] -= 1
 
     async def answer(self, request: Request, draw=None) -> tuple[Options, Predictor, list[Reply]]:
         """The answers for a request. Raises HTTPException, or ClientDisconnect, which cancels the work."""
-        limits = self.limits
+        limits, tasks = self.limits, []
         most = {"max_files": limits.files, "max_fields": limits.fields, "max_part_size": limits.field_bytes}
-        with self.place():
+        with self.place("requests", limits.requests):
             try:
                 form = await request.form(**most)  # raises 400 if there is more, or if it is damaged
             except OSError as error:
@@ -94,8 +84,14 @@ class Service:
                 options = parse(Options, {name: part for name, part in form.items() if isinstance(part, str)})
                 predictor = self.predictor(options.model, options.adapt)
                 work = answer_all(predictor, uploads, limits, draw, options.adapt, options.channels)
-                return options, predictor, await _unless_gone(request, self.run(work))
+                tasks = [asyncio.ensure_future(self.run(work)), asyncio.ensure_future(request.receive())]
+                await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                if not tasks[0].done():  # after the form, a client can only leave
+                    raise ClientDisconnect
+                return options, predictor, tasks[0].result()
             finally:
+                for task in tasks:
+                    task.cancel()
                 await form.close()
 
     async def run(self, work: Generator[None, None, T]) -> T:
@@ -140,21 +136,3 @@ def parse(kind: type[BaseModel], content: dict | str) -> BaseModel:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))[:100]
         raise HTTPException(422, f"{where}: {first['msg']}" if where else first["msg"]) from None
-
-
-async def _unless_gone(request: Request, work: Coroutine[None, None, T]) -> T:
-    """The result of `work`. Raises ClientDisconnect, and cancels the work, as soon as the client has left."""
-
-    async def leave() -> None:
-        while (await request.receive())["type"] != "http.disconnect":
-            pass
-
-    tasks = [asyncio.ensure_future(each) for each in (work, leave())]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        if not tasks[0].done():
-            raise ClientDisconnect
-        return tasks[0].result()
-    finally:
-        for task in tasks:
-            task.cancel()
