@@ -1,7 +1,9 @@
 """The network for strangers: statistics by hand, adaptation as users run it, and the training of its linear layer."""
 
 import numpy as np
+import pandas as pd
 import pytest
+import soundfile
 import torch
 from conftest import REPOSITORY, read_rows, run_eval, small_any_voice
 from sklearn.linear_model import LogisticRegression
@@ -9,9 +11,10 @@ from sklearn.linear_model import LogisticRegression
 from speech_emotion.corpora.ravdess import EMOTIONS
 from speech_emotion.inference.adaptation import Adaptation
 from speech_emotion.inference.predictor import Predictor
-from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
+from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings, WhisperEncoder
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from speech_emotion.models.features import WhisperFeatures
+from speech_emotion.training.any_voice import train_head
 from speech_emotion.training.any_voice_head import Corpus, HeadSettings, Rows, _fit_linear, _soft_targets, fit
 
 RECORDINGS = sorted(path for path in (REPOSITORY / "eval_data").iterdir() if path.suffix not in (".md", ".sh"))
@@ -137,3 +140,24 @@ def test_the_committed_encoder_is_half_precision_and_small():
     path = REPOSITORY / "model_any_voice.pt"
     assert path.stat().st_size < 40e6
     assert load_checkpoint(path).network.encoder.conv1.weight.dtype == torch.float16
+
+
+def test_the_temperature_is_fitted_on_speakers_that_the_head_has_not_seen(tmp_path):
+    """Each speaker has one emotion, so a seen voice gives it away, and an unseen one says nothing."""
+    rng, time = np.random.default_rng(0), np.arange(16_000) / 16_000
+    rows = []
+    for speaker, emotion in enumerate(["happy", "sad", "sad", "happy", "sad", "happy", "happy", "sad"]):
+        for take in range(4):
+            path = tmp_path / f"{speaker}-{take}.wav"
+            buzz = np.sign(np.sin(2 * np.pi * (120 + 60 * speaker + take) * time))
+            soundfile.write(path, 0.1 * buzz + rng.normal(scale=0.01, size=16_000), 16_000)
+            rows.append({"clip": path.stem, "path": str(path), "emotion": emotion, "speaker": str(speaker)})
+    clips = pd.DataFrame(rows)
+    torch.manual_seed(0)
+    encoder = WhisperEncoder(n_blocks=1, n_positions=150, width=64).eval()
+    settings = HeadSettings(copies=0, hidden=0, with_nemo=False)
+    by_speaker, by_clip = (
+        train_head(table, [table], ["happy", "sad"], settings, encoder, torch.device("cpu"), tmp_path).temperature
+        for table in (clips, clips.drop(columns="speaker"))
+    )
+    assert by_speaker > 10 and by_clip < 0.1
