@@ -222,14 +222,14 @@ def classify(options: EvalOptions, url: str | None = None) -> int:
 
 def check_outputs(options: EvalOptions, recordings: list[str]) -> None:
     """Raises ImportError, OSError or ValueError for an output that cannot be written, or would overwrite an input."""
-    from speech_emotion.inference.formats import format_of, is_track
+    from speech_emotion.inference.formats import format_of
     from speech_emotion.inference.rows import columns
     from speech_emotion.inference.table import check_outputs
 
     outputs = [file for file in (options.out, options.timeline, options.plot) if file]
     check_outputs(outputs, [*filter(None, [options.model, options.labels]), *recordings])
     format_of(options.out, columns([]))
-    if options.timeline and is_track(options.timeline) and len(recordings) > 1:
+    if options.timeline and format_of(options.timeline).is_track and len(recordings) > 1:
         raise ValueError(f"{options.timeline} can only hold one recording, not {len(recordings)}; use a .csv")
     if options.plot:
         from speech_emotion.evaluation.plots import check_picture
@@ -251,7 +251,7 @@ def write_tables(
     from tqdm import tqdm
 
     from speech_emotion.inference.rows import columns, stretch_columns
-    from speech_emotion.inference.table import Table, check_space
+    from speech_emotion.inference.table import Table
 
     # Everything that changes rows; the list of recordings only if rows depend on other recordings.
     settings = [predictor.digest, options.adapt, predictor.speech_only, options.channels, options.track]
@@ -275,7 +275,6 @@ def write_tables(
 
             # Of all recordings, also those already classified, so that a resumed run gives the same table.
             statistics = Adaptation(predictor, recordings, GROUPS[options.adapt], **reading)
-        check_space(options.out, len(left))
         if options.resume and len(left) == len(recordings):
             say(f"there is no run to resume for {options.out}; classifying all recordings", is_error=True)
         with tqdm(total=len(recordings), initial=len(recordings) - len(left), unit="file") as progress:

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from speech_emotion.evaluation.metrics import calibration_bins, confusion, label_columns, recalls, wilson_interval
 from speech_emotion.evaluation.truth import Evaluation
-from speech_emotion.inference.table import output_path
+from speech_emotion.inference.table import check_outputs
 
 BLUE, ORANGE = "#0173b2", "#de8f05"  # the first two of seaborn's "colorblind"
 
@@ -52,16 +52,18 @@ def check_picture(path: str | Path) -> None:
     """Raises OSError or ValueError if no picture can be written to `path`."""
     if Path(path).suffix.lower() not in PICTURES:
         raise ValueError(f"--plot writes {', '.join(PICTURES)}, not {path}")
-    part = Path(f"{output_path(path)}.part")
+    (target,) = check_outputs([path])
+    part = Path(f"{target}.part")
     part.touch()
     part.unlink()
 
 
 def save_picture(figure: Figure, path: str | Path) -> None:
     """Write `figure` atomically, in the format that the extension of `path` names."""
-    part = Path(f"{output_path(path)}.part")
+    (target,) = check_outputs([path])
+    part = Path(f"{target}.part")
     figure.savefig(part, format=Path(path).suffix[1:])
-    part.replace(output_path(path))
+    part.replace(target)
 
 
 def plot_history(history: pd.DataFrame, axes: np.ndarray | None = None) -> Figure:

@@ -59,17 +59,6 @@ def format_of(path: str | Path, columns: list[str] | None = None) -> Format:
     return kind
 
 
-def package_of(path: str | Path) -> str | None:
-    """The optional package that writing this file needs."""
-    kind = FORMATS.get(Path(path).suffix.lower())
-    return kind and kind.package
-
-
-def is_track(path: str | Path) -> bool:
-    """Whether this file holds the emotions of one recording over time. Raises as format_of."""
-    return format_of(path).is_track
-
-
 def read_table(path: str | Path) -> Iterator[Row]:
     """The rows of a finished table, one at a time.
 

@@ -111,10 +111,7 @@ class Predictor:
         if statistics and not self.network.takes_statistics:
             raise ValueError("this model takes no statistics of recordings")
 
-        def classify(items: list[_BatchItem]) -> list[list[float]]:
-            windows = [(item.recording.path, item.window.channel) for item in items]
-            return self._classify(self._embed([item.inputs for item in items]), windows, statistics)
-
+        classify = partial(self._classify, statistics)
         recordings = self._schedule(_several(paths), batch_size, workers, classify, reading)
         return (recording.answer(self.labels, classified) for recording, classified in recordings)
 
@@ -129,11 +126,8 @@ class Predictor:
         self, paths: str | Path | Iterable[str | Path], batch_size: int = 16, workers: int | None = None, **reading
     ) -> Iterator[Recording]:
         """Each recording, in order, with the embeddings of its windows."""
-
-        def embed(items: list[_BatchItem]) -> list[torch.Tensor]:
-            return self._embed([item.inputs for item in items])
-
-        for recording, windows in self._schedule(_several(paths), batch_size, workers, embed, reading):
+        as_they_are = lambda windows, embeddings: embeddings  # noqa: E731
+        for recording, windows in self._schedule(_several(paths), batch_size, workers, as_they_are, reading):
             recording.embedded = windows
             yield recording
 
@@ -151,12 +145,6 @@ class Predictor:
         for _ in self.embed_in_turns(recording):
             pass
         return self.answer(recording).rows[0]
-
-    def open(self, path: str | Path, channels: str = "mix", track: int | None = None) -> Recording:
-        """A recording whose windows are read when they are needed; the options are those of read_pieces."""
-        info = RecordingInfo()
-        pieces = partial(read_pieces, path, track=track, channels=channels, info=info)
-        return self.recording(str(path), pieces, info, channels == "each")
 
     def recording(self, name: str, pieces: Callable[[], Iterable[Block]], *details) -> Recording:
         """A recording of what `pieces()` yields, as read_pieces does; `details` are further fields of Recording."""
@@ -180,9 +168,8 @@ class Predictor:
 
     def answer(self, recording: Recording, statistics: Statistics | None = None) -> Answer:
         """The answer for an embedded recording."""
-        windows = [window for window, _ in recording.embedded]
-        embeddings = [embedding for _, embedding in recording.embedded]
-        probabilities = self._classify(embeddings, [(recording.path, window.channel) for window in windows], statistics)
+        windows, embeddings = zip(*recording.embedded, strict=True) if recording.embedded else ((), ())
+        probabilities = self._classify(statistics, [(recording.path, window.channel) for window in windows], embeddings)
         return recording.answer(self.labels, list(zip(windows, probabilities, strict=True)))
 
     @torch.inference_mode()
@@ -195,14 +182,18 @@ class Predictor:
         paths: Iterable[str | Path],
         batch_size: int,
         workers: int | None,
-        work: Callable[[list[_BatchItem]], list[T]],
+        work: Callable[[list[tuple[str, int]], list[torch.Tensor]], list[T]],
         reading: dict,
     ) -> Iterator[tuple[Recording, list[tuple[Window, T]]]]:
-        """Each recording, in order, with its windows and the results of `work`, which gets batches of windows."""
+        """Each recording, in order, with its windows and the result of `work` for each.
+
+        `work` gets the path and channel of each window in a batch, and their embeddings.
+        """
 
         def results(batch: list[_BatchItem]) -> list[tuple[_BatchItem, T | None]]:
-            with_window = [item for item in batch if item.window]
-            done = iter(work(with_window) if with_window else [])
+            items = [item for item in batch if item.window]
+            places = [(item.recording.path, item.window.channel) for item in items]
+            done = iter(work(places, self._embed([item.inputs for item in items])))
             return [(item, next(done) if item.window else None) for item in batch]
 
         workers = workers or torch.get_num_threads()
@@ -226,7 +217,9 @@ class Predictor:
             return recording.read(_READ_AT_ONCE, self._prepare)
 
         def first(path: str | Path) -> tuple[Recording, list[tuple[Window, torch.Tensor]]]:
-            recording = self.open(path, **reading)
+            info = RecordingInfo()
+            pieces = partial(read_pieces, path, info=info, **reading)
+            recording = self.recording(str(path), pieces, info, reading.get("channels") == "each")
             return recording, read(recording)
 
         for recording, prepared in _in_order(pool, first, paths, ahead):
@@ -250,16 +243,16 @@ class Predictor:
     @torch.inference_mode()
     def _embed(self, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
         """The embedding, (D,), for each network input."""
-        return list(self.network.embed(torch.stack(inputs).to(self.device)))
+        return list(self.network.embed(torch.stack(inputs).to(self.device))) if inputs else []
 
     @torch.inference_mode()
     def _classify(
-        self, embeddings: list[torch.Tensor], windows: list[tuple[str, int]], statistics: Statistics | None
+        self, statistics: Statistics | None, places: list[tuple[str, int]], embeddings: Sequence[torch.Tensor]
     ) -> list[list[float]]:
-        """The probabilities for each embedding, (D,), of the `windows` of a path and channel."""
+        """The probabilities for each embedding, (D,), of a window in the channel of a path."""
         if not embeddings:
             return []
-        given = torch.stack([statistics(*window) for window in windows]).to(self.device) if statistics else None
+        given = torch.stack([statistics(*place) for place in places]).to(self.device) if statistics else None
         return self._probabilities(self.network.classify(torch.stack(embeddings), given)).tolist()
 
     def _probabilities(self, logits: torch.Tensor) -> torch.Tensor:

@@ -25,12 +25,14 @@ _BARE, _QUOTED = re.compile(_CELL + _FORMULA), re.compile(f"{_CELL}'{_FORMULA}")
 
 def columns(labels: Sequence[str], channels: str = "mix") -> list[str]:
     """Columns of out.csv: a row per recording, or with channels `each` per channel."""
-    return ["url", *_channel(channels), "emotion", "confidence", *labels, "error"]
+    place = ["url", "channel"] if channels == "each" else ["url"]
+    return [*place, "emotion", "confidence", *labels, "error"]
 
 
 def stretch_columns(labels: Sequence[str], channels: str = "mix") -> list[str]:
     """Columns of the timeline: a row per stretch of speech, `start` and `end` in seconds."""
-    return ["url", *_channel(channels), "start", "end", "emotion", "confidence", *labels]
+    place = ["url", "channel"] if channels == "each" else ["url"]
+    return [*place, "start", "end", "emotion", "confidence", *labels]
 
 
 def error_row(url: str, labels: Sequence[str], error: str) -> Row:
@@ -96,18 +98,14 @@ def text(cell: str) -> str:
 
 def in_utf8(row: Row) -> Row:
     """For formats that hold nothing else: a byte of a name that is not UTF-8 becomes \\xff."""
-    return {column: _in_utf8(value) if isinstance(value, str) else value for column, value in row.items()}
-
-
-def _in_utf8(name: str) -> str:
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    texts = {column: value for column, value in row.items() if isinstance(value, str)}
+    return row | {
+        column: value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        for column, value in texts.items()
+    }
 
 
 def _answer(labels: Sequence[str], probabilities: Sequence[float]) -> Row:
     by_label = dict(zip(labels, probabilities, strict=True))
     emotion = max(by_label, key=by_label.get)
     return {"emotion": emotion, "confidence": by_label[emotion], **by_label}
-
-
-def _channel(channels: str) -> list[str]:
-    return ["channel"] if channels == "each" else []

@@ -2,17 +2,14 @@
 
 import json
 import os
-import shutil
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from speech_emotion.inference.formats import format_of
 from speech_emotion.inference.rows import Row, rounded
 from speech_emotion.locks import locked
-
-_BYTES_PER_ROW = 400  # in the part file and in the table together
 
 
 class Table:
@@ -45,7 +42,7 @@ class Table:
         self.path, self._columns = Path(path), (columns, list(stretch_columns))
         paths = [path, *filter(None, [timeline])]
         self._formats = [format_of(*output) for output in zip(paths, self._columns, strict=False)]  # or fail early
-        self._targets = [output_path(each) for each in paths]
+        self._targets = check_outputs(paths)
         self.part = Path(f"{self._targets[0]}.part")
         self._start = json.dumps([run, *self._columns]).encode() + b"\n"
         self._recordings: set[str] = set()
@@ -133,19 +130,17 @@ class Table:
         return [dict(zip(columns, each, strict=True)) for each in values]
 
 
-def check_space(path: str | Path, n_rows: int) -> None:
-    """Raises OSError if the disk of `path` has no room for a table of `n_rows`."""
-    free, needed = shutil.disk_usage(Path(path).absolute().parent).free, n_rows * _BYTES_PER_ROW
-    if free < needed:
-        raise OSError(f"the disk of {path} has {free / 1e6:.1f} MB left, the table needs about {needed / 1e6:.1f} MB")
+def check_outputs(paths: Iterable[str | Path], inputs: Iterable[str | Path] = ()) -> list[Path]:
+    """The files that writing these paths creates or replaces; links are followed.
 
-
-def output_path(path: str | Path) -> Path:
-    """The file that writing `path` creates or replaces; links are followed.
-
-    Raises OSError for folders, pipes, devices and the file that this process prints to.
+    Raises OSError for folders, pipes, devices, the file that this process prints to, two that are the same, and one
+    that is among `inputs`, under whatever name.
     """
-    with suppress(FileNotFoundError):
+    paths, inputs = list(paths), list(inputs)
+    files = [Path(os.path.realpath(path) if os.path.islink(path) else path) for path in paths]
+    if len({*map(os.path.realpath, files)}) < len(files):
+        raise FileExistsError(f"two of the files to write are the same: {', '.join(map(str, paths))}")
+    for path in filter(os.path.exists, paths):
         status = os.stat(path)
         if stat.S_ISDIR(status.st_mode):
             raise IsADirectoryError(f"{path} is a folder; name a file")
@@ -153,29 +148,8 @@ def output_path(path: str | Path) -> Path:
             raise OSError(f"{path} is a pipe or a device; name a file")
         if any(_is(status, descriptor) for descriptor in (1, 2)):
             raise OSError(f"{path} is what this program prints to; name another file")
-    return Path(os.path.realpath(path) if os.path.islink(path) else path)
-
-
-def check_not_read(path: str | Path, inputs: Iterable[str | Path]) -> None:
-    """Raises FileExistsError if `path` is one of `inputs`, under whatever name."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return
-    if any(_is(status, other) for other in inputs):
-        raise FileExistsError(f"{path} is read by this run; name another file to write")
-
-
-def check_outputs(paths: Iterable[str | Path], inputs: Iterable[str | Path]) -> list[Path]:
-    """The files that writing these paths creates or replaces.
-
-    Raises FileExistsError if two are the same or one is read, and what output_path raises.
-    """
-    files = [output_path(path) for path in paths]
-    if len({*map(os.path.realpath, files)}) < len(files):
-        raise FileExistsError(f"two of the files to write are the same: {', '.join(map(str, paths))}")
-    for path in paths:
-        check_not_read(path, inputs)
+        if any(_is(status, other) for other in inputs):
+            raise FileExistsError(f"{path} is read by this run; name another file to write")
     return files
 
 
@@ -186,7 +160,7 @@ def locked_outputs(paths: Iterable[str | Path], inputs: Iterable[str | Path]) ->
     Raises what check_outputs raises, and OSError if a file cannot be written or another process writes it.
     """
     paths = list(paths)
-    files = check_outputs(paths, list(inputs))
+    files = check_outputs(paths, inputs)
     with ExitStack() as locks:
         for path, file in zip(paths, files, strict=True):
             file.parent.mkdir(parents=True, exist_ok=True)
