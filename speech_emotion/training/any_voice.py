@@ -96,34 +96,37 @@ def train_head(
     per window (see log_mels). Embeddings are cached for whole corpora, so that all splits share them. The temperature
     is fitted on speakers of `training` held out in turn, or on clips if the speakers are unknown.
     """
-    features = WhisperFeatures()
     n_blocks, width = len(encoder.blocks), encoder.conv1.out_channels
-    network = AnyVoice(AnyVoiceSettings(len(labels), n_blocks, width, settings.hidden), features)
+    network = AnyVoice(AnyVoiceSettings(len(labels), n_blocks, width, settings.hidden), WhisperFeatures())
     network.encoder.load_state_dict(encoder.state_dict())
     tables = [table[table["emotion"].isin(labels)] for table in corpora]
-    together = []
-    voices = _voices(tables[1], network, settings, cache_dir) if len(tables) > 1 else None
+    voices = None
+    if len(tables) > 1:  # randomly chosen clips of another corpus, (N, M, T)
+        voices = log_mels(tables[1], network.front_end, MARGIN_S, cache_dir)
+        generator = torch.Generator().manual_seed(settings.seed)
+        voices = voices[torch.randperm(len(voices), generator=generator)[:_VOICES]].contiguous()
+    embedded = []
     for number, table in enumerate(tables):
         copies = settings.other_copies if number else settings.copies
         computed = embeddings(table, network, copies, settings, device, cache_dir, voices)
         speakers = table["speaker"].to_numpy(str) if "speaker" in table else None
-        together.append(Corpus(computed, table["emotion"].to_numpy(), table["clip"].to_numpy(str), speakers))
+        embedded.append(Corpus(computed, table["emotion"].to_numpy(), table["clip"].to_numpy(str), speakers))
     emotion_of = dict(training[["clip", "emotion"]].to_numpy())  # in the control, the labels in `training` are shuffled
-    chosen = tables[0]["clip"].isin(emotion_of).to_numpy()
-    own = together[0].of(chosen)
-    own = replace(own, emotions=tables[0]["clip"][chosen].map(emotion_of).to_numpy())
+    is_chosen = tables[0]["clip"].isin(emotion_of).to_numpy()
+    chosen, *others = embedded
+    chosen = replace(chosen.of(is_chosen), emotions=tables[0]["clip"][is_chosen].map(emotion_of).to_numpy())
 
     logits, targets = [], []
-    few = [corpus.first(settings.temperature_copies) for corpus in (own, *together[1:])]
-    n_folds = min(settings.temperature_folds, len({*own.groups}))
-    folds = GroupKFold(n_folds).split(own.emotions, groups=own.groups)
-    for rest, left_out in tqdm(list(folds), desc="temperature"):
-        fit(network, [few[0].of(rest), *few[1:]], labels, settings)
+    few, *few_others = [corpus.first(settings.temperature_copies) for corpus in (chosen, *others)]
+    n_folds = min(settings.temperature_folds, len({*chosen.groups}))
+    folds = GroupKFold(n_folds).split(chosen.emotions, groups=chosen.groups)
+    for rest, held_out in tqdm(list(folds), desc="temperature"):
+        fit(network, [few.of(rest), *few_others], labels, settings)
         with torch.inference_mode():
-            logits.append(network.classify(own.embeddings[0, left_out].float()))
-        targets.append(target_indices(own.emotions[left_out], labels))
+            logits.append(network.classify(chosen.embeddings[0, held_out].float()))
+        targets.append(target_indices(chosen.emotions[held_out], labels))
     temperature = fit_temperature(torch.cat(logits), torch.cat(targets))
-    fit(network, [own, *together[1:]], labels, settings)
+    fit(network, [chosen, *others], labels, settings)
     return Checkpoint(network.eval(), labels, temperature, training=asdict(settings))
 
 
@@ -149,13 +152,6 @@ def embeddings(
     return kept(folder, name, lambda: _embed(spectrograms, network, copies, settings, device, voices))
 
 
-def _voices(clips: pd.DataFrame, network: AnyVoice, settings: HeadSettings, folder: str | Path) -> torch.Tensor:
-    """Spectrograms of randomly chosen clips, (N, M, T)."""
-    spectrograms = log_mels(clips, network.front_end, MARGIN_S, folder)
-    chosen = torch.randperm(len(spectrograms), generator=torch.Generator().manual_seed(settings.seed))[:_VOICES]
-    return spectrograms[chosen].contiguous()
-
-
 @torch.inference_mode()
 def _embed(
     spectrograms: torch.Tensor,
@@ -168,13 +164,13 @@ def _embed(
     fast = network.for_inference().to(device)
     margin = (spectrograms.shape[2] - network.features.n_frames) // 2
     generator = torch.Generator().manual_seed(settings.seed)
-    change = augmentation(settings.augmentation, network.features, generator, voices).to(device)
+    augment = augmentation(settings.augmentation, network.features, generator, voices).to(device)
     computed = []
     with tqdm(total=(1 + copies) * len(spectrograms), desc="embedding clips", unit="clip") as progress:
         for copy in range(1 + copies):
             for batch in spectrograms.split(_BATCH):
                 batch = batch.float().to(device)
-                decibels = change(batch) if copy else batch[:, :, margin : margin + network.features.n_frames]
+                decibels = augment(batch) if copy else batch[:, :, margin : margin + network.features.n_frames]
                 inputs = network.front_end.from_log_mel(decibels.clamp(min=-100))
                 # Augmented copies need not be exact; this halves the time.
                 with autocast(device) if copy else nullcontext():
