@@ -14,27 +14,11 @@ from speech_emotion.corpora.clips import walk_clips
 if TYPE_CHECKING:
     import pandas as pd
 
-EMOTIONS = {  # by the first letter of the German word: Wut, Ekel, Angst, Freude, Trauer
-    "W": "angry",
-    "E": "disgust",
-    "A": "fearful",
-    "F": "happy",
-    "T": "sad",
-    "N": "neutral",
-}
-BOREDOM = {"L": "bored"}  # Langeweile; RAVDESS does not have it
-SPEAKERS = {  # with their sex
-    "03": "male",
-    "08": "female",
-    "09": "female",
-    "10": "male",
-    "11": "male",
-    "12": "male",
-    "13": "female",
-    "14": "female",
-    "15": "male",
-    "16": "female",
-}
+# By the first letter of the German word: Wut, Ekel, Angst, Freude, Trauer; Langeweile, which RAVDESS does not have.
+EMOTIONS = {"W": "angry", "E": "disgust", "A": "fearful", "F": "happy", "T": "sad", "N": "neutral"}
+BOREDOM = {"L": "bored"}
+SPEAKERS = dict.fromkeys(("03", "10", "11", "12", "15"), "male")  # with their sex
+SPEAKERS |= dict.fromkeys(("08", "09", "13", "14", "16"), "female")
 N_CLIPS = 535  # including boredom
 _NAME = re.compile(rf"({'|'.join(SPEAKERS)})([ab]\d\d)([A-Z])([a-z])")
 

@@ -14,24 +14,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 EMOTIONS = {  # in file names → in RAVDESS's words
-    "anger": "angry",
-    "fear": "fearful",
-    "happiness": "happy",
-    "neutral": "neutral",
-    "sadness": "sad",
+    "anger": "angry", "fear": "fearful", "happiness": "happy", "neutral": "neutral", "sadness": "sad",
     "surprised": "surprised",
-}
-SPEAKERS = {  # with their sex, from data.tsv
-    "EB0": "female",
-    "IC0": "female",
-    "KD0": "female",
-    "KS0": "male",
-    "MK0": "female",
-    "MP0": "male",
-    "SM0": "male",
-    "TP0": "male",
-    "WR0": "male",
-}
+}  # fmt: skip
+SPEAKERS = dict.fromkeys(("EB0", "IC0", "KD0", "MK0"), "female")  # with their sex, from data.tsv
+SPEAKERS |= dict.fromkeys(("KS0", "MP0", "SM0", "TP0", "WR0"), "male")
 N_CLIPS = 4481
 _NAME = re.compile(rf"({'|'.join(SPEAKERS)})_({'|'.join(EMOTIONS)})_(\d+)")
 

@@ -5,38 +5,34 @@ PLoS ONE 13(5): e0196391. https://doi.org/10.1371/journal.pone.0196391
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speech_emotion.corpora.clips import walk_clips
+from speech_emotion.corpora.spelling import some
 
 if TYPE_CHECKING:  # not needed to parse names, and slow to import
     import pandas as pd
 
-MODALITIES = ("audio-video", "video-only", "audio-only")
 CHANNELS = ("speech", "song")
 EMOTIONS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
-INTENSITIES = ("normal", "strong")
-STATEMENTS = ("Kids are talking by the door", "Dogs are sitting by the door")
-REPETITIONS = (1, 2)
-ACTORS = tuple(range(1, 25))
 
 # The values of each field, in the order of the file name; a code is a position in the tuple, counted from 01.
 _FIELDS = {
-    "modality": MODALITIES,
+    "modality": ("audio-video", "video-only", "audio-only"),
     "channel": CHANNELS,
     "emotion": EMOTIONS,
-    "intensity": INTENSITIES,
-    "statement": STATEMENTS,
-    "repetition": REPETITIONS,
-    "actor": ACTORS,
+    "intensity": ("normal", "strong"),
+    "statement": ("Kids are talking by the door", "Dogs are sitting by the door"),
+    "repetition": (1, 2),
+    "actor": tuple(range(1, 25)),
 }
 _NAME = re.compile(r"\d\d(-\d\d){6}")
 
-# The release contains one recording under two names.
-COPIES = (frozenset({"03-01-03-01-02-01-07", "03-01-03-01-02-02-07"}),)
+COPIES = {"03-01-03-01-02-01-07", "03-01-03-01-02-02-07"}  # one recording under two names
 
 NO_DATA = (
     "No RAVDESS clips under {folder}: `make data` downloads them, or get the two Audio_*_Actors_01-24.zip from "
@@ -80,13 +76,12 @@ def parse_name(name: str | Path) -> ClipName:
 def expected_clips(channel: str | None = None) -> set[str]:
     """The 1440 spoken and 1012 sung file stems of the audio-only release, or those of one channel."""
     stems = set()
-    for code, emotions, actors in ((1, range(1, 9), ACTORS), (2, range(1, 7), sorted({*ACTORS} - {18}))):
-        if channel not in (None, CHANNELS[code - 1]):
-            continue
-        for emotion, intensity, statement, repetition, actor in product(emotions, (1, 2), (1, 2), (1, 2), actors):
-            if emotion == 1 and intensity == 2:
-                continue  # neutral was recorded at normal intensity only
-            stems.add(f"03-{code:02d}-{emotion:02d}-{intensity:02d}-{statement:02d}-{repetition:02d}-{actor:02d}")
+    for code, emotions in ((1, range(1, 9)), (2, range(1, 7))):
+        for emotion, intensity, statement, take, actor in product(emotions, (1, 2), (1, 2), (1, 2), range(1, 25)):
+            is_neutral_and_strong = emotion == 1 and intensity == 2  # neutral has one intensity
+            is_missing = code == 2 and actor == 18  # who does not sing
+            if channel in (None, CHANNELS[code - 1]) and not is_neutral_and_strong and not is_missing:
+                stems.add(f"03-{code:02d}-{emotion:02d}-{intensity:02d}-{statement:02d}-{take:02d}-{actor:02d}")
     return stems
 
 
@@ -113,22 +108,18 @@ def clip_table(data_dir: str | Path) -> "pd.DataFrame":
 
 def check_table(table: "pd.DataFrame") -> list[str]:
     """A sentence for each way in which the clips differ from the release; empty if they are complete."""
-    found = set(table["clip"])
+    clips = set(table["clip"])
     problems = []
     for channel in CHANNELS:
         expected = expected_clips(channel)
-        if missing := sorted(expected - found):
-            problems.append(f"{len(missing)} of {len(expected)} {channel} clips are missing: {_some(missing)}")
-    if unexpected := sorted(found - expected_clips()):
-        problems.append(f"{len(unexpected)} clips are not part of the audio-only release: {_some(unexpected)}")
+        if missing := sorted(expected - clips):
+            problems.append(f"{len(missing)} of {len(expected)} {channel} clips are missing: {some(missing)}")
+    if unexpected := sorted(clips - expected_clips()):
+        problems.append(f"{len(unexpected)} clips are not part of the audio-only release: {some(unexpected)}")
     return problems
 
 
-def copies_of(clips) -> set[str]:
+def copies_of(clips: Iterable[str]) -> set[str]:
     """The other stems under which a recording in `clips` is stored."""
-    clips = set(clips)
-    return set().union(*(group for group in COPIES if group & clips)) - clips
-
-
-def _some(clips: list[str], limit: int = 5) -> str:
-    return ", ".join(clips[:limit]) + (", ..." if len(clips) > limit else "")
+    stems = COPIES & {*clips}
+    return COPIES - stems if stems else set()

@@ -44,17 +44,12 @@ def stratified_split(clips: pd.DataFrame, seed: int, test_size: float = 0.2) -> 
     return _without_copies(rest, test), test
 
 
-def actor_split(clips: pd.DataFrame, test_actors) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(rest, test): speaker-independent; `test_actors` occur only in the test part."""
-    is_test = clips["actor"].isin(test_actors)
-    return _without_copies(clips[~is_test], clips[is_test]), clips[is_test]
-
-
 def fold_split(clips: pd.DataFrame, folds: str, number: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(rest, test) of one of FOLDS; clips of the test actors in other channels are left out."""
+    """(rest, test) of one of FOLDS, speaker-independent; clips of the test actors in other channels are left out."""
     test_actors, channels = FOLDS[folds]
-    rest, test = actor_split(clips, test_actors[number])
-    return rest, test[test["channel"].isin(channels)]
+    is_test = clips["actor"].isin(test_actors[number])
+    rest, test = clips[~is_test], clips[is_test]
+    return _without_copies(rest, test), test[test["channel"].isin(channels)]
 
 
 def hold_out_validation(rest: pd.DataFrame, seed: int, size: float = 0.1) -> tuple[pd.DataFrame, pd.DataFrame]:
