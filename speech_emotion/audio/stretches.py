@@ -9,6 +9,7 @@ from math import ceil
 
 import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
 
 FRAME_S = 0.01
 HEARD = 10**-3.5  # -35 dB relative to the loudest frame's energy: fainter frames are not voice
@@ -24,14 +25,22 @@ class StretchSettings:
     pause_s: float = 0.3  # shortest pause that ends a stretch
     fragment_s: float = 0.3  # shorter stretches are joined to a neighbour,
     reach_s: float = 1.0  # unless it is further away than this
+    shortest_s: float = 0.08  # shorter sounds between two pauses are no word
     overhang_s: float = 0.4  # by which a stretch may exceed its window; cutting it in two is worse
     tail_s: float = 0.3  # after the end of a stretch that its window still includes, up to the next stretch
-    above_noise_db: float = 6.0  # level that a voice needs, if the noise is within 35 dB of the loudest frame
+    fading_db: float = 10.0  # per second: the level that a voice needs falls by this before and after a loud sound
+    faintest_db: float = 45.0  # but not further than this below the level that is reached for
+    loud_s: float = 1.0  # in total; a beep or a few shouts do not count
+    knock_s: float = 0.05  # a sound that is shorter than this,
+    knock_db: float = 10.0  # and louder than what surrounds it by this, is a knock or a click, and no voice
+    above_noise_db: float = 6.0  # level that a voice needs, if the noise is within 35 dB of a loud sound
     below_loudest_db: float = 10.0  # the noise floor plus that is capped here: a sound that is always loud is not noise
     noise_quantile: float = 0.05  # quantile of a block's frames that estimates its noise floor
     block_s: float = 10.0
     context_s: float = 3.0  # around a stretch, in which the noise is measured to find its onset
-    crosstalk_db: float = 15.0  # a channel this much fainter than another at the same time is crosstalk
+    crosstalk_db: float = 15.0  # a channel this much fainter than another at the same time is crosstalk,
+    crosstalk_likeness: float = 0.9  # if its energy follows that of the other (cosine)
+    crosstalk_s: float = 2.0  # in which it is compared
 
 
 SETTINGS = StretchSettings()
@@ -54,6 +63,16 @@ def frame_energy(samples: torch.Tensor, sample_rate: int) -> torch.Tensor:
     return samples[..., : n * frame].unflatten(-1, (n, frame)).square().mean(dim=-1)
 
 
+def without_knocks(energy: np.ndarray, settings: StretchSettings = SETTINGS) -> np.ndarray:
+    """(T,) → (T,), knocks and clicks as faint as what is around them (a morphological opening)."""
+    n = n_frames(settings.knock_s)
+    if len(energy) < n:
+        return energy
+    lowest = sliding_window_view(energy, n).min(axis=1)
+    around = sliding_window_view(np.pad(lowest, n - 1, mode="edge"), n).max(axis=1)
+    return np.where(energy > around * 10 ** (settings.knock_db / 10), around, energy)
+
+
 def onset_frame(energy: np.ndarray) -> int:
     """The frame of (T,) before which 2 % of the energy above the noise floor lies; 0 for silence.
 
@@ -68,8 +87,27 @@ def onset_frame(energy: np.ndarray) -> int:
 
 
 def without_crosstalk(energy: np.ndarray, settings: StretchSettings = SETTINGS) -> np.ndarray:
-    """(C, T) → (C, T), set to 0 where a channel has only crosstalk from another."""
-    return np.where(energy < energy.max(axis=0) * 10 ** (-settings.crosstalk_db / 10), 0, energy)
+    """(C, T) → (C, T), set to 0 where a channel has only crosstalk: it is fainter than another, and follows its level.
+
+    The other one may also be a sound that does not matter, such as a metronome or a time code.
+    """
+    if len(energy) == 1:
+        return energy
+    loudest = energy.max(axis=0)
+    faint = energy < loudest * 10 ** (-settings.crosstalk_db / 10)
+    n = n_frames(settings.crosstalk_s) // 2
+    place = np.arange(energy.shape[1])
+    first, last = (place - n).clip(0), (place + n).clip(max=len(place))
+    kept = energy.copy()
+    for channel, where in zip(kept, faint, strict=True):
+
+        def total(values: np.ndarray, where: np.ndarray = where) -> np.ndarray:
+            passed = np.pad((values * where).cumsum(dtype=np.float64), (1, 0))
+            return passed[last] - passed[first]
+
+        likeness = total(channel * loudest) ** 2 / (total(channel**2) * total(loudest**2)).clip(1e-30)
+        channel[where & (likeness > settings.crosstalk_likeness**2)] = 0
+    return kept
 
 
 def find_stretches(
@@ -77,12 +115,16 @@ def find_stretches(
 ) -> list[Stretch]:
     """Energy (T,) of one channel → its stretches in order of time, without overlap; none in silence.
 
-    Every frame within 35 dB of the loudest is in a stretch, unless it is steady noise. Stretches longer than
-    `longest_s` are cut into equal parts. Frames before `begin` are in none; they only say how loud voice and noise are.
+    Every frame within 35 dB of the loudest near it is in a stretch, unless it is steady noise or alone. Stretches
+    longer than `longest_s` are cut into equal parts. Frames before `begin` are in none; they only say how loud voice
+    and noise are.
     """
     heard = _heard(energy, settings)
     heard[:begin] = False
-    spans = _join_fragments(_join_pauses(heard, settings), settings)
+    spans = [
+        (start, end) for start, end in _join_pauses(heard, settings) if end - start >= n_frames(settings.shortest_s)
+    ]
+    spans = _join_fragments(spans, settings)
     bounds = [(begin, begin), *spans, (len(energy), len(energy))]
     found: list[Stretch] = []
     for (_, before), (start, end), (after, _) in zip(bounds, bounds[1:], bounds[2:], strict=False):
@@ -108,11 +150,17 @@ def n_frames(seconds: float) -> int:
 
 
 def _heard(energy: np.ndarray, settings: StretchSettings) -> np.ndarray:
-    """(T,) → whether each frame is loud enough for voice: close to the loudest frame, and above the noise around it."""
-    loudest = energy.max(initial=0)
-    highest = loudest * 10 ** (-settings.below_loudest_db / 10)
+    """(T,) → whether each frame is loud enough for voice: near the loudest around it, and above the noise there."""
+    n_loud, highest = n_frames(settings.loud_s), energy.max(initial=0) * 10 ** (-settings.below_loudest_db / 10)
     noise = _noise_floor(energy, settings) * 10 ** (settings.above_noise_db / 10)
-    return energy >= np.maximum(np.minimum(noise, highest), max(loudest * HEARD, SILENT))
+    fading = settings.fading_db * FRAME_S * np.arange(len(energy))
+    level = 10 * np.log10(energy.clip(SILENT))
+    before = np.maximum.accumulate(level + fading) - fading
+    after = np.maximum.accumulate((level - fading)[::-1])[::-1] + fading
+    least = 10 ** (np.maximum(before, after) / 10) * HEARD
+    if len(energy) > n_loud:
+        least = np.maximum(least, np.partition(energy, -n_loud)[-n_loud] * 10 ** (-settings.faintest_db / 10))
+    return energy >= np.maximum(np.minimum(noise, highest), least.clip(SILENT))
 
 
 def _noise_floor(energy: np.ndarray, settings: StretchSettings) -> np.ndarray:

@@ -1,8 +1,10 @@
 """A recording of any length → the windows that are classified, one for each stretch of speech."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import chain, zip_longest
 
 import numpy as np
 import torch
@@ -18,6 +20,7 @@ from speech_emotion.audio.stretches import (
     frame_energy,
     onset_frame,
     without_crosstalk,
+    without_knocks,
 )
 
 _LEAD_S = 0.10  # median time between the start of the window and the onset in RAVDESS
@@ -45,7 +48,7 @@ def window_start(waveform: torch.Tensor, sample_rate: int, ravdess_start_s: floa
     RAVDESS clips begin with a second of silence, and their window begins at `ravdess_start_s`. In any other recording,
     the window begins as long before the onset as it does in RAVDESS.
     """
-    onset_s = onset_frame(frame_energy(waveform, sample_rate).numpy()) * FRAME_S
+    onset_s = onset_frame(without_knocks(frame_energy(waveform, sample_rate).numpy())) * FRAME_S
     return ravdess_start_s if _opens_like_ravdess(onset_s, ravdess_start_s) else onset_s - _LEAD_S
 
 
@@ -111,6 +114,7 @@ class RecordingWindows:
         """`read()` starts anew, and yields pieces (samples,) or (C, samples) at the settings' sample rate."""
         self._read, self._settings = read, settings
         self._windows: list[Window] | None = None
+        self._only_piece: torch.Tensor | None = None  # of a recording that comes as one
         self.length_s = 0.0  # until `measure` has read it
         self.n_channels = 1  # until `measure` counts them; a live recording has one and is never measured
 
@@ -119,20 +123,18 @@ class RecordingWindows:
 
         Raises AudioError `too short` below 0.1 s, and `silent` if no 10 ms reach -90 dBFS.
         """
-        windows = self.find()
+        waiting = deque(self.find())
+        pieces = self._read() if self._only_piece is None else [self._only_piece]
         buffer, offset = torch.empty(0), 0  # `offset`: position of the buffer in the recording
-        waiting = iter([*windows, None])
-        window = next(waiting)
-        for piece in [*self._held] or map(torch.atleast_2d, self._read()):
-            buffer = torch.cat([buffer, piece], dim=1) if buffer.numel() else piece
-            while window and window.end <= offset + buffer.shape[1]:
-                yield window, self._samples(window, buffer, offset)
-                window = next(waiting)
-            keep = buffer.shape[1] if window is None else max(0, min(window.start - offset, buffer.shape[1]))
-            buffer, offset = buffer[:, keep:], offset + keep
-        while window:  # windows that end after the recording
-            yield window, self._samples(window, buffer, offset)
-            window = next(waiting)
+        for piece in chain(map(torch.atleast_2d, pieces), [None]):
+            if piece is not None:
+                buffer = torch.cat([buffer, piece], dim=1) if buffer.numel() else piece
+            while waiting and (piece is None or waiting[0].end <= offset + buffer.shape[1]):
+                window = waiting.popleft()
+                start, end = window.start - offset, window.end - offset
+                yield window, stretch_window(buffer[window.channel], start, end, self._settings)
+            n_done = min(max(0, waiting[0].start - offset), buffer.shape[1]) if waiting else buffer.shape[-1]
+            buffer, offset = buffer[..., n_done:], offset + n_done
 
     def find(self) -> list[Window]:
         """All windows, without their samples; raises AudioError as the iteration does."""
@@ -144,29 +146,25 @@ class RecordingWindows:
         """Does the work of find, yielding after every piece that is read."""
         if self._windows is not None:
             return
-        n_samples, rest = 0, None
+        rate, n_samples = self._settings.sample_rate, 0
+        rest = torch.empty(0)  # less than a frame
         levels = bytearray()  # a list of small arrays would keep the C library from reusing the memory between them
-        self._held = []
         for piece in map(torch.atleast_2d, self._read()):
-            self._held = [piece] if n_samples == 0 else []
+            self._only_piece = None if n_samples else piece
             n_samples += piece.shape[1]
-            piece = piece if rest is None else torch.cat([rest, piece], dim=1)
-            of_piece = frame_energy(piece, self._settings.sample_rate).T.numpy()  # (T, C)
-            levels += of_piece.tobytes()
-            rest = piece[:, len(of_piece) * round(FRAME_S * self._settings.sample_rate) :]
+            self.n_channels = len(piece)
+            sound = torch.cat([rest, piece], dim=1) if rest.numel() else piece
+            energy = frame_energy(sound, rate).T.numpy()  # (T, C)
+            levels += energy.tobytes()
+            rest = sound[:, len(energy) * round(FRAME_S * rate) :]
             yield
-        self.length_s = n_samples / self._settings.sample_rate
+        self.length_s = n_samples / rate
         if self.length_s < _SHORTEST_S:
             raise AudioError("too short")
-        self.n_channels = len(piece)
         energy = np.frombuffer(levels, np.float32).reshape(-1, self.n_channels).T
         if energy.max() < SILENT:
             raise AudioError("silent")
         self._windows = find_windows(energy, self._settings)
-
-    def _samples(self, window: Window, buffer: torch.Tensor, offset: int) -> torch.Tensor:
-        own = buffer[window.channel]
-        return stretch_window(own, window.start - offset, window.end - offset, self._settings)
 
 
 def find_windows(energy: np.ndarray, settings: WindowSettings, begin: int = 0) -> list[Window]:
@@ -175,37 +173,37 @@ def find_windows(energy: np.ndarray, settings: WindowSettings, begin: int = 0) -
     Only those from frame `begin` on; then there are windows before them, which were found earlier.
     """
     windows = []
-    for channel, own in enumerate(without_crosstalk(energy)):
-        stretches = find_stretches(own, settings.window_s - _LEAD_S, begin=begin)
-        if not stretches:
+    energy = without_crosstalk(np.stack([without_knocks(channel) for channel in energy]))
+    for channel, level in enumerate(energy):
+        stretches = find_stretches(level, settings.window_s - _LEAD_S, begin=begin)
+        bounds = _bounds_of_one(level, stretches, settings) if stretches and not begin else None
+        if bounds:
+            windows.append(_window(channel, stretches, *bounds, settings))
             continue
-        if not begin and (only := _only_window(channel, own, stretches, settings)):
-            windows.append(only)
-            continue
-        following = [each.start for each in stretches[1:]]
-        for each, after in zip(stretches, [*following, len(own)], strict=True):
-            start_s, end_s = each.onset * FRAME_S - _LEAD_S, min(each.end * FRAME_S + SETTINGS.tail_s, after * FRAME_S)
-            windows.append(_window(channel, [each], start_s, end_s, settings))
+        for stretch, after in zip_longest(stretches, [following.start for following in stretches[1:]]):
+            end_s = min(stretch.end * FRAME_S + SETTINGS.tail_s, (len(level) if after is None else after) * FRAME_S)
+            windows.append(_window(channel, [stretch], stretch.onset * FRAME_S - _LEAD_S, end_s, settings))
     return sorted(windows, key=lambda window: (window.start, window.channel))
 
 
-def _only_window(channel: int, energy: np.ndarray, stretches: list[Stretch], settings: WindowSettings) -> Window | None:
-    """A single window for all of a channel's stretches, if they fit into one; its end is not silenced."""
+def _bounds_of_one(
+    energy: np.ndarray, stretches: list[Stretch], settings: WindowSettings
+) -> tuple[float, float] | None:
+    """Start and end, in seconds, of one window for all stretches of a channel, if they fit; its end is not silenced."""
     first, last = stretches[0].start, stretches[-1].end
     onset_s = find_onset(energy, first, last, (0, len(energy))) * FRAME_S
     start_s, overhang_s = onset_s - _LEAD_S, SETTINGS.overhang_s
     if _opens_like_ravdess(onset_s, settings.window_start_s):
         start_s, overhang_s = settings.window_start_s, _RAVDESS_OVERHANG_S
-    if last * FRAME_S > start_s + settings.window_s + overhang_s:
-        return None
-    return _window(channel, stretches, start_s, start_s + settings.window_s, settings)
+    end_s = start_s + settings.window_s
+    return (start_s, end_s) if last * FRAME_S <= end_s + overhang_s else None
 
 
 def _window(channel: int, stretches: list[Stretch], start_s: float, end_s: float, settings: WindowSettings) -> Window:
     start = round(start_s * settings.sample_rate)
     end = min(round(end_s * settings.sample_rate), start + settings.window_samples)
     span = round(stretches[0].start * FRAME_S, 2), round(stretches[-1].end * FRAME_S, 2)
-    return Window(channel, start, end, span, sum(each.n_heard for each in stretches))
+    return Window(channel, start, end, span, sum(stretch.n_heard for stretch in stretches))
 
 
 def _opens_like_ravdess(onset_s: float, ravdess_start_s: float) -> bool:
