@@ -3,7 +3,7 @@
 import logging
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
@@ -36,17 +36,23 @@ class AudioError(ValueError):
 
 
 def read_pieces(
-    path: str | Path | BinaryIO, *, track: int | None = None, channels: str = "mix", info: RecordingInfo | None = None
+    path: str | Path | BinaryIO,
+    *,
+    track: int | None = None,
+    channels: str = "mix",
+    info: RecordingInfo | None = None,
+    only: Sequence[int] | None = None,
 ) -> Iterator[Block]:
     """Decode a file, given by its name or open, to pieces of at most `PIECE_S`: float32 samples and their rate in Hz.
 
     With `channels` "mix", a piece is (samples,), the mean of the channels, or the loudest one where they cancel. With
     "each" it is (samples, channels), with the number of channels at the start; if that changes, all channels get the
-    mix. `track` counts audio tracks from 1; None is FFmpeg's choice. Late starts and gaps in the time stamps are filled
-    with zeros, as are NaN, infinite and impossibly large samples. The rate may change from piece to piece. From a
-    damaged file, everything that can be decoded is returned; `info` is filled in along the way. Raises AudioError if
-    nothing can be decoded, if there is no such track, if it is not a regular file (pipes are not waited for), for a
-    sample rate outside `SAMPLE_RATES`, and for more than `MOST_CHANNELS` separate channels.
+    mix. `only` are the channels to mix, from 0, all by default. `track` counts audio tracks from 1; None is FFmpeg's
+    choice. Late starts and gaps in the time stamps are filled with zeros, as are NaN, infinite and impossibly large
+    samples. The rate may change from piece to piece. From a damaged file, everything that can be decoded is returned;
+    `info` is filled in along the way. Raises AudioError if nothing can be decoded, if there is no such track, if it is
+    not a regular file (pipes are not waited for), for a sample rate outside `SAMPLE_RATES`, and for more than
+    `MOST_CHANNELS` separate channels.
     """
     if track is not None and track < 1:
         raise ValueError(f"tracks are counted from 1, not {track}")
@@ -67,7 +73,10 @@ def read_pieces(
                         samples, info.is_damaged = np.where(possible, samples, np.float32(0)), True
                 check_samples(samples, rate)
                 info.n_channels = max(info.n_channels, samples.shape[1])
-                info.channels_differ = difference.add(samples, rate)
+                difference.add(samples, rate)
+                info.channels_differ, info.channels_unrelated = difference.differ, difference.unrelated
+                if only is not None and samples.shape[1] == n_channels:
+                    samples = samples[:, only]
                 yield mix(samples) if channels == "mix" else as_channels(samples, n_channels), rate
     except (OSError, ValueError) as error:
         said = getattr(error, "strerror", None) or str(error)

@@ -18,10 +18,10 @@ from speech_emotion.audio.channels import mix
 from speech_emotion.audio.decoders import Block
 from speech_emotion.audio.reading import AudioError, RecordingInfo, check_samples, read_pieces
 from speech_emotion.audio.resampling import resample_pieces
-from speech_emotion.audio.windows import RecordingWindows, Window
+from speech_emotion.audio.windows import RecordingWindows, Speech, Window
 from speech_emotion.inference.recording import Answer, Recording
 from speech_emotion.inference.rows import Row, error_row
-from speech_emotion.inference.speech import SpeechDetector
+from speech_emotion.inference.speech import NoDetectorError, SpeechDetector, which_speak
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint
 from speech_emotion.models.emotions import choose_emotions
 from speech_emotion.models.network import calibrated, choose_device
@@ -146,10 +146,42 @@ class Predictor:
             pass
         return self.answer(recording).rows[0]
 
-    def recording(self, name: str, pieces: Callable[[], Iterable[Block]], *details) -> Recording:
-        """A recording of what `pieces()` yields, as read_pieces does; `details` are further fields of Recording."""
-        windows = RecordingWindows(lambda: resample_pieces(pieces(), self.features.sample_rate), self.features)
-        return Recording(name, windows, *details)
+    def recording(
+        self,
+        name: str,
+        read: Callable[..., Iterable[Block]],
+        info: RecordingInfo | None = None,
+        channels: str | None = None,
+    ) -> Recording:
+        """A recording whose windows are read when they are needed.
+
+        `read` and its options `channels` and `only` are as in read_pieces; without `channels`, it is called without
+        options. If channels with unrelated sounds are mixed, those in which nobody speaks are left out.
+        """
+        windows = self._windows(partial(read, channels=channels) if channels else read)
+        choose = partial(self._mix_of_voices, read) if channels == "mix" else None
+        return Recording(name, windows, info or RecordingInfo(), channels == "each", choose_channels=choose)
+
+    def _windows(self, pieces: Callable[[], Iterable[Block]]) -> RecordingWindows:
+        return RecordingWindows(lambda: resample_pieces(pieces(), self.features.sample_rate), self.features)
+
+    def _mix_of_voices(self, read: Callable[..., Iterable[Block]], mixed: RecordingWindows) -> RecordingWindows:
+        """The windows of the mix of all channels in which somebody speaks, or `mixed`, if that is nobody or everybody.
+
+        Without Silero VAD, or with too many channels, this cannot be known.
+        """
+        separate = self._windows(partial(read, channels="each"))
+        heard: dict[int, list[Speech]] = {}
+        try:
+            detector = self._detector or SpeechDetector()
+            for window, samples in separate:
+                heard.setdefault(window.channel, []).append(detector(samples[None], self.features.sample_rate)[0])
+                if sum(Speech.CLEAR in of_channel for of_channel in heard.values()) == separate.n_channels:
+                    return mixed
+        except (NoDetectorError, AudioError):
+            return mixed
+        voices = [channel for channel, of_channel in sorted(heard.items()) if any(which_speak(of_channel))]
+        return self._windows(partial(read, only=voices)) if voices else mixed
 
     def embed_in_turns(self, recording: Recording) -> Iterator[None]:
         """Read a recording in this thread and embed its windows.
@@ -217,9 +249,9 @@ class Predictor:
             return recording.read(_READ_AT_ONCE, self._prepare)
 
         def first(path: str | Path) -> tuple[Recording, list[tuple[Window, torch.Tensor]]]:
-            info = RecordingInfo()
-            pieces = partial(read_pieces, path, info=info, **reading)
-            recording = self.recording(str(path), pieces, info, reading.get("channels") == "each")
+            info, options = RecordingInfo(), dict(reading)
+            channels = options.pop("channels", "mix")
+            recording = self.recording(str(path), partial(read_pieces, path, info=info, **options), info, channels)
             return recording, read(recording)
 
         for recording, prepared in _in_order(pool, first, paths, ahead):

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import compress, islice, pairwise
 from typing import TypeVar
@@ -41,31 +42,38 @@ class Recording:
     has_channels: bool = False  # whether each channel has a row of its own
     embedded: list[tuple[Window, torch.Tensor]] = field(default_factory=list)  # windows with their embeddings, (D,)
     error: str = ""
+    choose_channels: Callable[[RecordingWindows], RecordingWindows] | None = None  # if they are mixed and unrelated
 
     def __post_init__(self):
-        self._unread = iter(self.windows)
+        self._unread = self._windows_with_samples()
 
     def measure(self) -> Iterator[None]:
         """Measure the level of the whole recording, which `read` needs; yields after every 30 s of sound."""
-        pieces = self.windows.measure()
-        while self._guarded(lambda: next(pieces, self)) is None and not self.error:
-            yield
+        with self._noting_errors():
+            yield from self.windows.measure()
 
     def read(self, n: int, prepare: Callable[[Window, torch.Tensor], T]) -> list[T]:
         """Apply `prepare` to the next `n` windows and their samples; fewer at the end or after an error."""
-        return self._guarded(lambda: [prepare(*window) for window in islice(self._unread, n)]) or []
+        if not self.error:
+            with self._noting_errors():
+                return [prepare(*window) for window in islice(self._unread, n)]
+        return []
 
-    def _guarded(self, read: Callable[[], T]) -> T | None:
-        """The result of `read`, or None if it fails, or failed before; `error` then says why."""
-        if self.error:
-            return None
+    def _windows_with_samples(self) -> Iterator[tuple[Window, torch.Tensor]]:
+        self.windows.find()
+        if self.choose_channels and self.info.channels_unrelated:
+            self.windows = self.choose_channels(self.windows)
+        yield from self.windows
+
+    @contextmanager
+    def _noting_errors(self) -> Iterator[None]:
+        """Says in `error` why reading failed: any failure in a library affects only this file's row."""
         try:
-            return read()
-        except Exception as error:  # any failure in a library affects only this file's row
+            yield
+        except Exception as error:
             is_ours = isinstance(error, AudioError)
             self.error = str(error) if is_ours else f"cannot read: {type(error).__name__}: {printable(error)}"
             _log.debug("%s", printable(self.path), exc_info=True)
-        return None
 
     def embeddings(self) -> dict[int, torch.Tensor]:
         """The embeddings of the windows with speech by channel, (stretches, D)."""
@@ -77,8 +85,8 @@ class Recording:
     def answer(self, labels: list[str], classified: list[tuple[Window, list[float]]]) -> Answer:
         """The rows for the windows and their probabilities of `labels`."""
         spoken, length_s = self._spoken(classified), self.windows.length_s
-        if not spoken:
-            return Answer([self._row(error_row(self.path, labels, self.error or NOBODY))], [], self.info, length_s)
+        if self.error:
+            return Answer([self._row(error_row(self.path, labels, self.error))], [], self.info, length_s)
         rows, stretches = [], []
         for channel in range(self.windows.n_channels):
             own = [(window, probabilities) for window, probabilities in spoken if window.channel == channel]

@@ -104,27 +104,31 @@ def answer_all(
     return replies
 
 
-def _recording(predictor: Predictor, upload: UploadFile, outline: Outline, limits: Limits, channels: str) -> Recording:
+def _recording(predictor: Predictor, upload: UploadFile, outline: Outline, limits: Limits, asked: str) -> Recording:
     """An upload, which is decoded once, or twice if it is longer than a piece.
 
     The limits are checked during decoding, because a small file may unpack to hours of sound.
     """
     info = RecordingInfo()
 
-    def pieces() -> Iterator[Block]:
-        outline.begin()
-        for samples, rate in read_pieces(upload.file, channels=channels, info=info):
-            outline.add(samples, rate)
+    def pieces(channels: str, **only: list[int]) -> Iterator[Block]:
+        is_shown = channels == asked  # or the channels of a mix are looked at separately
+        if is_shown:
+            outline.begin()
+        for samples, rate in read_pieces(upload.file, channels=channels, info=info, **only):
+            if is_shown:
+                outline.add(samples, rate)
             if outline.duration_s > 60 * limits.recording_minutes:
                 raise AudioError(f"longer than {limits.recording_minutes} min")
             if channels == "each" and info.n_channels > limits.channels:
                 raise AudioError(f"more than {limits.channels} channels")
             yield samples, rate
-        outline.merge()
+        if is_shown:
+            outline.merge()
 
     # The signs that browsers and other clients replace in the name of an upload.
     name = re.sub("%(22|0D|0A)", lambda code: chr(int(code[1], 16)), upload.filename)
-    recording = predictor.recording(name or "recording", pieces, info, channels == "each")
+    recording = predictor.recording(name or "recording", pieces, info, asked)
     if upload.size > limits.recording_mb * MEGABYTE:
         recording.error = f"larger than {limits.recording_mb} MB"
     return recording
