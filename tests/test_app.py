@@ -13,18 +13,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from app_server import Server, wait_until
-from conftest import REPOSITORY, read_rows, run_eval
+from app_server import EVAL_DATA, Server, wait_until
+from conftest import REPOSITORY, read_rows
 
 from speech_emotion.audio.listing import find_recordings
 from speech_emotion.audio.resampling import load_audio
-from speech_emotion.commands.serve import MODELS
+from speech_emotion.commands import classify
 from speech_emotion.evaluation.plots import COLOURS
 from speech_emotion.inference.formats import TRACKS
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.inference.rows import FIXED, is_uncertain
 
-EVAL_DATA = REPOSITORY / "eval_data"
+ANY_VOICE, WITHOUT_SAD = REPOSITORY / "model_any_voice.pt", REPOSITORY / "model_sad_removed.pt"
 ANSWER = "a[download='out.csv']"
 LEVELS = """async () => {
     const levels = [];
@@ -43,12 +43,15 @@ PAINTED = """(colours) => {
     return false;
 }"""
 
+pytestmark = pytest.mark.skipif(not ANY_VOICE.exists(), reason="there is no model for other voices here")
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     pytest.importorskip("fastapi")
     with Server(tmp_path_factory.mktemp("server")) as server:
         yield server
+        assert server.addresses() == {"127.0.0.1"}
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +82,7 @@ def browser(talk):
 def page(server, browser):
     page = browser.new_page(viewport={"width": 1100, "height": 900})
     page.set_default_timeout(120_000)  # the machine may be busy
+    page.context.grant_permissions(["microphone"])
     urls, errors = [], []
     page.on("request", lambda request: urls.append(request.url))
     page.on("pageerror", lambda error: errors.append(error))
@@ -88,10 +92,7 @@ def page(server, browser):
     page.close()
     assert not errors
     assert all(url.startswith((server.url, "data:", "blob:")) for url in urls)  # works offline, tells nobody
-
-
-def color(element) -> str:
-    return element.evaluate("element => getComputedStyle(element).color")
+    assert server.files() == []
 
 
 def in_words(row: dict) -> str:
@@ -104,53 +105,65 @@ def drop(page, *paths) -> None:
     page.set_input_files("input[type=file]", paths)
 
 
-def test_a_recording_gets_the_emotion_that_the_predictor_gives(page, server):
+def downloaded(page, link) -> Path:
+    with page.expect_download() as download:
+        link.click()
+    return Path(download.value.path())
+
+
+def table_of_eval(*arguments) -> list[dict]:
+    """What eval.py writes in the current folder."""
+    classify.main([*map(str, arguments), "--model", str(ANY_VOICE)])
+    return read_rows(Path("out.csv"))
+
+
+def test_a_recording_gets_the_emotion_that_the_predictor_gives_and_another_with_another_model(page):
     path = EVAL_DATA / "bright_french.mp3"
-    (expected,) = Predictor(REPOSITORY / MODELS[0].file).predict([path])
-    drop(page, path)
+    (expected,), (other,) = (Predictor(model).predict([path]) for model in (ANY_VOICE, WITHOUT_SAD))
+    with page.expect_file_chooser() as chooser:
+        page.get_by_label("Recordings", exact=True).focus()
+        page.keyboard.press("Enter")
+    chooser.value.set_files(path)
     card = page.locator(".recording")
     assert card.locator("summary").inner_text() == f"bright_french.mp3: {in_words(expected)}"
     bars = [bar.split() for bar in card.locator("li").all_inner_texts()]
     assert bars == [[label, f"{round(expected[label], 4):.0%}"] for label in list(expected)[3:-1]]  # as in out.csv
     assert card.locator("img").evaluate("image => image.naturalWidth") > 500
     assert "They do not tell how a person really feels" in page.inner_text("main")
-
-
-def test_the_other_model_can_be_chosen_without_a_mouse(page):
-    path = EVAL_DATA / "deep_german.ogg"
-    (expected,) = Predictor(REPOSITORY / "model_sad_removed.pt").predict([path])
     page.get_by_label("RAVDESS, without sad model_sad_removed.pt").focus()
     page.keyboard.press("Space")
-    with page.expect_file_chooser() as chooser:
-        page.get_by_label("Recordings", exact=True).focus()
-        page.keyboard.press("Enter")
-    chooser.value.set_files(path)
-    assert in_words(expected) in page.locator(".recording summary").inner_text()
-    assert page.locator(".recording li").count() == 7
+    card.locator("li").nth(7).wait_for(state="detached")
+    page.wait_for_selector(ANSWER)
+    assert card.locator("summary").inner_text() == f"bright_french.mp3: {in_words(other)}"
+    assert card.locator("li").count() == 7
 
 
-def test_several_files_give_the_table_of_eval_and_a_broken_one_affects_only_its_row(page, server, tmp_path):
+def test_several_files_give_the_table_of_eval_and_a_bad_one_affects_only_its_row(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     names = ["even_male.flac", "=broken <b>.wav", "whisper.ogg"]
-    (tmp_path / names[1]).write_text("this is not audio")
+    Path(names[1]).write_text("this is not audio")
     for name in names[::2]:
         shutil.copy(EVAL_DATA / name, tmp_path)
-    run_eval(*names, "--model", REPOSITORY / MODELS[0].file, cwd=tmp_path)
-    drop(page, *(tmp_path / name for name in names))
-    with page.expect_download() as download:
-        page.click(ANSWER)
-    assert download.value.suggested_filename == "out.csv"
-    assert read_rows(Path(download.value.path())) == read_rows(tmp_path / "out.csv")
-    assert "3 recordings, 1 without an emotion" in page.inner_text("#summary")
-    assert page.locator(".recording").nth(1).inner_text().startswith("=broken <b>.wav: cannot read: ")
-    assert "Traceback" not in page.content() and str(server.folder) not in page.content()
+    expected = table_of_eval(*names)
+    Path("large.wav").touch()
+    os.truncate("large.wav", 200 * 2**20 + 1)
+    drop(page, *names, "large.wav")
+    assert read_rows(downloaded(page, page.locator(ANSWER))) == expected
+    assert "4 recordings, 2 without an emotion" in page.inner_text("#summary")
+    *_, broken, _, large = page.locator(".recording").all_inner_texts()
+    assert broken.startswith("=broken <b>.wav: cannot read: ") and large == "large.wav: larger than 200 MB"
+    colours = [
+        page.get_by_text(text).evaluate("element => getComputedStyle(element).color")
+        for text in (": larger than", "4 recordings")
+    ]
+    assert colours[0] != colours[1]
 
 
-def test_a_long_recording_shows_its_emotions_over_time(page, tmp_path):
+def test_a_long_recording_shows_its_emotions_over_time(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     voices = [load_audio(path, 16_000) for path in find_recordings([EVAL_DATA])[0]]
-    soundfile.write(tmp_path / "conversation.wav", np.concatenate(voices), 16_000)
-    page.context.grant_permissions(["microphone"])  # or the picture says that there is none
-    page.reload()
-    drop(page, tmp_path / "conversation.wav", EVAL_DATA / "bright_french.mp3")
+    soundfile.write("conversation.wav", np.concatenate(voices), 16_000)
+    drop(page, "conversation.wav", EVAL_DATA / "bright_french.mp3")
     page.wait_for_selector(ANSWER)
     long, short = page.locator(".recording").all()
     assert "Bars: the mean of" in long.inner_text() and "Bars: the mean of" not in short.inner_text()
@@ -160,12 +173,9 @@ def test_a_long_recording_shows_its_emotions_over_time(page, tmp_path):
     assert height > 1.5 * usual
     endings = [link.get_attribute("download") for link in long.locator("a").all()]
     assert endings == [f"conversation{ending}" for ending in TRACKS] and short.locator("a").count() == 0
-    with page.expect_download() as subtitles:
-        long.get_by_text("conversation.srt").click()
-    run_eval(
-        tmp_path / "conversation.wav", "--timeline", "eval.srt", "--model", REPOSITORY / MODELS[0].file, cwd=tmp_path
-    )
-    assert Path(subtitles.value.path()).read_text() == (tmp_path / "eval.srt").read_text()
+    subtitles = downloaded(page, long.get_by_text("conversation.srt"))
+    table_of_eval("conversation.wav", "--timeline", "eval.srt")
+    assert subtitles.read_text() == Path("eval.srt").read_text()
     page.set_viewport_size({"width": 390, "height": 844})
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.set_viewport_size({"width": 1100, "height": 900})
@@ -173,24 +183,20 @@ def test_a_long_recording_shows_its_emotions_over_time(page, tmp_path):
         page.screenshot(path=REPOSITORY / os.environ["SCREENSHOT"], full_page=True)
 
 
-def test_channels_with_different_voices_can_be_told_apart(page, tmp_path):
+def test_channels_with_different_voices_can_be_told_apart(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     left, right = (load_audio(EVAL_DATA / name, 16_000).numpy() for name in ("even_male.flac", "fast_high_female.wav"))
     both = np.zeros((len(left) + len(right), 2), np.float32)
     both[: len(left), 0], both[len(left) :, 1] = left, right
-    soundfile.write(tmp_path / "two.wav", both, 16_000)
-    drop(page, EVAL_DATA / "even_male.flac")
+    soundfile.write("two.wav", both, 16_000)
+    expected = table_of_eval("two.wav", "--channels", "each")
     box = page.get_by_label("classify each channel")
-    page.wait_for_selector(ANSWER)
     assert not box.is_visible()
-    drop(page, tmp_path / "two.wav")
+    drop(page, "two.wav")
     box.check()
     page.wait_for_selector(ANSWER, state="detached")
     page.get_by_text("two.wav, channel 2").wait_for()
-    with page.expect_download() as download:
-        page.click(ANSWER)
-    run_eval("two.wav", "--channels", "each", "--model", REPOSITORY / MODELS[0].file, cwd=tmp_path)
-    expected = read_rows(tmp_path / "out.csv")
-    assert read_rows(Path(download.value.path())) == expected and len(expected) == 2
+    assert read_rows(downloaded(page, page.locator(ANSWER))) == expected and len(expected) == 2
     headings = page.locator(".recording summary").all_inner_texts()
     assert [heading.partition(": ")[0] for heading in headings] == ["two.wav, channel 1", "two.wav, channel 2"]
     drop(page, EVAL_DATA / "even_male.flac")
@@ -198,42 +204,10 @@ def test_channels_with_different_voices_can_be_told_apart(page, tmp_path):
     assert not box.is_visible()
 
 
-def test_a_recording_from_the_microphone_is_answered_and_deleted(page, server):
-    page.context.grant_permissions(["microphone"])
-    page.get_by_role("button", name="Record", exact=True).click()
-    page.get_by_role("timer").get_by_text("0:02").wait_for()
-    levels = page.evaluate(LEVELS)
-    assert 0 <= min(levels) < max(levels) <= 1
-    page.get_by_role("button", name="Stop").click()
-    page.get_by_role("timer").wait_for(state="hidden")
-    assert "recording.webm: " in page.locator(".recording summary").inner_text()
-    assert server.files() == []
-
-
-def test_a_recording_that_is_too_large_affects_only_its_own_row(page, server, tmp_path):
-    (tmp_path / "large.wav").touch()
-    os.truncate(tmp_path / "large.wav", 200 * 2**20 + 1)
-    drop(page, tmp_path / "large.wav", EVAL_DATA / "bright_french.mp3")
-    page.wait_for_selector(ANSWER)
-    first, second = page.locator(".recording").all_inner_texts()
-    assert color(page.get_by_text("larger than 200 MB")) != color(page.locator("#summary"))
-    assert first == "large.wav: larger than 200 MB" and second.startswith("bright_french.mp3: ")
-    assert "2 recordings, 1 without an emotion" in page.inner_text("#summary")
-
-
-def test_another_model_classifies_the_same_recordings(page):
-    drop(page, EVAL_DATA / "deep_german.ogg")
-    page.wait_for_selector(ANSWER)
-    page.get_by_label("without sad").check()
-    page.locator(".recording li").nth(7).wait_for(state="detached")
-    page.wait_for_selector(ANSWER)
-    assert page.locator(".recording li").count() == 7
-
-
-@pytest.mark.skipif(not (REPOSITORY / "model_any_voice.pt").exists(), reason="there is no model for other voices here")
-def test_five_recordings_can_be_adapted_to(page, tmp_path):
+def test_five_recordings_can_be_adapted_to(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     paths = find_recordings([EVAL_DATA])[0][:5]
-    run_eval(*paths, "--model", REPOSITORY / "model_any_voice.pt", "--adapt", cwd=tmp_path)
+    expected = table_of_eval(*paths, "--adapt")
     box, why = page.get_by_label("adapt to these recordings"), page.locator("#why")
     assert box.is_disabled() and why.inner_text() == "needs at least 5 recordings, dropped together"
     page.get_by_label("RAVDESS, eight emotions").check()
@@ -248,38 +222,37 @@ def test_five_recordings_can_be_adapted_to(page, tmp_path):
     page.locator("#adapt").check()
     page.wait_for_selector(ANSWER, state="detached")
     page.wait_for_selector(ANSWER)
-    expected = read_rows(tmp_path / "out.csv")
     for summary, row in zip(page.locator(".recording summary").all_inner_texts(), expected, strict=True):
         assert summary == f"{Path(row['url']).name}: {in_words(row)}"
 
 
-def test_the_results_are_a_click_away(page):
+def test_a_recording_from_the_microphone_is_answered(page):
+    page.get_by_role("button", name="Record", exact=True).click()
+    page.get_by_role("timer").get_by_text("0:02").wait_for()
+    levels = page.evaluate(LEVELS)
+    assert 0 <= min(levels) < max(levels) <= 1
+    page.get_by_role("button", name="Stop").click()
+    page.get_by_role("timer").wait_for(state="hidden")
+    assert "recording.webm: " in page.locator(".recording summary").inner_text()
+
+
+def test_the_results_and_the_description_of_the_api_are_a_click_away(page, server):
     with page.expect_popup() as results:
         page.get_by_role("link", name="see Results").click()
     text = results.value.inner_text("body")
     results.value.close()
     assert text.startswith("## Results") and "model_any_voice.pt" in text and text.count("\n## ") == 0
-
-
-def test_the_description_of_the_api_is_shown_without_the_network(page, server):
     page.goto(f"{server.url}/docs")
     page.get_by_text("/predict").first.wait_for()
 
 
-def test_nothing_stays_on_disk_and_no_other_server_is_contacted(page, server):
-    drop(page, *sorted(EVAL_DATA.glob("*.mp3")))
-    page.wait_for_selector(ANSWER)
-    assert server.files() == []
-    assert server.addresses() == {"127.0.0.1"}
-
-
-def test_the_emotion_is_seen_while_somebody_speaks(page, server):
-    page.context.grant_permissions(["microphone"])
+def test_the_emotion_is_seen_while_somebody_speaks_and_their_voice_adapted_to(page, server):
+    """From the fifth of the six voices on, because none of their emotions prevails."""
     page.get_by_role("button", name="Live", exact=True).click()
     current, behind = page.locator("#current"), page.locator("#behind")
     current.filter(has_text="%").wait_for()
     emotion, share = current.inner_text().split()
-    labels = Predictor(REPOSITORY / MODELS[0].file).labels
+    labels = Predictor(ANY_VOICE).labels
     assert emotion in labels and 0 < int(share[:-1]) <= 100
     assert re.fullmatch(r"\d+\.\d s behind", behind.inner_text())
     assert server.files() == [] and server.health()["live"] == 1
@@ -288,9 +261,12 @@ def test_the_emotion_is_seen_while_somebody_speaks(page, server):
     if "LIVE_SCREENSHOT" in os.environ:
         page.wait_for_timeout(62_000)
         page.screenshot(path=REPOSITORY / os.environ["LIVE_SCREENSHOT"])
+    page.get_by_label("adapt to this voice").check()
+    page.get_by_text("s behind, adapted to this voice").wait_for()
+    page.get_by_role("button", name="New speaker").click()
+    page.get_by_text(re.compile("s behind$")).wait_for()
     page.get_by_role("button", name="Stop").click()
-    summary = page.locator(".recording summary")
-    assert "live.wav: " in summary.inner_text()
+    assert "live.wav: " in page.locator(".recording summary").inner_text()
     page.wait_for_selector(ANSWER)
     content = page.evaluate("async () => [...new Uint8Array(await dropped[0].arrayBuffer())]")
     sound = soundfile.info(io.BytesIO(bytes(content)))
@@ -298,20 +274,7 @@ def test_the_emotion_is_seen_while_somebody_speaks(page, server):
     assert page.get_by_role("button", name="Live", exact=True).is_enabled() and not current.is_visible()
 
 
-def test_a_live_voice_is_adapted_to_and_forgotten(page):
-    """From the fifth of the six voices on, because none of their emotions prevails."""
-    page.context.grant_permissions(["microphone"])
-    page.get_by_role("button", name="Live", exact=True).click()
-    page.get_by_label("adapt to this voice").check()
-    page.get_by_text("s behind, adapted to this voice").wait_for()
-    page.get_by_role("button", name="New speaker").click()
-    page.get_by_text(re.compile("s behind$")).wait_for()
-    page.get_by_role("button", name="Stop").click()
-    page.wait_for_selector(ANSWER)
-
-
 def test_a_live_recording_that_is_refused_says_why(page):
-    page.context.grant_permissions(["microphone"])
     page.evaluate("document.querySelector('[name=model]:checked').value = 'none.pt'")
     page.get_by_role("button", name="Live", exact=True).click()
     page.get_by_text("there is no model 'none.pt'").wait_for()
