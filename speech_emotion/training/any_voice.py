@@ -23,7 +23,7 @@ from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint
 from speech_emotion.models.features import WhisperFeatures
 from speech_emotion.training.any_voice_head import Corpus, HeadSettings, fit
 from speech_emotion.training.augment import augmentation
-from speech_emotion.training.cache import VERSION, kept, log_mels
+from speech_emotion.training.cache import VERSION, cached, log_mels
 from speech_emotion.training.cnn import MARGIN_S, autocast, target_indices
 from speech_emotion.training.runs import Parts
 
@@ -149,7 +149,7 @@ def embeddings(
         digest.update(tensor.numpy())
     digest.update(json.dumps([VERSION, copies, asdict(settings.augmentation), settings.seed]).encode())
     name = f"embeddings-{digest.hexdigest()[:16]}"
-    return kept(folder, name, lambda: _embed(spectrograms, network, copies, settings, device, voices))
+    return cached(folder, name, lambda: _embed(spectrograms, network, copies, settings, device, voices))
 
 
 @torch.inference_mode()

@@ -29,10 +29,14 @@ def log_mels(clips: pd.DataFrame, front_end: nn.Module, margin_s: float, folder:
     have several rows per path, next to each other.
     Raises ValueError for a clip that cannot be read.
     """
-    return kept(folder, f"log_mels-{_digest(clips, front_end, margin_s)}", lambda: _compute(clips, front_end, margin_s))
+    files = [(clip, os.stat(path).st_size, os.stat(path).st_mtime_ns) for clip, path in clips[["clip", "path"]].values]
+    bounds = clips[["start", "end"]].values.tolist() if "start" in clips else []
+    settings = [VERSION, type(front_end).__name__, asdict(front_end.features), margin_s]
+    digest = hashlib.sha256(json.dumps([settings, files, bounds]).encode()).hexdigest()[:16]
+    return cached(folder, f"log_mels-{digest}", lambda: _compute(clips, front_end, margin_s))
 
 
-def kept(folder: str | Path, name: str, compute: Callable[[], np.ndarray]) -> torch.Tensor:
+def cached(folder: str | Path, name: str, compute: Callable[[], np.ndarray]) -> torch.Tensor:
     """The array in `folder`/`name`.npy, computed if it is missing or damaged.
 
     `name` contains a digest of everything that the array depends on, so that no stale file is read.
@@ -72,12 +76,5 @@ def _compute(clips: pd.DataFrame, front_end: nn.Module, margin_s: float) -> np.n
         bounds = clips.assign(bounds=list(zip(clips["start"], clips["end"], strict=True)))
         files = list(bounds.groupby("path", sort=False)["bounds"].apply(list).items())
     with ThreadPoolExecutor() as readers:
-        found = readers.map(spectrograms, *zip(*files, strict=True))
-        return np.concatenate(list(tqdm(found, total=len(files), desc="reading clips")))
-
-
-def _digest(clips: pd.DataFrame, front_end: nn.Module, margin_s: float) -> str:
-    files = [(clip, os.stat(path).st_size, os.stat(path).st_mtime_ns) for clip, path in clips[["clip", "path"]].values]
-    bounds = clips[["start", "end"]].values.tolist() if "start" in clips else []
-    settings = [VERSION, type(front_end).__name__, asdict(front_end.features), margin_s]
-    return hashlib.sha256(json.dumps([settings, files, bounds]).encode()).hexdigest()[:16]
+        computed = readers.map(spectrograms, *zip(*files, strict=True))
+        return np.concatenate(list(tqdm(computed, total=len(files), desc="reading clips")))

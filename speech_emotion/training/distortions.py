@@ -14,6 +14,7 @@ from torch import nn
 
 from speech_emotion.models.features import FeatureSettings
 
+Range = tuple[float, float]  # lowest and highest
 _SILENCE_DB = -100.0  # also the lowest level of MFCC.log_mel
 
 
@@ -33,7 +34,7 @@ class Augmentation(nn.Module):
         raise NotImplementedError
 
     def distort(self, log_mel: torch.Tensor, **drawn: torch.Tensor) -> torch.Tensor:
-        """Apply these parameters to the batch; deterministic."""
+        """Apply these parameters, all tensors, to the batch; deterministic."""
         raise NotImplementedError
 
     def extra_repr(self) -> str:
@@ -69,7 +70,7 @@ class Warp(Augmentation):
             "shift_s": self.uniform(log_mel, -1, 1, B, 1) * self.settings["shift_s"],
         }
 
-    def distort(self, log_mel, frequency: torch.Tensor, duration: torch.Tensor, shift_s: torch.Tensor) -> torch.Tensor:
+    def distort(self, log_mel, frequency, duration, shift_s) -> torch.Tensor:
         """Factors and seconds, (B, 1) each; with `shift_s` > 0 the window begins later."""
         B, M, T_wide = log_mel.shape
         T = self.features.n_frames
@@ -101,13 +102,15 @@ class Equaliser(Augmentation):
     The gain is linear between `knots`, which are equally spaced in mel bands.
     """
 
-    def __init__(self, generator, gain_db: float, knots: int = 6):
-        super().__init__(generator, gain_db=gain_db, knots=knots)
+    knots = 6
+
+    def __init__(self, generator, gain_db: float):
+        super().__init__(generator, gain_db=gain_db)
 
     def draw(self, log_mel: torch.Tensor) -> dict[str, torch.Tensor]:
-        return {"gains_db": self.normal(log_mel, len(log_mel), 1, self.settings["knots"]) * self.settings["gain_db"]}
+        return {"gains_db": self.normal(log_mel, len(log_mel), 1, self.knots) * self.settings["gain_db"]}
 
-    def distort(self, log_mel: torch.Tensor, gains_db: torch.Tensor) -> torch.Tensor:
+    def distort(self, log_mel, gains_db) -> torch.Tensor:
         """Gains in dB at the knots, (B, 1, knots)."""
         return log_mel + _over_bands(gains_db, log_mel.shape[1])
 
@@ -119,22 +122,14 @@ class Reverberation(Augmentation):
     (lowest, highest).
     """
 
-    def __init__(
-        self,
-        generator,
-        features: FeatureSettings,
-        rt60_s: tuple[float, float],
-        direct_to_reverberant_db: tuple[float, float],
-    ):
+    def __init__(self, generator, features: FeatureSettings, rt60_s: Range, direct_to_reverberant_db: Range):
         super().__init__(generator, rt60_s=rt60_s, direct_to_reverberant_db=direct_to_reverberant_db)
         self.frame_s = features.hop_length / features.sample_rate
 
     def draw(self, log_mel: torch.Tensor) -> dict[str, torch.Tensor]:
         return {name: self.uniform(log_mel, *span, len(log_mel), 1) for name, span in self.settings.items()}
 
-    def distort(
-        self, log_mel: torch.Tensor, rt60_s: torch.Tensor, direct_to_reverberant_db: torch.Tensor
-    ) -> torch.Tensor:
+    def distort(self, log_mel, rt60_s, direct_to_reverberant_db) -> torch.Tensor:
         """Seconds and dB, (B, 1) each."""
         B, M, T = log_mel.shape
         n_taps = math.ceil(self.settings["rt60_s"][1] / self.frame_s)
@@ -149,14 +144,14 @@ class Reverberation(Augmentation):
 class BandLimit(Augmentation):
     """Simulates a telephone or low-rate codec by silence above a cutoff from the range `cutoff_hz`."""
 
-    def __init__(self, generator, features: FeatureSettings, cutoff_hz: tuple[float, float]):
+    def __init__(self, generator, features: FeatureSettings, cutoff_hz: Range):
         super().__init__(generator, cutoff_hz=cutoff_hz)
         self.register_buffer("centres", _mel_centres(features))
 
     def draw(self, log_mel: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"cutoff_hz": self.uniform(log_mel, *self.settings["cutoff_hz"], len(log_mel), 1)}
 
-    def distort(self, log_mel: torch.Tensor, cutoff_hz: torch.Tensor) -> torch.Tensor:
+    def distort(self, log_mel, cutoff_hz) -> torch.Tensor:
         """Cutoff in Hz, (B, 1)."""
         cut = self.centres > cutoff_hz  # (B, M)
         return log_mel.masked_fill(cut[:, :, None], _SILENCE_DB)
@@ -169,13 +164,13 @@ class Gate(Augmentation):
     loudest frame.
     """
 
-    def __init__(self, generator, depth_db: tuple[float, float]):
+    def __init__(self, generator, depth_db: Range):
         super().__init__(generator, depth_db=depth_db)
 
     def draw(self, log_mel: torch.Tensor) -> dict[str, torch.Tensor]:
         return {"depth_db": self.uniform(log_mel, *self.settings["depth_db"], len(log_mel), 1)}
 
-    def distort(self, log_mel: torch.Tensor, depth_db: torch.Tensor) -> torch.Tensor:
+    def distort(self, log_mel, depth_db) -> torch.Tensor:
         """Depth in dB, (B, 1)."""
         level = decibels(power(log_mel).mean(dim=1))  # (B, T)
         loud = level > level.amax(dim=1, keepdim=True) - depth_db
@@ -198,7 +193,7 @@ class Mask(Augmentation):
             drawn[name] = torch.stack([start, start + width])
         return drawn
 
-    def distort(self, log_mel: torch.Tensor, bands: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
+    def distort(self, log_mel, bands, frames) -> torch.Tensor:
         """Start and end of the masked bands and frames, (2, B, 1) each."""
         mean = log_mel.mean(dim=(1, 2), keepdim=True)
         for dim, (start, end) in ((1, bands), (2, frames)):
@@ -213,46 +208,26 @@ class Noise(Augmentation):
 
     Its level in dB is the sum of three random components, with these standard deviations: `colour_db` over frequency,
     linear between `knots`; up to `swell_db` over time, linear between points `syllable_frames` apart (8 per second with
-    frames of 20 ms), in `swell_bands` parts of the spectrum; and `grain_db` in each band and frame, as in the mel bands
-    of steady noise.
+    frames of 20 ms), in `swell_bands` parts of the spectrum; and `grain_db` in every band and frame, as in the mel
+    bands of steady noise.
     """
 
-    def __init__(
-        self,
-        generator,
-        snr_db: tuple[float, float],
-        colour_db: float,
-        swell_db: float,
-        grain_db: float = 3.0,
-        knots: int = 5,
-        swell_bands: int = 8,
-        syllable_frames: int = 6,
-    ):
-        super().__init__(
-            generator, snr_db=snr_db, colour_db=colour_db, swell_db=swell_db, grain_db=grain_db, knots=knots,
-            swell_bands=swell_bands, syllable_frames=syllable_frames,
-        )  # fmt: skip
+    knots, swell_bands, syllable_frames, grain_db = 5, 8, 6, 3.0
+
+    def __init__(self, generator, snr_db: Range, colour_db: float, swell_db: float):
+        super().__init__(generator, snr_db=snr_db, colour_db=colour_db, swell_db=swell_db)
 
     def draw(self, log_mel: torch.Tensor) -> dict[str, torch.Tensor]:
         B, M, T = log_mel.shape
-        settings = self.settings
         return {
-            "colour_db": self.normal(log_mel, B, 1, settings["knots"]) * settings["colour_db"],
-            "swell": self.normal(log_mel, B, settings["swell_bands"], T // settings["syllable_frames"]),
-            "swell_db": self.uniform(log_mel, 0, settings["swell_db"], B, 1, 1),
-            "grain_db": self.normal(log_mel, B, M, T) * settings["grain_db"],
-            "snr_db": self.uniform(log_mel, *settings["snr_db"], B, 1, 1),
+            "colour_db": self.normal(log_mel, B, 1, self.knots) * self.settings["colour_db"],
+            "swell": self.normal(log_mel, B, self.swell_bands, T // self.syllable_frames),
+            "swell_db": self.uniform(log_mel, 0, self.settings["swell_db"], B, 1, 1),
+            "grain_db": self.normal(log_mel, B, M, T) * self.grain_db,
+            "snr_db": self.uniform(log_mel, *self.settings["snr_db"], B, 1, 1),
         }
 
-    def distort(
-        self,
-        log_mel: torch.Tensor,
-        colour_db: torch.Tensor,
-        swell: torch.Tensor,
-        swell_db: torch.Tensor,
-        grain_db: torch.Tensor,
-        snr_db: torch.Tensor,
-    ) -> torch.Tensor:
+    def distort(self, log_mel, colour_db, swell, swell_db, grain_db, snr_db) -> torch.Tensor:
         """Colour (B, 1, knots), swell (B, bands, syllables) with deviation 1, its strength and the ratio (B, 1, 1)."""
         B, M, T = log_mel.shape
         swell = F.interpolate(swell, size=T, mode="linear")
@@ -267,13 +242,15 @@ class Babble(Augmentation):
     They are chosen from `voices`, spectrograms (N, M, T or more) in dB.
     """
 
-    def __init__(self, generator, voices: torch.Tensor, snr_db: tuple[float, float], talkers: tuple[int, int] = (2, 6)):
-        super().__init__(generator, snr_db=snr_db, talkers=talkers)
+    talkers = (2, 6)
+
+    def __init__(self, generator, voices: torch.Tensor, snr_db: Range):
+        super().__init__(generator, snr_db=snr_db)
         self.register_buffer("voices", voices)
 
     def draw(self, log_mel: torch.Tensor) -> dict[str, torch.Tensor]:
         B, _, T = log_mel.shape
-        fewest, most = self.settings["talkers"]
+        fewest, most = self.talkers
         return {
             "who": self.integers(log_mel, 0, len(self.voices), B, most),
             "shift": self.integers(log_mel, 0, T, B, most),
@@ -281,21 +258,14 @@ class Babble(Augmentation):
             "snr_db": self.uniform(log_mel, *self.settings["snr_db"], B, 1, 1),
         }
 
-    def distort(
-        self,
-        log_mel: torch.Tensor,
-        who: torch.Tensor,
-        shift: torch.Tensor,
-        n_talkers: torch.Tensor,
-        snr_db: torch.Tensor,
-    ) -> torch.Tensor:
+    def distort(self, log_mel, who, shift, n_talkers, snr_db) -> torch.Tensor:
         """Indices of voices and their first frames (B, V), the number that talk (B, 1), the ratio in dB (B, 1, 1)."""
         B, M, T = log_mel.shape
         talks = torch.arange(who.shape[1], device=log_mel.device) < n_talkers
         frames = (torch.arange(T, device=log_mel.device) + shift[..., None]) % T  # (B, V, T)
-        others = power(self.voices[who, :, :T].to(log_mel)).gather(3, frames[:, :, None].expand(-1, -1, M, -1))
-        others = others / others.mean(dim=(2, 3), keepdim=True) * talks[..., None, None]  # (B, V, M, T)
-        return _mixed(log_mel, others.sum(dim=1), snr_db)
+        speech = power(self.voices[who, :, :T].to(log_mel)).gather(3, frames[:, :, None].expand(-1, -1, M, -1))
+        speech = speech / speech.mean(dim=(2, 3), keepdim=True) * talks[..., None, None]  # (B, V, M, T)
+        return _mixed(log_mel, speech.sum(dim=1), snr_db)
 
 
 class Sometimes(Augmentation):
