@@ -86,8 +86,8 @@ def parse_arguments(arguments: list[str] | None, name: str = "eval.py") -> EvalO
         nargs="?",
         const="all",
         choices=["all", "folder"],
-        help="normalise by the recordings' own mean and deviation, without labels: all of them as one voice, or each "
-        "folder separately (for model_any_voice.pt, and many recordings with several emotions)",
+        help="normalise by the recordings' own mean and deviation, without labels: by all of them (try this first), or "
+        "by folder, if each holds many recordings of one voice with several emotions (for model_any_voice.pt)",
     )
     parser.add_argument(
         "--channels",
