@@ -91,7 +91,13 @@ def test_it_classifies_adapts_and_is_measured_as_other_models_are(home, mine, tm
     assert "accuracy 1.0000" in result.stdout
     long, *others = pd.read_csv(tmp_path / "t.csv").groupby("url").size()
     assert long == 3 and others == [1] * 19
-    assert list(read_rows(tmp_path / "out.csv")[0]) == ["url", "emotion", "confidence", "bored", "怒り", "error"]
+    rows = read_rows(tmp_path / "out.csv")
+    assert list(rows[0]) == ["url", "emotion", "confidence", "bored", "怒り", "error"]
+    rows[0]["emotion"], rows[1]["emotion"], rows[2]["emotion"] = "Glad", "glad", ""  # as in a spreadsheet
+    pd.DataFrame(rows).to_csv(tmp_path / "out.csv", index=False, encoding="utf-8-sig", sep=";")
+    corrected = read_training_table(tmp_path / "out.csv", ["bored", "怒り"])
+    assert len(corrected) == 19 and corrected["emotion"].value_counts()["Glad"] == 2
+    assert {*corrected["path"]} <= {row["url"] for row in rows}
 
 
 def test_it_runs_without_torch_as_other_models_do(home, mine, tmp_path):
