@@ -49,8 +49,9 @@ class Recording:
 
     def measure(self) -> Iterator[None]:
         """Measure the level of the whole recording, which `read` needs; yields after every 30 s of sound."""
-        with self._noting_errors():
-            yield from self.windows.measure()
+        if not self.error:
+            with self._noting_errors():
+                yield from self.windows.measure()
 
     def read(self, n: int, prepare: Callable[[Window, torch.Tensor], T]) -> list[T]:
         """Apply `prepare` to the next `n` windows and their samples; fewer at the end or after an error."""
