@@ -40,7 +40,7 @@ def find_recordings(paths: Iterable[str | Path]) -> tuple[list[str], int]:
     """
     recordings: dict[str, None] = {}  # an ordered set
     others: Counter[str] = Counter()  # the endings of other files
-    visited: set[tuple] = set()
+    visited: set[str] = set()
     paths = list(map(os.fspath, paths))
     for path in paths:
         for file, is_audio in _files(path, visited):
@@ -55,13 +55,13 @@ def find_recordings(paths: Iterable[str | Path]) -> tuple[list[str], int]:
     return list(recordings), others.total()
 
 
-def _files(path: str, visited: set[tuple]) -> Iterator[tuple[str, bool]]:
+def _files(path: str, visited: set[str]) -> Iterator[tuple[str, bool]]:
     """The files that a path stands for, each with whether it is to be classified."""
     if is_url(path):
         for file in list_files(path):
             below = file.removeprefix(path.rstrip("/"))
             is_hidden = any(part[:1] == "." or part.lower() in _OF_SYSTEMS for part in below.split("/"))
-            yield file, file == path or (not is_hidden and _is_audio(file.rpartition("/")[2]))
+            yield file, file == path or (not is_hidden and _is_audio(file))
     elif os.path.isdir(path):
         yield from _walk(path, visited)
     elif _exists(path):
@@ -70,6 +70,8 @@ def _files(path: str, visited: set[tuple]) -> Iterator[tuple[str, bool]]:
         suffix = os.path.splitext(path)[1]
         gives_ending = bool(suffix) and not has_magic(suffix)
         for match in matches:
+            if "**" in path and _OF_SYSTEMS & set(match.lower().split(os.sep)):
+                continue
             if not os.path.isdir(match):
                 yield match, gives_ending or _is_audio(match)
             elif "**" not in path:  # which already matches files in subfolders
@@ -78,10 +80,10 @@ def _files(path: str, visited: set[tuple]) -> Iterator[tuple[str, bool]]:
         raise FileNotFoundError(f"there is no file or folder {path}")
 
 
-def _walk(path: str, visited: set[tuple]) -> Iterator[tuple[str, bool]]:
+def _walk(path: str, visited: set[str]) -> Iterator[tuple[str, bool]]:
     """The files in a folder. os.walk recurses in Python 3.11, and fails for paths that are too long."""
     folders = [path]
-    visited.add(_identity(path))
+    visited.add(os.path.realpath(path))
     while folders:
         folder = folders.pop()
         subfolders = []
@@ -99,19 +101,10 @@ def _walk(path: str, visited: set[tuple]) -> Iterator[tuple[str, bool]]:
                 yield entry.path, _is_audio(entry.path)
                 continue
             is_skipped = entry.name[0] == "." or entry.name.lower() in _OF_SYSTEMS
-            if not is_skipped and (identity := _identity(entry.path)) not in visited:
-                visited.add(identity)
+            if not is_skipped and (place := os.path.realpath(entry.path)) not in visited:
+                visited.add(place)
                 subfolders.append(entry.path)
         folders += reversed(subfolders)
-
-
-def _identity(folder: str) -> tuple:
-    """The same value for a folder under all its names; just the name if the folder cannot be looked at."""
-    try:
-        status = os.stat(folder)
-    except OSError:
-        return (folder,)
-    return status.st_dev, status.st_ino
 
 
 def _exists(path: str) -> bool:

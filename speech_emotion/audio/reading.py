@@ -97,12 +97,10 @@ def _opened(path: str | Path | BinaryIO) -> AbstractContextManager[BinaryIO]:
     if hasattr(path, "fileno"):
         os.lseek(path.fileno(), 0, os.SEEK_SET)
         return open(os.dup(path.fileno()), "rb", 0)
-    return fetched(path) if is_url(path) else open(path, "rb", 0, opener=_open_without_waiting)
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    """Opens without blocking: a plain open would wait forever for the writer of a named pipe."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if is_url(path):
+        return fetched(path)
+    no_waiting = getattr(os, "O_NONBLOCK", 0)  # a plain open would wait forever for the writer of a named pipe
+    return open(path, "rb", 0, opener=lambda name, flags: os.open(name, flags | no_waiting))
 
 
 def _decode(file: BinaryIO, ending: str, track: int | None, info: RecordingInfo) -> Iterator[Block]:

@@ -99,13 +99,11 @@ class ClusterPredictor:
             raise RuntimeError(f"the cluster gave up: {_last_line(error)}") from error
 
 
-def _results(
-    predictor: tuple, folder: str, method: str, paths: list[str], batch_size: int, threads: int, options: dict
-):
+def _results(predictor: tuple, folder: str, method: str, *arguments, **options) -> list:
     """The results of a `method` of Predictor, in a process of the cluster."""
     with suppress(OSError):  # relative paths cannot work on a machine without this folder
         os.chdir(folder)
-    return list(getattr(_predictor(*predictor), method)(paths, batch_size, threads, **options))
+    return list(getattr(_predictor(*predictor), method)(*arguments, **options))
 
 
 @cache
