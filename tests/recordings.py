@@ -9,6 +9,7 @@ import numpy as np
 from av.stream import Disposition
 
 RATE = 16_000
+BIT_RATES = {"libspeex": 42_000, "wmav1": 64_000, "wmav2": 64_000}  # FFmpeg has no default that they take
 _SCALE = 32_767
 
 
@@ -60,6 +61,14 @@ def encode(
                 moved = round(later(float(packet.pts * packet.time_base)) / packet.time_base)
                 packet.pts, packet.dts = packet.pts + moved, packet.dts + moved
             output.mux(packet)
+
+
+def make(folder: Path, kind: str, samples: np.ndarray | Sequence[np.ndarray], **options) -> Path:
+    """A recording in `folder`; `kind` is its name, codec, container (- if the ending says it) and rate in Hz."""
+    name, codec, container, rate = kind.split()
+    options |= {"bit_rate": BIT_RATES[codec]} if codec in BIT_RATES else {}
+    encode(folder / name, samples, codec, None if container == "-" else container, int(rate), **options)
+    return folder / name
 
 
 def _add(output, codec: str, rate: int, samples: np.ndarray, settings: dict):

@@ -1,53 +1,44 @@
 """Samples are placed by the time stamps of the container."""
 
 import struct
-from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from recordings import RATE, encode, likeness, voice
+from recordings import RATE, encode, likeness, make, voice
 
 from speech_emotion.audio import decoders
 from speech_emotion.audio.reading import RecordingInfo, read_pieces
 from speech_emotion.audio.resampling import load_audio, stream_audio
 
 VOICE = voice()
-FILMS = [
-    "a.mkv aac",
-    "a.mp4 aac",
-    "a.mov aac",
-    "a.webm libopus",
-    "a.ts mp2",
-    "a.mpg mp2",
-    "a.flv aac",
-    "a.asf wmav2",
-]
-RATES = {"flv": 44_100, "webm": 48_000, "ts": 48_000, "mpg": 48_000}
-
-
-def film(folder: Path, kind: str, later, **options) -> Path:
-    name, codec = kind.split()
-    path = folder / name
-    options = {"bit_rate": 64_000} | options if codec == "wmav2" else options
-    encode(path, VOICE, codec, rate=RATES.get(path.suffix[1:], 44_100), later=later, **options)
-    return path
+# name, codec, container, rate
+FILMS = """
+a.mkv aac - 44100
+a.mp4 aac - 44100
+a.mov aac - 44100
+a.webm libopus - 48000
+a.ts mp2 - 48000
+a.mpg mp2 - 48000
+a.flv aac - 44100
+a.asf wmav2 - 44100
+""".strip().splitlines()
 
 
 @pytest.mark.parametrize("kind", [kind for kind in FILMS if "webm" not in kind])
 def test_sound_that_begins_after_the_picture_begins_late(tmp_path, kind):
-    waveform = load_audio(film(tmp_path, kind, lambda seconds: 5, picture=True), RATE).numpy()
-    assert not waveform[: round(4.9 * RATE)].any() and likeness(waveform[5 * RATE :], VOICE) > 0.98
+    waveform = load_audio(make(tmp_path, kind, VOICE, later=lambda seconds: 5, picture=True), RATE).numpy()
+    assert abs(waveform[: round(4.9 * RATE)]).max() < 1e-6 and likeness(waveform[5 * RATE :], VOICE) > 0.98
 
 
 @pytest.mark.parametrize("kind", FILMS)
 def test_a_gap_in_the_time_stamps_is_silence(tmp_path, kind):
-    path = film(tmp_path, kind, lambda seconds: 9 * (seconds > 2), picture="webm" not in kind)
+    path = make(tmp_path, kind, VOICE, later=lambda seconds: 9 * (seconds > 2), picture="webm" not in kind)
     info = RecordingInfo()
     waveform = load_audio(path, RATE, info=info).numpy()
     assert abs(len(waveform) / RATE - 13) < 0.1 and not info.is_damaged
     assert likeness(waveform[: round(1.9 * RATE)], VOICE) > 0.98
-    assert not waveform[round(2.2 * RATE) : round(10.9 * RATE)].any()
+    assert abs(waveform[round(2.2 * RATE) : round(10.9 * RATE)]).max() < 1e-6
     assert likeness(waveform[round(11.2 * RATE) :], VOICE[round(2.2 * RATE) :]) > 0.98
     assert np.allclose(np.concatenate(list(stream_audio(path, RATE))), waveform, atol=1e-5)
 
@@ -74,14 +65,14 @@ def test_the_pauses_of_a_codec_that_is_silent_in_pauses_do_not_add_up(tmp_path):
 def test_rounded_time_stamps_do_not_change_the_sound(tmp_path):
     """Time stamps at 44.1 kHz, rounded to milliseconds, with jitter of up to 20 ms."""
     jitter = np.random.default_rng(0).uniform(0, 0.02, 1000)
-    path = film(tmp_path, "a.mkv aac", lambda seconds: jitter[int(seconds * 43)])
-    plain = film(tmp_path, "b.mkv aac", lambda seconds: 0)
+    path = make(tmp_path, "a.mkv aac - 44100", VOICE, later=lambda seconds: jitter[int(seconds * 43)])
+    plain = make(tmp_path, "b.mkv aac - 44100", VOICE)
     assert np.array_equal(load_audio(path, RATE), load_audio(plain, RATE))
 
 
 def test_restarted_time_stamps_lose_no_sound_and_later_gaps_count(tmp_path):
-    first = film(tmp_path, "a.ts mp2", lambda seconds: 0)
-    second = film(tmp_path, "b.ts mp2", lambda seconds: 3 * (seconds > 2))
+    first = make(tmp_path, "a.ts mp2 - 48000", VOICE)
+    second = make(tmp_path, "b.ts mp2 - 48000", VOICE, later=lambda seconds: 3 * (seconds > 2))
     (tmp_path / "joined.ts").write_bytes(first.read_bytes() + second.read_bytes())
     waveform = load_audio(tmp_path / "joined.ts", RATE).numpy()
     assert abs(len(waveform) / RATE - 11) < 0.1
@@ -89,9 +80,9 @@ def test_restarted_time_stamps_lose_no_sound_and_later_gaps_count(tmp_path):
     assert likeness(waveform[round(9.2 * RATE) :], VOICE[round(2.2 * RATE) :]) > 0.98
 
 
-@pytest.mark.parametrize("kind", ["a.ts mp2", "a.mpg mp2"])
+@pytest.mark.parametrize("kind", ["a.ts mp2 - 48000", "a.mpg mp2 - 48000"])
 def test_a_clock_that_may_jump_adds_no_silence(tmp_path, kind):
-    path = film(tmp_path, kind, lambda seconds: 1197 * (seconds > 2), picture=False)
+    path = make(tmp_path, kind, VOICE, later=lambda seconds: 1197 * (seconds > 2))
     info = RecordingInfo()
     waveform = load_audio(path, RATE, info=info).numpy()
     assert likeness(waveform, VOICE) > 0.98 and info == RecordingInfo()
@@ -100,25 +91,26 @@ def test_a_clock_that_may_jump_adds_no_silence(tmp_path, kind):
 @pytest.mark.parametrize("codec", ["libmp3lame", "pcm_s16le"])
 def test_an_avi_whose_sound_starts_late(tmp_path, codec):
     """The header of the stream says how many of its units to wait; FFmpeg's own writer does not use that."""
-    path = film(tmp_path, f"a.avi {codec}", lambda seconds: 0, picture=True)
+    path = make(tmp_path, f"a.avi {codec} - 44100", VOICE, picture=True)
     content = bytearray(path.read_bytes())
     position = content.find(b"auds") + 20
     unit, rate = struct.unpack_from("<II", content, position)
     struct.pack_into("<I", content, position + 8, round(3 * rate / unit))
     path.write_bytes(content)
     waveform = load_audio(path, RATE).numpy()
-    assert not waveform[: round(2.9 * RATE)].any() and likeness(waveform[3 * RATE :], VOICE) > 0.98
+    assert abs(waveform[: round(2.9 * RATE)]).max() < 1e-6 and likeness(waveform[3 * RATE :], VOICE) > 0.98
 
 
 @pytest.mark.parametrize("gap", [5000, 10**7])
 def test_an_absurd_gap_is_treated_as_damage_and_adds_no_silence(tmp_path, gap):
     info = RecordingInfo()
-    waveform = load_audio(film(tmp_path, "a.mkv aac", lambda seconds: gap * (seconds > 2)), RATE, info=info).numpy()
+    path = make(tmp_path, "a.mkv aac - 44100", VOICE, later=lambda seconds: gap * (seconds > 2))
+    waveform = load_audio(path, RATE, info=info).numpy()
     assert likeness(waveform, VOICE) > 0.98 and info.is_damaged
 
 
 def test_silence_comes_in_small_blocks_up_to_a_limit(tmp_path, monkeypatch):
-    path = film(tmp_path, "a.mkv aac", lambda seconds: 600 * (seconds > 1) + 600 * (seconds > 2))
+    path = make(tmp_path, "a.mkv aac - 44100", VOICE, later=lambda seconds: 600 * (seconds > 1) + 600 * (seconds > 2))
     pieces = [len(samples) / rate for samples, rate in read_pieces(path)]
     assert max(pieces) <= 30 and abs(sum(pieces) - 1204) < 0.1
     monkeypatch.setattr(decoders, "_MOST_SILENCE", 1000 * 44_100)

@@ -2,13 +2,12 @@
 
 import io
 import struct
-from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import soundfile
-from recordings import RATE, encode, likeness, voice
+from recordings import RATE, encode, likeness, make, voice
 
 from speech_emotion.audio.reading import RecordingInfo, read_pieces
 from speech_emotion.audio.resampling import load_audio, stream_audio
@@ -46,16 +45,11 @@ a.wma wmav2 asf 44100
 """.strip().splitlines()
 
 
-def made(path: Path, kind: str, sound: np.ndarray) -> bytes:
-    name, codec, container, rate = kind.split()
-    encode(path, sound, codec, container, int(rate), **({"bit_rate": 64_000} if codec in ("wmav2", "libspeex") else {}))
-    return path.read_bytes()
-
-
 @pytest.mark.parametrize("kind", READ_ON)
 def test_formats_that_can_be_joined_are_read_to_the_end(tmp_path, kind):
+    first, second = (make(tmp_path, kind, sound).read_bytes() for sound in (VOICE, OTHER))
     path = tmp_path / kind.split()[0]
-    path.write_bytes(made(path, kind, VOICE) + made(path, kind, OTHER))
+    path.write_bytes(first + second)
     info = RecordingInfo()
     waveform = load_audio(path, RATE, info=info).numpy()
     has_second_header = "spx" in kind or "amr" in kind  # which cannot be decoded
@@ -67,8 +61,8 @@ def test_formats_that_can_be_joined_are_read_to_the_end(tmp_path, kind):
 
 @pytest.mark.parametrize("kind", ENDED)
 def test_bytes_after_the_declared_end_are_ignored_and_counted(tmp_path, kind):
+    content, other = (make(tmp_path, kind, sound).read_bytes() for sound in (VOICE, OTHER))
     path = tmp_path / kind.split()[0]
-    content, other = made(path, kind, VOICE), made(path, kind, OTHER)
     for tail in (b"", other):
         path.write_bytes(content + tail)
         info = RecordingInfo()
@@ -79,8 +73,8 @@ def test_bytes_after_the_declared_end_are_ignored_and_counted(tmp_path, kind):
 
 @pytest.mark.parametrize("tags", [b"TAG" + bytes(125), b"ID3\x03\x00\x00\x00\x07\x76\x00" + b"\x01" * 129_800])
 def test_tags_between_joined_files_are_not_damage(tmp_path, tags):
-    path = tmp_path / "a.mp3"
-    content = made(path, "a.mp3 libmp3lame mp3 44100", VOICE)
+    path = make(tmp_path, "a.mp3 libmp3lame mp3 44100", VOICE)
+    content = path.read_bytes()
     path.write_bytes(content + tags + content)
     info = RecordingInfo()
     assert abs(len(load_audio(path, RATE, info=info)) / RATE - 8) < 0.2 and not info.is_damaged
