@@ -20,12 +20,16 @@ import torch
 from tqdm import tqdm
 
 from research import REPOSITORY
-from research.report_conversations import COLUMNS, conversations_table
+from research.tables import conversations_table
 from speech_emotion.audio.resampling import load_audio
 from speech_emotion.audio.stretches import HEARD, frame_energy
 from speech_emotion.corpora import emodb, nemo
 from speech_emotion.inference.predictor import Predictor
 
+COLUMNS = [
+    "kind", "recording", "channel", "clip", "emotion", "alone", "in_noise", "timeline", "start_error_s", "heard_s",
+    "missed_s",
+]  # fmt: skip
 CORPORA = {"emodb": emodb, "nemo": nemo}
 RATE = 16_000  # Hz
 CLIPS = 12  # per voice in a recording
@@ -63,7 +67,7 @@ def main() -> None:
                 soundfile.write(path, samples, RATE, subtype="FLOAT")
                 found = classified(predictor, path, samples, clips)
                 tables.append(found.assign(kind=kind, recording=number, alone=clips["path"].map(alone)))
-    table = pd.concat(tables)[list(COLUMNS)]
+    table = pd.concat(tables)[COLUMNS]
     out = options.out or (REPOSITORY / "results" / "conversations.csv" if options.corpus == "emodb" else None)
     if out:
         table.to_csv(out, index=False, float_format="%.2f")

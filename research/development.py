@@ -21,8 +21,8 @@ import torch
 
 from research import REPOSITORY
 from research.adaptation import embed, measure
-from research.report_adaptation import folder_uar
 from research.robustness import conditions
+from research.tables import folder_uar
 from speech_emotion.audio.resampling import load_audio
 from speech_emotion.corpora import nemo, ravdess
 from speech_emotion.corpora.splits import ACTOR_FOLDS

@@ -151,12 +151,13 @@ def plot_embeddings(maps: dict[str, np.ndarray], speakers: np.ndarray, emotions:
     figure, axes = plt.subplots(len(maps), 2, figsize=(11, 4.6 * len(maps)), layout="constrained", squeeze=False)
     chosen = np.unique(speakers)[::_SPEAKERS_APART]
     colours = sns.color_palette("colorblind").as_hex()
+    edge = {"edgecolor": "dimgrey", "linewidth": 0.3}  # pale colours show on white
     for (left, right), (title, points) in zip(axes, maps.items(), strict=True):
         left.scatter(*points[~np.isin(speakers, chosen)].T, s=7, color="lightgrey", label="the others")
         for speaker, colour in zip(chosen, colours, strict=False):
             left.scatter(*points[speakers == speaker].T, s=9, color=colour, label=f"actor {speaker}")
         for emotion, colour in COLOURS.items():
-            right.scatter(*points[emotions == emotion].T, s=7, color=colour, label=emotion)
+            right.scatter(*points[emotions == emotion].T, s=9, color=colour, label=emotion, **edge)
         left.set(title=f"{title}: speakers", xticks=[], yticks=[])
         right.set(title=f"{title}: emotions", xticks=[], yticks=[])
     for ax in axes[-1]:

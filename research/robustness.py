@@ -18,7 +18,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from research import REPOSITORY, parser_of
-from research.report_tables import robustness_table
+from research.tables import robustness_table
 from speech_emotion.audio.resampling import load_audio
 from speech_emotion.corpora.ravdess import clip_table
 from speech_emotion.inference.predictor import Predictor

@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from research import REPOSITORY, parser_of
-from research.report_tables import markdown
+from research.tables import markdown
 from speech_emotion.corpora import emodb, urdu
 from speech_emotion.evaluation.metrics import calm_as_neutral, uar
 from speech_emotion.evaluation.plots import BLUE, ORANGE

@@ -5,13 +5,14 @@ import subprocess
 import sys
 from dataclasses import asdict
 
+import pandas as pd
 import pytest
 from conftest import REPOSITORY
 
 from speech_emotion.corpora.clips import NoDataError
 from speech_emotion.corpora.ravdess import EMOTIONS, check_table, clip_table
 from speech_emotion.corpora.splits import stratified_split
-from speech_emotion.evaluation.metrics import accuracy, read_predictions
+from speech_emotion.evaluation.metrics import accuracy
 from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
 from speech_emotion.models.checkpoint import load_checkpoint
 from speech_emotion.models.cnn import EmotionCNN
@@ -46,7 +47,7 @@ def ravdess():
 @pytest.mark.parametrize("model", MODELS)
 def test_the_readme_has_the_number_of_the_committed_predictions(model):
     name, least, n_clips = MODELS[model]
-    predictions = read_predictions(REPOSITORY / "results" / "predictions" / f"{name}.csv")
+    predictions = pd.read_csv(REPOSITORY / "results" / "predictions" / f"{name}.csv")
     assert len(predictions) == n_clips
     assert readme_accuracy(model) == round(accuracy(predictions), 4) >= least
     assert set(load_checkpoint(REPOSITORY / model).split["test"]) == set(predictions["clip"])

@@ -20,7 +20,6 @@ from speech_emotion.evaluation.metrics import (
     mean_recall,
     overconfidence,
     prediction_table,
-    read_predictions,
     recalls,
     uar,
     wilson_interval,
@@ -167,16 +166,6 @@ def test_the_interval_of_a_share_is_that_of_wilson():
     shares = np.array([0.0, 1.0])
     low, high = wilson_interval(shares, np.array([5, 7]))
     assert (low <= shares).all() and (high >= shares).all()
-
-
-def test_a_saved_table_is_read_with_what_its_names_say(tmp_path):
-    for clip, said in (
-        ("03-02-05-01-01-02-13", {"channel": "song", "actor": 13, "sex": "male", "intensity": "normal"}),
-        ("03a01Fa", {"speaker": "03", "sex": "male"}),
-    ):
-        FOUR.head(1).assign(clip=clip).to_csv(tmp_path / "a.csv", index=False)
-        (row,) = read_predictions(tmp_path / "a.csv").to_dict("records")
-        assert {name: row[name] for name in said} == said and row["happy"] == 0.9
 
 
 def test_labels_are_the_columns_of_probabilities_and_calm_may_count_as_neutral():

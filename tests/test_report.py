@@ -1,22 +1,28 @@
 """The tables of the documents, from predictions small enough to be counted by hand."""
 
+import shutil
+import warnings
+
 import pandas as pd
 import pytest
+from conftest import REPOSITORY
 from test_metrics import table
 
-from research import report_adaptation, report_groups, report_own
-from research.report import replace_between_markers
-from research.report_tables import (
-    BRIEFLY,
-    checkpoints_table,
-    results_table,
-    robustness_table,
-    strangers_table,
-)
+from research import tables
+from research.report import DOCUMENTS, with_tables, write_report
+from research.tables import all_tables, read_predictions
 from speech_emotion.evaluation.metrics import accuracy, bootstrap_interval, uar
 
 RIGHT = table(*[(emotion, emotion, 0.9) for emotion in ("happy", "happy", "sad", "sad")])
 HALF = table(*[(emotion, given, 0.9) for emotion in ("happy", "sad") for given in ("happy", "sad")])
+
+
+@pytest.fixture(autouse=True)
+def without_warnings():
+    """Where a group has no clips, or none in a draw, nothing is divided by zero."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        yield
 
 
 def spoken(predictions: pd.DataFrame, actor: int, channel: str = "speech") -> pd.DataFrame:
@@ -43,7 +49,7 @@ def test_a_row_of_the_results_is_the_mean_over_its_runs():
     runs = {"random8-split0": RIGHT, "random8-split1": HALF, "random8-split1-epochs2": HALF, "random7-split0": HALF}
     low, high = bootstrap_interval(pd.concat([RIGHT, HALF]), accuracy)
     for metric in (accuracy, uar):
-        found = rows(results_table(runs, metric, BRIEFLY))
+        found = rows(tables.results_table(runs, [metric], tables.BRIEFLY[:2]))
         assert found["`model.pt`: known voices"] == ["2", "8", f"0.750 ({low:.3f} to {high:.3f})", "0.500 to 1.000"]
         runs_of_one, n, value, spread = found["`model_sad_removed.pt`: known voices"]
         assert (runs_of_one, n, value[:7], spread) == ("1", "4", "0.500 (", "")
@@ -51,88 +57,56 @@ def test_a_row_of_the_results_is_the_mean_over_its_runs():
 
 def test_checkpoints_are_listed_with_the_accuracy_of_their_recipe_on_all_splits():
     runs = {"random8-split0": RIGHT, "random8-split1": HALF, "random7-split0": HALF, "any8-split0": HALF.tail(3)}
-    assert rows(checkpoints_table(runs)) == {
+    assert rows(tables.checkpoints_table(runs)) == {
         "`model.pt`": ["4", "1.0000 (1.000 to 1.000)", "0.750", "0.500 to 1.000"],
         "`model_sad_removed.pt`": ["4", "0.5000 (0.000 to 1.000)", "0.500", "0.500 to 0.500"],
         "`model_any_voice.pt`": ["3", "0.3333 (0.000 to 1.000)", "0.333", "0.333 to 0.333"],
     }
 
 
-def test_the_first_table_has_a_row_per_group_and_a_column_per_configuration():
-    half, right = HALF.assign(channel="speech"), RIGHT.assign(channel="speech")
-    runs = {"random8-split0": right, "any8-split0": half, "speaker8-fold0": right, "speaker8-fold1": half}
-    runs = {name: pd.concat([run, HALF.assign(channel="song")]) for name, run in runs.items()}
-    runs |= {"any8-emodb": half, "any8-emodb-adapted": right}
-    assert rows(strangers_table(runs)) == {
-        "known voices": ["0.750", "0.500", ""],
-        "unseen actors, speech": ["0.750", "", ""],
-        "unseen actors, song": ["0.500", "", ""],
-        "German actors (EmoDB)": ["", "0.500", "1.000"],
-    }
-
-
 def test_groups_are_counted_over_all_folds():
-    found = rows(report_groups.groups_table(RUNS, "speech"))
+    found = rows(tables.groups_table(RUNS, "speech"))
     values = {name: [cell[:6].strip() for cell in cells] for name, cells in found.items()}
     assert values["all"] == ["0.750", "0.500", "1.000"]
     assert values["women"] == ["1.000", "0.500", "1.000"] and values["men"] == ["0.500", "0.500", "1.000"]
     assert values["women minus men"] == ["+0.500", "+0.000", "+0.000"]
     assert values["lowest actor"] == ["0.500", "0.500", "1.000"] and values["highest actor"][0] == "1.000"
     assert values["happy"] == ["0.750", "0.500", "1.000"] and "calm" not in values
+    assert found["women minus men"][0] == "+0.500 (+0.500 to +0.500)", "from draws with women and men"
 
 
 def test_differences_are_of_the_same_clips():
     runs = {name: pd.concat([run, spoken(RIGHT, 2, "song"), spoken(RIGHT, 3, "song")]) for name, run in RUNS.items()}
     runs["any8-fold0"] = runs["any8-fold0"].iloc[::-1]  # the order of the clips does not matter
-    found = rows(report_groups.differences_table(runs))
+    found = rows(tables.differences_table(runs))
     assert [cell[:6] for cell in found["`model_any_voice.pt` minus `model.pt`"]] == ["-0.250", "+0.000"]
-    assert [cell[:6] for cell in found["with `--adapt` minus without"]] == ["+0.500", "+0.000"]
-    assert found["with `--adapt` minus without"][0] == "+0.500 (+0.500 to +0.500)"
+    assert found["with `--adapt` minus without"] == ["+0.500 (+0.500 to +0.500)", "+0.000 (+0.000 to +0.000)"]
 
 
-def test_calibration_has_a_sign():
+def test_calibration_has_a_sign_and_no_number_for_a_group_without_clips():
     runs = RUNS | {"random8-split0": spoken(RIGHT, 2), "any8-split0": spoken(HALF, 3, "song")}
-    found = rows(report_groups.calibration_table(runs))
+    found = rows(tables.calibration_table(runs))
     assert found["all"] == ["-10.0", "+40.0", "+15.0", "+40.0", "-10.0"]
-    assert found["men"][2:] == ["+40.0", "+40.0", "-10.0"] and found["ECE, pooled"][0] == "0.100"
+    assert found["men"] == ["", "+40.0", "+40.0", "+40.0", "-10.0"] and found["ECE, pooled"][0] == "0.100"
 
 
-def test_a_temperature_is_fitted_to_the_other_folds():
-    sure = spoken(HALF, 2)
-    runs = {"speaker8-fold0": sure, "speaker8-fold1": spoken(HALF, 3)}
-    runs |= {"any8-fold0": sure, "any8-fold1": spoken(RIGHT, 3), "any8-fold0-adapted": sure, "any8-fold1-adapted": sure}
-    found = rows(report_groups.temperature_table(runs))
-    assert found["as published"] == ["0.400", "0.150", "0.400"]
-    assert float(found["one for all"][0]) < 0.1, "half are right in both folds, which the other fold knows"
-    assert float(found["one for all"][1]) > 0.2, "one fold makes the other too sure, and that one doubts for nothing"
-
-
-FOLDERS = pd.DataFrame(
-    [
-        (kind, speaker, emotion, 4, 2, 4 if speaker == "a" else 2)
-        for kind in report_adaptation.FOLDERS
-        for speaker in "ab"
-        for emotion in ("happy", "sad")
-    ],
-    columns=["folder", "speaker", "emotion", "recordings", "plain", "adapted"],
-)
+def test_a_twin_is_the_other_take_in_the_training_part(tmp_path):
+    clips = ["03-01-03-01-02-01-07", "03-01-03-01-02-02-08", "03-01-03-01-01-01-08", "03-01-04-01-01-02-09"]
+    runs = {f"{name}-split0": HALF.assign(clip=clips) for name in ("random8", "any8")}
+    listed = {"03-01-03-01-02-02-07": "training", "03-01-03-01-02-01-08": "validation", clips[2]: "test"}
+    for name in runs:
+        pd.DataFrame({"clip": listed.keys(), "part": listed.values()}).to_csv(tmp_path / f"{name}.csv")
+    share, twin, others = rows(tables.twins_table(runs, tmp_path))["`model.pt` recipe"]
+    assert (share, twin) == ("25 %", "1.000 (1.000 to 1.000)") and others.startswith("0.333 (")
 
 
 def test_a_gain_is_counted_over_folders_and_drawn_by_speaker():
-    found = rows(report_adaptation.adaptation_table({"here": FOLDERS}))
-    assert list(found) == report_adaptation.FOLDERS
-    assert found["5 recordings"] == ["0.500", "0.750", "+0.250 (+0.000 to +0.500)"]
-
-
-def test_own_labels_are_a_mean_over_partitions():
-    clips = ["03a01Wa", "03a01Fa", "08a01Wa", "08a01Fa"]
-    answers = pd.DataFrame({"clip": clips, "emotion": ["angry", "happy"] * 2, "prediction": ["angry"] * 4})
-    right = answers.assign(prediction=answers["emotion"])
-    parts = {"README": right, "README, inner": answers, "0": answers, "1": right}
-    found = report_own.own_table(pd.concat(part.assign(partition=name) for name, part in parts.items()))
-    inner, outer, drawn = rows(found).values()
-    assert (inner, outer) == (["0.500 (0.500 to 0.500)"], ["1.000 (1.000 to 1.000)"])
-    assert drawn == ["mean 0.750, sd 0.354, 0.500 to 1.000"]
+    columns = ["folder", "speaker", "emotion", "recordings", "plain", "adapted"]
+    given = [
+        ("5 recordings", who, emotion, 4, 2, 4 if who == "a" else 2) for who in "ab" for emotion in ("sad", "calm")
+    ]
+    found = rows(tables.adaptation_table({"here": pd.DataFrame(given, columns=columns)}))
+    assert found == {"5 recordings": ["0.500", "0.750", "+0.250 (+0.000 to +0.500)"]}
 
 
 def test_robustness_counts_the_points_lost():
@@ -140,17 +114,62 @@ def test_robustness_counts_the_points_lost():
     answers = answers.assign(
         emotion="sad", **{"b.pt": ["sad", "sad", "sad", "happy"] * 2, "a.pt": ["sad"] * 6 + ["", "calm"]}
     )
-    assert robustness_table(answers).splitlines() == [
-        "| condition | `b.pt` | points lost | `a.pt` | points lost |",
-        "| --- | --- | --- | --- | --- |",
-        "| as recorded | 0.750 | 0.0 | 1.000 | 0.0 |",
-        "| in a train | 0.750 | 0.0 | 0.500 | 50.0 |",
-    ]
+    assert rows(tables.robustness_table(answers)) == {
+        "as recorded": ["0.750", "0.0", "1.000", "0.0"],
+        "in a train": ["0.750", "0.0", "0.500", "50.0"],
+    }
+
+
+@pytest.mark.parametrize(
+    "clip, said",
+    [
+        ("03-02-05-01-01-02-13", {"channel": "song", "actor": 13, "sex": "male", "intensity": "normal"}),
+        ("03a01Fa", {"speaker": "03", "sex": "male"}),
+    ],
+)
+def test_a_saved_table_is_read_with_what_its_names_say(tmp_path, clip, said):
+    RIGHT.head(1).assign(clip=clip).to_csv(tmp_path / "a.csv", index=False)
+    (row,) = read_predictions(tmp_path / "a.csv").to_dict("records")
+    assert {name: row[name] for name in said} == said and (row["happy"], row["emotion"]) == (0.9, "happy")
 
 
 def test_only_what_is_between_the_markers_is_replaced():
-    document = "a\n<!-- x -->\nold\n<!-- /x -->\nb\n<!-- y -->\nkept\n<!-- /y -->\n"
-    replaced = replace_between_markers(document, "x", r"new \1")
+    document = (
+        "a\n<!-- x -->\nold\n<!-- /x -->\nb\n<!-- numbers: y -->\nkept\n<!-- /numbers -->\n<!-- z -->\n<!-- /z -->"
+    )
+    replaced = with_tables(document, {"x": r"new \1", "w": "nowhere"})
     assert replaced == document.replace("old", r"new \1")
-    with pytest.raises(ValueError, match="exactly one pair of <!-- z -->"):
-        replace_between_markers(document, "z", "new")
+    assert "<!-- z -->\nfirst\n<!-- /z -->" in with_tables(document, {"z": "first"})
+    for broken in (document.replace("<!-- /x -->", ""), document + document):
+        with pytest.raises(ValueError, match="<!-- x --> must stand at most once, and be closed with <!-- /x -->"):
+            with_tables(broken, {"x": "new"})
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """The documents, and the results behind them."""
+    home = tmp_path_factory.mktemp("home")
+    shutil.copytree(REPOSITORY / "results", home / "results", ignore=shutil.ignore_patterns("figures"))
+    (home / "docs").mkdir()
+    for name in DOCUMENTS:
+        shutil.copy(REPOSITORY / name, home / name)
+    return home
+
+
+def test_the_committed_documents_are_what_the_report_writes_and_show_every_table(home):
+    write_report(home / "results", home)
+    texts = {name: (home / name).read_text(encoding="utf-8") for name in DOCUMENTS}
+    assert texts == {name: (REPOSITORY / name).read_text(encoding="utf-8") for name in DOCUMENTS}
+    assert not [name for name in all_tables(home / "results") if f"<!-- {name} -->" not in "".join(texts.values())]
+    figures = {path.name for path in (home / "results/figures").iterdir()}
+    assert {"schedules.png", "actors.png", "adaptation.png"} <= figures
+
+
+@pytest.mark.parametrize("missing", ["robustness.csv", "predictions/any8-emodb.csv"])
+def test_a_missing_result_is_named_before_anything_is_written(home, missing):
+    (home / "results" / missing).rename(home / "kept.csv")
+    before = {name: (home / name).read_bytes() for name in DOCUMENTS}
+    with pytest.raises(FileNotFoundError, match=missing.split("/")[-1].removesuffix(".csv")):
+        write_report(home / "results", home)
+    assert {name: (home / name).read_bytes() for name in DOCUMENTS} == before
+    (home / "kept.csv").rename(home / "results" / missing)

@@ -9,14 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from speech_emotion.corpora import emodb
-from speech_emotion.corpora.ravdess import parse_name
 from speech_emotion.inference.rows import error_sentence, prediction_row
 
 if TYPE_CHECKING:
@@ -39,22 +36,6 @@ def prediction_table(clips: pd.DataFrame, predictions) -> pd.DataFrame:
     return table.sort_values("clip", ignore_index=True).round(5)
 
 
-def read_predictions(path: str | Path) -> pd.DataFrame:
-    """A saved prediction table, with columns parsed from its clip names.
-
-    For RAVDESS these are channel, actor, sex and intensity, for EmoDB speaker and sex.
-    """
-    import pandas as pd
-
-    table = pd.read_csv(path)
-    if emodb.describe(table["clip"].iloc[0]):
-        names, parts = [emodb.describe(clip) for clip in table["clip"]], ("speaker", "sex")
-    else:
-        names = [vars(parse_name(clip)) | {"sex": parse_name(clip).sex} for clip in table["clip"]]
-        parts = ("channel", "actor", "sex", "intensity")
-    return table.assign(**{part: [name[part] for name in names] for part in parts})
-
-
 def label_columns(predictions: pd.DataFrame) -> list[str]:
     """The probability columns, in the order of the labels: all float columns except confidence."""
     fractions = predictions.select_dtypes("float").columns
@@ -70,7 +51,7 @@ def accuracy(predictions: pd.DataFrame, weights: np.ndarray | None = None) -> fl
     """The share of correct predictions; `weights` (N,), or (draws, N) for a result per draw, are counts of each row."""
     right = _right(predictions)
     weights = np.ones(len(right)) if weights is None else weights
-    return _number(weights @ right / weights.sum(axis=-1))
+    return _ratio(weights @ right, weights.sum(axis=-1))
 
 
 def uar(predictions: pd.DataFrame, weights: np.ndarray | None = None) -> float | np.ndarray:
@@ -85,17 +66,20 @@ def mean_recall(emotions: Iterable[str], right: np.ndarray, clips: np.ndarray, w
     of_emotion = (_places(emotions, found)[:, None] == np.arange(len(found))).astype(float)  # (N, emotions)
     weights = np.ones(len(right)) if weights is None else weights
     hits, clips = (weights * right) @ of_emotion, (weights * clips) @ of_emotion
-    return _number((hits / clips.clip(min=1)).sum(axis=-1) / (clips > 0).sum(axis=-1))
+    return _ratio((hits / clips.clip(min=1)).sum(axis=-1), (clips > 0).sum(axis=-1))
 
 
 def overconfidence(predictions: pd.DataFrame, weights: np.ndarray | None = None) -> float | np.ndarray:
     """Mean confidence minus accuracy, positive for overconfidence; `weights` as in accuracy."""
     confidence = _confidence(predictions)
     weights = np.ones(len(confidence)) if weights is None else weights
-    return _number(weights @ confidence / weights.sum(axis=-1) - accuracy(predictions, weights))
+    return _ratio(weights @ confidence, weights.sum(axis=-1)) - accuracy(predictions, weights)
 
 
-def _number(values: np.ndarray) -> float | np.ndarray:
+def _ratio(numbers, of) -> float | np.ndarray:
+    """One number divided by another, or arrays of them; NaN where there is nothing to divide by."""
+    with np.errstate(invalid="ignore"):
+        values = np.asarray(np.true_divide(numbers, of))
     return float(values) if values.ndim == 0 else values
 
 
@@ -130,7 +114,8 @@ def bootstrap_interval(predictions: pd.DataFrame, metric, by: str = "clip", n: i
     """95 % percentile bootstrap interval of `metric`, resampling the groups of column `by`.
 
     Unseen actors are resampled by actor, because the clips of one voice are not independent. `metric` takes the table
-    and how often each row was drawn, (draws, N), like accuracy and uar.
+    and how often each row was drawn, (draws, N), like accuracy and uar. Draws for which the metric is NaN, because a
+    group that it compares was not drawn, are left out.
     """
     rng = np.random.default_rng(seed)
     groups = sorted(set(predictions[by]))
@@ -142,7 +127,7 @@ def bootstrap_interval(predictions: pd.DataFrame, metric, by: str = "clip", n: i
     at_once = max(1, _WEIGHTS_AT_ONCE // len(group))
     draws = (np.stack([draw() for _ in range(first, min(first + at_once, n))]) for first in range(0, n, at_once))
     values = [metric(predictions, weights.astype(float)) for weights in draws]
-    return tuple(np.percentile(np.concatenate(values), [2.5, 97.5]))
+    return tuple(np.nanpercentile(np.concatenate(values), [2.5, 97.5]))
 
 
 def calibration_bins(predictions: pd.DataFrame, n_bins: int = 15) -> pd.DataFrame:

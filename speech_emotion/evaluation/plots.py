@@ -80,27 +80,21 @@ def plot_history(history: pd.DataFrame, axes: np.ndarray | None = None) -> Figur
     return axes[0].figure
 
 
-def plot_schedules(histories: dict[str, pd.DataFrame]) -> Figure:
-    """Validation loss and accuracy by epoch, one line per learning-rate schedule."""
-    figure, axes = plt.subplots(1, 2, figsize=(8.4, 3.2), layout="constrained")
-    for ax, measure in zip(axes, ("loss", "accuracy"), strict=True):
-        for (name, history), style in zip(histories.items(), ("-", "--", ":"), strict=False):
-            ax.plot(history["epoch"], history[f"validation_{measure}"], style, label=name)
-        ax.set(xlabel="epoch", title=f"validation {measure}")
-        ax.legend(frameon=False)
-    return figure
-
-
 def plot_confusion(predictions: pd.DataFrame, title="", ax: Axes | None = None, labels: list[str] = ()) -> Figure:
-    """Confusion matrix: colours show shares of the true emotion, numbers show counts other than zero."""
+    """Confusion matrix: colours show shares of the true emotion, numbers show counts other than zero.
+
+    It has a column for each label, and a row for each that occurs.
+    """
     labels = labels or label_columns(predictions)
     counts = confusion(predictions, labels)
-    shares = counts / counts.sum(axis=1, keepdims=True).clip(min=1)
+    rows = [label for label, n in zip(labels, counts.sum(axis=1), strict=True) if n]
+    counts = counts[counts.any(axis=1)]
+    shares = counts / counts.sum(axis=1, keepdims=True)
     if ax is None:
         _, ax = plt.subplots(figsize=(5.8, 5.0), layout="constrained")
     sns.heatmap(
         shares, annot=np.where(counts > 0, counts.astype(str), ""), fmt="", cmap="Blues", vmin=0, vmax=1, ax=ax,
-        xticklabels=labels, yticklabels=labels, cbar_kws={"label": "share of the true emotion"},
+        xticklabels=labels, yticklabels=rows, cbar_kws={"label": "share of the true emotion"},
     )  # fmt: skip
     ax.set(xlabel="predicted", ylabel="true", title=title)
     plt.setp(ax.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
