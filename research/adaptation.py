@@ -1,6 +1,7 @@
 """How --adapt changes the predictions for realistic folders: few recordings of one voice, or mostly one emotion.
 
-    python3 -m research.adaptation                   # EmoDB: results/adaptation-emodb.csv
+    python3 -m research.adaptation                   # EmoDB: results/adaptation-emodb.csv; with URDU, folders of all
+                                                     # speakers at once: results/adaptation-together.csv
     python3 -m research.adaptation --folds FOLDER    # also RAVDESS's unseen actors: results/adaptation-ravdess.csv
 
 FOLDER holds any8-fold0.pt to any8-fold4.pt, from train.py --network any-voice --fold N --out FILE. D: size of the
@@ -15,10 +16,11 @@ import pandas as pd
 import torch
 
 from research import REPOSITORY, parser_of
-from speech_emotion.corpora import emodb, ravdess
+from speech_emotion.corpora import emodb, ravdess, urdu
 from speech_emotion.corpora.splits import ACTOR_FOLDS
-from speech_emotion.inference.adaptation import Voices
-from speech_emotion.inference.predictor import Predictor
+from speech_emotion.evaluation.metrics import prediction_table, uar
+from speech_emotion.inference.adaptation import GROUPS, Voices
+from speech_emotion.inference.predictor import Predictor, Statistics
 from speech_emotion.inference.recording import NOBODY, Recording
 from speech_emotion.models.network import calibrated
 
@@ -42,6 +44,9 @@ def main() -> None:
     predictor = Predictor(REPOSITORY / "model_any_voice.pt", options.device)
     table = measure(predictor, emodb.clip_table(options.data), {"calm": "neutral"})
     table.to_csv(options.results / "adaptation-emodb.csv", index=False)
+    corpora = {"EmoDB": emodb.clip_table(options.data), "URDU": urdu.clip_table(options.data)}
+    tables = [measure_together(predictor, clips, corpus) for corpus, clips in corpora.items()]
+    pd.concat(tables).to_csv(options.results / "adaptation-together.csv", index=False, float_format="%.4f")
 
 
 def sizes(n: int) -> str:
@@ -158,6 +163,54 @@ def measure_folds(folder: str | Path, clips: pd.DataFrame, device: str) -> pd.Da
         unseen = clips[(clips["channel"] == "speech") & clips["actor"].isin(actors)]
         tables.append(measure(Predictor(Path(folder, f"any8-fold{fold}.pt"), device), unseen))
     return pd.concat(tables)
+
+
+def skewed(emotions: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """The indices of a speaker's recordings in folders as people have them, by kind."""
+    kinds = rng.permutation(np.unique(emotions))
+    mixed = rng.permutation(len(emotions))
+    first = mixed[emotions[mixed] == kinds[0]]
+    rest = mixed[emotions[mixed] != kinds[0]]
+    return {
+        ALL: mixed,
+        "two emotions, 10 recordings": mixed[np.isin(emotions[mixed], kinds[:2])][:10],
+        "one emotion, 8 recordings": first[:8],
+        "three quarters one emotion, 20 recordings": np.r_[first[:15], rest[: round(len(first[:15]) / 3)]],
+    }
+
+
+def measure_together(
+    predictor: Predictor, clips: pd.DataFrame, corpus: str, embedded: list[Recording] | None = None
+) -> pd.DataFrame:
+    """UAR without --adapt, with it, and with --adapt folder, where every speaker has a folder of one kind.
+
+    Only the corpus's emotions are answered. Columns: corpus, folder, draw, plain, together, by folder.
+    """
+    predictor = predictor.for_emotions(sorted(clips["emotion"].unique()))
+    clips = clips.assign(recording=embedded or embed(predictor, clips))
+    groups = {"together": GROUPS["all"], "by folder": dict(zip(clips["path"], clips["speaker"], strict=True)).get}
+    rows = []
+    for draw in range(_DRAWS):
+        rng = np.random.default_rng(draw)
+        chosen: dict[str, list[pd.DataFrame]] = {}
+        for _, spoken in clips.groupby("speaker"):
+            for kind, places in skewed(spoken["emotion"].to_numpy(), rng).items():
+                chosen.setdefault(kind, []).append(spoken.iloc[places])
+        for kind, folders_of_kind in chosen.items():
+            table = pd.concat(folders_of_kind)
+            scores = {"plain": _uar(predictor, table, None)}
+            for name, group_of in groups.items():
+                voices = Voices(predictor, group_of)
+                for recording in table["recording"]:
+                    voices.hear(recording.path, recording.embeddings())
+                scores[name] = _uar(predictor, table, voices.statistics())
+            rows.append({"corpus": corpus, "folder": kind, "draw": draw, **scores})
+    return pd.DataFrame(rows)
+
+
+def _uar(predictor: Predictor, clips: pd.DataFrame, statistics: Statistics | None) -> float:
+    rows = (predictor.answer(recording, statistics).rows[0] for recording in clips["recording"])
+    return uar(prediction_table(clips, rows))
 
 
 if __name__ == "__main__":

@@ -60,10 +60,11 @@ def of_other_speakers(clips: pd.DataFrame, rng: np.random.Generator) -> tuple[pd
 
 
 def of_one_voice(clips: pd.DataFrame, draw: int) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Random clips of one speaker, and the rest, of the emotions of which two are left to test."""
+    """Random clips of one speaker, and the rest, of the emotions of which two are left to test; at least three."""
+    clips = clips.groupby(["speaker", "emotion"]).filter(lambda alike: len(alike) >= max(_OWN_COUNTS) + 2)
+    clips = clips.groupby("speaker").filter(lambda spoken: spoken["emotion"].nunique() > 2)
     speakers = sorted(clips["speaker"].unique())
     spoken = clips[clips["speaker"] == speakers[draw % len(speakers)]].sample(frac=1, random_state=draw)
-    spoken = spoken.groupby("emotion").filter(lambda of_emotion: len(of_emotion) >= max(_OWN_COUNTS) + 2)
     teachers = spoken.groupby("emotion").head(max(_OWN_COUNTS))
     return teachers, spoken.drop(teachers.index)
 

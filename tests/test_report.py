@@ -11,6 +11,7 @@ from test_metrics import table
 from research import tables
 from research.report import DOCUMENTS, with_tables, write_report
 from research.tables import all_tables, read_predictions
+from research.teaching import teaching_table
 from speech_emotion.evaluation.metrics import accuracy, bootstrap_interval, uar
 
 RIGHT = table(*[(emotion, emotion, 0.9) for emotion in ("happy", "happy", "sad", "sad")])
@@ -173,3 +174,9 @@ def test_a_missing_result_is_named_before_anything_is_written(home, missing):
         write_report(home / "results", home)
     assert {name: (home / name).read_bytes() for name in DOCUMENTS} == before
     (home / "kept.csv").rename(home / "results" / missing)
+
+
+def test_teaching_is_a_mean_over_draws():
+    values = [("a", draw, count, draw + 0.1 * int(count)) for draw in (0, 1) for count in "25"]
+    found = rows(teaching_table(pd.DataFrame(values, columns=["task", "draw", "per_emotion", "uar"])))
+    assert found == {"a": ["", "", "0.700 (0.23 to 1.18)", "1.000 (0.53 to 1.48)", "", "", ""]}
