@@ -39,17 +39,6 @@ def rows_of_eval(tmp_path_factory) -> dict[str, dict]:
     return {Path(row["url"]).name: row | {"url": Path(row["url"]).name} for row in read_rows(folder / "out.csv")}
 
 
-@pytest.fixture(scope="module")
-def two_voices(tmp_path_factory) -> Path:
-    """Stereo, one voice after the other, each in a channel of its own."""
-    left, right = (load_audio(EVAL_DATA / name, 16_000).numpy() for name in ("even_male.flac", "fast_high_female.wav"))
-    both = np.zeros((len(left) + len(right), 2), np.float32)
-    both[: len(left), 0], both[len(left) :, 1] = left, right
-    path = tmp_path_factory.mktemp("two") / "two.wav"
-    soundfile.write(path, both, 16_000)
-    return path
-
-
 def test_rows_are_those_of_eval_and_errors_are_rows(server, rows_of_eval):
     large = ("large.wav", bytes(20 * 2**20 + 1))
     broken = ("../../.broken\n.wav", b"this is not audio")
@@ -61,22 +50,23 @@ def test_rows_are_those_of_eval_and_errors_are_rows(server, rows_of_eval):
     assert last["url"].endswith(".wav") and "cannot read" in last["error"] and str(server.folder) not in last["error"]
 
 
-def test_timelines_and_channels_are_those_of_eval(server, two_voices, tmp_path):
+def test_timelines_and_channels_are_those_of_eval(server, tmp_path):
+    left, right = (load_audio(EVAL_DATA / name, 16_000).numpy() for name in ("even_male.flac", "fast_high_female.wav"))
+    both = np.zeros((len(left) + len(right), 2), np.float32)
+    both[: len(left), 0], both[len(left) :, 1] = left, right
+    two, many = tmp_path / "two.wav", tmp_path / "many.wav"
+    soundfile.write(two, both, 16_000)
+    soundfile.write(many, np.repeat(both[:, :1], 17, axis=1), 16_000)
     options = ("--model", REPOSITORY / "model_sad_removed.pt", "--speech-only", "--channels", "each")
-    run_eval(two_voices, *options, "--timeline", "timeline.csv", cwd=tmp_path)
+    run_eval("two.wav", *options, "--timeline", "timeline.csv", cwd=tmp_path)
     tables = [read_rows(tmp_path / name) for name in ("out.csv", "timeline.csv")]
-    many = np.repeat(soundfile.read(two_voices)[0][:, :1], 17, axis=1)
-    soundfile.write(tmp_path / "many.wav", many, 16_000)
-    answer = server.post(
-        two_voices, tmp_path / "many.wav", model="model_sad_removed.pt", channels="each", timeline="True"
-    )
+    answer = server.post(two, many, model="model_sad_removed.pt", channels="each", timeline="True")
     *rows, refused = answer.json()
     assert refused["error"] == "more than 16 channels" and refused["channel"] is None
     stretches = [stretch for row in rows for stretch in row.pop("timeline")]
     for found, table in zip((rows, stretches), tables, strict=True):
-        expected = [row | {"url": "two.wav"} for row in table]
-        assert agree([{"url": "two.wav"} | row | {"channel": str(row["channel"])} for row in found], expected)
-    (mixed,) = server.post(two_voices, model="model.pt").json()
+        assert agree([{"url": "two.wav"} | row | {"channel": str(row["channel"])} for row in found], table)
+    (mixed,) = server.post(two, model="model.pt").json()
     assert "channel" not in mixed and "timeline" not in mixed
 
 

@@ -62,8 +62,8 @@ class Guard:
         if scope["type"] == "lifespan":
             return await self.app(scope, receive, send)
         # Another site could point its name here, but not the address that the server listens on.
-        own = [*_LOOPBACK, scope["server"][0]]
-        hosts = [f"[{name}]" if ":" in name else name for name in own] + self.allow_hosts
+        addresses = [*_LOOPBACK, scope["server"][0]]
+        hosts = [f"[{name}]" if ":" in name else name for name in addresses] + self.allow_hosts
 
         async def send_with_headers(message: dict) -> None:
             if message["type"] == "websocket.http.response.start":  # uvicorn adds them to all other responses
