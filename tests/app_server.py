@@ -84,6 +84,10 @@ class Server:
         """Bytes that it holds now."""
         return psutil.Process(self.process.pid).memory_info().rss
 
+    def n_descriptors(self) -> int:
+        """Open files and connections."""
+        return psutil.Process(self.process.pid).num_fds()
+
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 

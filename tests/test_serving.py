@@ -190,9 +190,9 @@ def test_many_clients_with_equal_and_other_recordings(server, rows_of_eval):
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(client, range(8), [8] * 8))
-        before = server.memory()
+        before, n_descriptors = server.memory(), server.n_descriptors()
         list(pool.map(client, range(8), [12] * 8))
-    assert server.memory() < before + 50e6
+    assert server.memory() < before + 50e6 and server.n_descriptors() < n_descriptors + 5
     wait_until(lambda: server.health()["requests"] == 0)
     assert server.files() == []
 

@@ -1,10 +1,12 @@
 """How requests share the server, and how it ends."""
 
 import asyncio
+import gc
 import json
 import shutil
 import subprocess
 import threading
+import weakref
 from contextlib import ExitStack
 from typing import ClassVar
 
@@ -59,7 +61,7 @@ def test_no_work_waits_for_another_and_cancelled_work_ends_at_its_next_yield():
     asyncio.run(asyncio.wait_for(run(), 60))
 
 
-def test_sound_slower_than_real_time_ends_after_the_longest_duration(model):
+def test_sound_slower_than_real_time_ends_after_the_longest_duration_and_is_forgotten(model):
     class Trickle:
         sent: ClassVar = []
 
@@ -78,6 +80,9 @@ def test_sound_slower_than_real_time_ends_after_the_longest_duration(model):
         asyncio.run(asyncio.wait_for(session.run(), 20))
     (last,) = Trickle.sent
     assert not last["provisional"] and last["heard"] < 0.1
+    live, session = weakref.ref(live), None
+    gc.collect()
+    assert live() is None
 
 
 @pytest.mark.skipif(not (REPOSITORY / "model_any_voice.pt").exists(), reason="there is no model for other voices here")
