@@ -1,6 +1,7 @@
 """FFmpeg: an open file → blocks of samples on its container's clock."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from typing import BinaryIO
@@ -140,8 +141,9 @@ def _choose(container, track: int | None):
     with_codec = [stream for stream in candidates if stream.codec_context]  # PyAV crashes if it decodes without one
     if not with_codec:
         raise Unreadable("the codec of its sound track is unknown")
-    if with_codec[0].codec_context.codec_tag in _PROTECTED:
-        raise Unreadable("it is protected against copying (DRM): only the program that it was bought with can play it")
+    with suppress(UnicodeDecodeError):  # of tags in other containers
+        if with_codec[0].codec_context.codec_tag in _PROTECTED:
+            raise Unreadable("it is protected (DRM), so that only the program it was bought with can play it")
     return with_codec[0]
 
 
