@@ -102,7 +102,7 @@ def test_paths_and_addresses_are_neither_opened_nor_fetched(server):
     [
         (400, "Maximum number of files is 100", {"files": [("files", ("a.wav", b""))] * 101}),
         (400, "Maximum number of fields is 10", {"files": [("model", (None, "x"))] * 11}),
-        (400, "Part exceeded maximum size", {"files": {"model": (None, bytes(10 * 2**20))}}),
+        (400, "Part exceeded maximum size of 1KB", {"files": {"model": (None, bytes(10 * 2**20))}}),
         (400, "Invalid multipart data", {"data": b"--y\r\n\r\n", "headers": FORM}),
         (400, "Missing boundary", {"headers": {"Content-Type": "multipart/form-data"}}),
         (413, "Content Too Large", {"headers": FORM | {"Content-Length": str(1001 * 2**20)}}),

@@ -36,7 +36,7 @@ class Limits:
     files: int = 100  # per request
     channels: int = 16  # if each is classified
     fields: int = 10
-    field_bytes: int = 1000
+    field_bytes: int = 1024
     connections: int = 500
     sockets: int = 100  # WebSockets among the connections, including those that have not begun a recording
     live_rates: tuple[int, int] = (8_000, 48_000)  # Hz
