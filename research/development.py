@@ -28,7 +28,7 @@ from speech_emotion.corpora import nemo, ravdess
 from speech_emotion.corpora.splits import ACTOR_FOLDS
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from speech_emotion.models.network import choose_device
+from speech_emotion.models.network import calibrated, choose_device
 from speech_emotion.training.any_voice import train_head
 from speech_emotion.training.any_voice_head import HeadSettings
 
@@ -131,7 +131,7 @@ def balanced(predictor: Predictor, embeddings: torch.Tensor) -> torch.Tensor:
 
 def plain(predictor: Predictor, embeddings: torch.Tensor) -> torch.Tensor:
     """(windows, D) → (windows, K), the probabilities without adaptation."""
-    return (predictor.network.classify(embeddings) / predictor.temperature).softmax(dim=1)
+    return calibrated(predictor.network.classify(embeddings), predictor.temperature)
 
 
 SAFEGUARDS: dict[str, Callable] = {

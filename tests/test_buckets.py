@@ -6,8 +6,6 @@ import pytest
 from conftest import read_rows, run_eval, run_eval_process, write_noise
 
 from speech_emotion.corpora.ravdess import EMOTIONS
-from speech_emotion.inference.formats import read_table
-from speech_emotion.inference.table import Table
 
 WITHOUT_PYARROW = "requirements-ray.txt is not installed"
 
@@ -54,21 +52,6 @@ def test_without_pyarrow_one_sentence_says_what_to_install(model, tmp_path, argu
     result = run_eval_process(*arguments, "--model", model, cwd=tmp_path, env=environment)
     assert result.returncode == 2 and result.stderr.count("\n") == 1
     assert result.stderr.endswith("needs pyarrow: pip install '.[ray]' in the folder of eval.py\n")
-
-
-def test_a_parquet_table_holds_what_the_csv_table_holds(tmp_path):
-    parquet = pytest.importorskip("pyarrow.parquet", reason=WITHOUT_PYARROW)
-    rows = [{"url": "a.wav", "emotion": "sad", "confidence": 0.5, "error": ""}]
-    rows += [{"url": "\udcff.wav", "emotion": "", "confidence": None, "error": "silent"}]
-    path, columns = tmp_path / "t.parquet", list(rows[0])
-    with Table(path, columns) as table:
-        table.write(rows[:1])
-    with Table(path, columns, resume=True) as table:
-        table.write(rows[1:])
-        table.finish()
-    rows[1]["url"] = "\\xff.wav"
-    assert list(read_table(path)) == parquet.read_table(path).to_pylist() == rows
-    assert [file.name for file in tmp_path.iterdir()] == ["t.parquet"]
 
 
 def test_the_summary_of_a_parquet_table(model, tmp_path):

@@ -1,7 +1,6 @@
 """What eval.py writes, and what it never writes over: two runs at once, another model's rows, inputs, links, pipes."""
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from conftest import REPOSITORY, eval_command, read_rows, small_any_voice, write
 from speech_emotion.commands import classify as eval
 from speech_emotion.inference.formats import read_table
 from speech_emotion.inference.predictor import Predictor
-from speech_emotion.inference.table import Table
+from speech_emotion.inference.table import Table, check_outputs
 from speech_emotion.models.checkpoint import save_checkpoint
 
 COLUMNS, STRETCH_COLUMNS = ["url", "emotion", "confidence", "error"], ["url", "confidence", "start"]
@@ -190,18 +189,39 @@ def test_every_name_and_label_comes_back_from_every_format(home, kind):
     assert list(read_table(f"t.{kind}")) == [row | {"url": url} for url in urls]
 
 
+def test_only_a_file_that_is_not_read_is_written(home):
+    Path("in").mkdir()
+    for name in ("in/a.csv", "m.csv"):
+        Path(name).write_text("an input")
+    Path("alias").symlink_to("in")
+    Path("link.csv").symlink_to("alias/a.csv")
+    Path("hard.csv").hardlink_to("in/a.csv")
+    Path("null.csv").symlink_to("/dev/null")
+    os.mkfifo("pipe.csv")
+    inputs = ["s3://calls/b.wav", "gone.wav", "in/a.csv", "m.csv"]
+    read = "is read by this run; name another file to write"
+    for sentence, names in {
+        read: ("in/a.csv", "./in/../in/a.csv", "alias/a.csv", "link.csv", "hard.csv", "m.csv"),
+        "is a pipe or a device; name a file": ("pipe.csv", "null.csv"),
+        "is a folder; name a file": ("in", "alias"),
+    }.items():
+        for name in names:
+            with pytest.raises(OSError) as error:
+                check_outputs(["new.csv", name], inputs)
+            assert str(error.value) == f"{name} {sentence}"
+    with pytest.raises(OSError, match="two of the files to write are the same: new.csv, ./new.csv"):
+        check_outputs(["new.csv", "./new.csv"])
+    new, target = check_outputs(["new.csv", "link.csv"])
+    assert new == Path("new.csv") and target == Path("in/a.csv").resolve()
+
+
 @pytest.mark.parametrize("option", ["--out", "--timeline", "--plot"])
-def test_neither_an_input_nor_the_model_is_overwritten(home, model, option, refused):
-    kind = "png" if option == "--plot" else "csv"
-    write_noise(home / "in" / "a.wav", 0)
-    (home / "in" / "a.wav").rename(home / "in" / f"a.{kind}")
-    shutil.copy(model, home / f"m.{kind}")
-    (home / "alias").symlink_to("in")
-    (home / f"link.{kind}").symlink_to(f"alias/a.{kind}")
-    (home / f"hard.{kind}").hardlink_to(home / "in" / f"a.{kind}")
-    for name in ("in/a", "./in/../in/a", "alias/a", "link", "hard", "m"):
-        sentence = refused(f"in/a.{kind}", "--model", f"m.{kind}", option, f"{name}.{kind}")
-        assert sentence == f"{name}.{kind} is read by this run; name another file to write"
+def test_every_output_of_eval_is_checked(home, model, option, refused):
+    write_noise(home / "a.wav", 0)
+    name = "a.png" if option == "--plot" else "a.csv"
+    (home / "a.wav").rename(home / name)
+    sentence = refused(name, "--model", model, option, name)
+    assert sentence == f"{name} is read by this run; name another file to write"
 
 
 def test_a_link_is_followed_and_stays(home, model):
@@ -214,17 +234,6 @@ def test_a_link_is_followed_and_stays(home, model):
     assert names(home / "store") == ["new", "newer", "old"]
     assert all((home / name).is_symlink() for name in ("out.csv", "t.csv", "p.png"))
     assert len(read_rows(home / "out.csv")) == 1 and (home / "p.png").read_bytes().startswith(b"\x89PNG")
-
-
-@pytest.mark.parametrize("option", ["--out", "--timeline", "--plot"])
-def test_pipes_and_devices_are_refused(home, model, option, refused):
-    write_noise(home / "a.wav", 0)
-    os.mkfifo("pipe.png")
-    Path("null.png").symlink_to("/dev/null")
-    for name in ("pipe.png", "null.png"):
-        sentence = refused("a.wav", "--model", model, option, name)
-        assert sentence == f"{name} is a pipe or a device; name a file"
-    assert Path("/dev/null").is_char_device() and Path("pipe.png").is_fifo()
 
 
 def test_what_the_program_prints_to_is_refused(home, model):

@@ -5,6 +5,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from pathlib import Path
 
 from speech_emotion.inference.formats import format_of
@@ -77,8 +78,7 @@ class Table:
 
     def kept(self) -> Iterator[list[Row]]:
         """The rows of each recording so far."""
-        for rows, _, _ in self._lines():
-            yield self._as_rows(rows, self._columns[0])
+        return self._parts(0)
 
     def write(self, rows: list[Row], stretches: Iterable[Row] = (), length_s: float = 0.0) -> None:
         """Add a recording, whose url is in the first column: all of its rows. Raises OSError on a full disk."""
@@ -94,10 +94,9 @@ class Table:
     def finish(self) -> None:
         """Write the tables, and name them when all are complete; until then, a killed run can be resumed."""
         wholes = [Path(f"{target}.whole.part") for target in self._targets]
-        for index, (kind, whole) in enumerate(zip(self._formats, wholes, strict=True)):
-            columns = self._columns[index]
-            rows = (row for line in self._lines() for row in self._as_rows(line[index], columns))
-            kind.write(whole, columns, rows, self._length_s)
+        for number, (kind, whole) in enumerate(zip(self._formats, wholes, strict=True)):
+            rows = chain.from_iterable(self._parts(number))
+            kind.write(whole, self._columns[number], rows, self._length_s)
         for whole, target in zip(wholes, self._targets, strict=True):
             whole.replace(target)
         self.part.unlink()
@@ -119,15 +118,12 @@ class Table:
                 end += len(line)
         return end if self._recordings else 0
 
-    def _lines(self) -> Iterator[tuple[list[list], list[list], float]]:
-        """Rows, stretches and length of each recording."""
+    def _parts(self, number: int) -> Iterator[list[Row]]:
+        """The rows (0) or stretches (1) of each recording."""
         with self.part.open("rb") as file:
             file.readline()
-            yield from map(json.loads, file)
-
-    @staticmethod
-    def _as_rows(values: list[list], columns: list[str]) -> list[Row]:
-        return [dict(zip(columns, each, strict=True)) for each in values]
+            for line in file:
+                yield [dict(zip(self._columns[number], values, strict=True)) for values in json.loads(line)[number]]
 
 
 def check_outputs(paths: Iterable[str | Path], inputs: Iterable[str | Path] = ()) -> list[Path]:
