@@ -232,14 +232,12 @@ def test_neutral_without_calm_is_the_mean_of_both_and_a_new_label_starts_from_no
 
 
 def test_without_a_penalty_it_does_not_matter_where_the_fit_starts():
-    rows = random_rows(60, 0)
-    fitted = []
-    for start in (torch.nn.Linear(5, 4), torch.nn.init.zeros_(torch.nn.Linear(5, 4).weight)):
-        linear = torch.nn.Linear(5, 4)
-        linear.weight.data = getattr(start, "weight", start).detach().clone()
+    rows, one, other = random_rows(60, 0), torch.nn.Linear(5, 4), torch.nn.Linear(5, 4)
+    torch.nn.init.zeros_(other.weight)
+    for linear in (one, other):
         _fit_linear(linear, rows, 0.0, ("weight", "bias"), iterations=500)
-        fitted.append((linear(rows.x) + rows.mask).softmax(1).detach())
-    torch.testing.assert_close(*fitted, atol=1e-3, rtol=1e-3)
+    answers = [(linear(rows.x) + rows.mask).softmax(1) for linear in (one, other)]
+    torch.testing.assert_close(*answers, atol=1e-3, rtol=1e-3)
 
 
 def test_a_new_label_is_learned_and_more_clips_leave_the_perceptron_less_to_say():

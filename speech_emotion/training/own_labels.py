@@ -84,19 +84,13 @@ class OwnModel:
         save_checkpoint(out, self.checkpoint)
 
 
-def train_own(
-    clips: pd.DataFrame,
-    start: Checkpoint,
-    device: str = "auto",
-    seed: int = 0,
-    settings: TeachingSettings | None = None,
-) -> OwnModel:
+def train_own(clips: pd.DataFrame, start: Checkpoint, device: str = "auto", seed: int = 0) -> OwnModel:
     """Test on held-out recordings, then train on all, from the classifier of `start`.
 
     Speakers are held out if they are known, otherwise recordings. Each recording is embedded once. Those that cannot
     be read or are silent are left out; raises LabelsError if too few remain.
     """
-    settings = settings or TeachingSettings()
+    settings = TeachingSettings()
     clips, left_out = embedded(clips, Predictor(start, device))
     known, present = start.labels or EMOTIONS, {*clips["emotion"]}
     labels = [label for label in known if label in present] + sorted(present - {*known})
