@@ -1,12 +1,6 @@
 """train.py as its users run it, on the small data set: what it writes, and what it never overwrites."""
 
-import os
-import random
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -14,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import REPOSITORY, run_train, write_noise
+from conftest import REPOSITORY, write_noise
 
+from speech_emotion.commands.train import main
 from speech_emotion.corpora import nemo
 from speech_emotion.corpora.ravdess import EMOTIONS, clip_table
 from speech_emotion.evaluation.metrics import uar
@@ -31,20 +26,28 @@ RESULTS = ("splits", "predictions", "histories")
 
 @pytest.fixture(scope="module")
 def home(tone_data, tmp_path_factory) -> Path:
-    """train.py with the committed models and documents, on the small data set."""
+    """A folder with the committed models and predictions, and the small data set."""
     home = tmp_path_factory.mktemp("home")
-    (home / "results").mkdir()
-    (home / "docs").mkdir()
-    documents = ("README.md", "MODEL_CARD.md", "docs/own-labels.md", "results/README.md")
-    for name in ("train.py", *documents, *(model.file for model in PUBLISHED)):
-        shutil.copy(REPOSITORY / name, home / name)
+    for model in PUBLISHED:
+        shutil.copy(REPOSITORY / model.file, home)
     (home / "data").symlink_to(tone_data)
     shutil.copytree(REPOSITORY / "results/predictions", home / "results/predictions")
-    for kind in ("splits", "histories"):
-        (home / "results" / kind).mkdir()
-    for run in ("random8-split0", "random7-split0", "speaker8-fold0", "random7-split0-cosine_warm_restarts"):
-        shutil.copy(REPOSITORY / f"results/histories/{run}.csv", home / "results/histories")
     return home
+
+
+@pytest.fixture
+def train(home, monkeypatch, capsys):
+    """What train.py with these arguments returns and prints, started in that folder."""
+    monkeypatch.chdir(home)
+
+    def run(*arguments) -> tuple[int, str, str]:
+        try:
+            status = main([*map(str, arguments)])
+        except SystemExit as stop:
+            status = stop.code
+        return status, *capsys.readouterr()
+
+    return run
 
 
 def content(home: Path) -> dict[str, bytes]:
@@ -60,10 +63,10 @@ def content(home: Path) -> dict[str, bytes]:
         (("--fold", 0, "--seed", 3), "speaker8-fold0-partial-epochs1-seed3"),
     ],
 )
-def test_a_run_that_is_not_published_overwrites_nothing(home, tmp_path, arguments, name):
+def test_a_run_that_is_not_published_overwrites_nothing(home, train, tmp_path, arguments, name):
     before = content(home)
-    result = run_train(home, "--epochs", 1, *arguments, "--out", tmp_path / "model.pt")
-    assert result.returncode == 0, result.stderr
+    status, out, err = train("--epochs", 1, *arguments, "--out", tmp_path / "model.pt")
+    assert status == 0, err
     after = content(home)
     assert {path: after.get(path) for path in before} == before
     written = {f"results/{kind}/{name}.csv" for kind in RESULTS} | {f"results/figures/runs/{name}.png"}
@@ -72,10 +75,10 @@ def test_a_run_that_is_not_published_overwrites_nothing(home, tmp_path, argument
     predictions = pd.read_csv(home / "results" / "predictions" / f"{name}.csv")
     assert checkpoint.split == {"name": name, "test": sorted(predictions["clip"])}
     right = (predictions["emotion"] == predictions["prediction"]).mean()
-    assert f"accuracy {right:.4f}" in result.stdout and checkpoint.metrics["accuracy"] == pytest.approx(right)
+    assert f"accuracy {right:.4f}" in out and checkpoint.metrics["accuracy"] == pytest.approx(right)
 
 
-def test_the_network_for_strangers_learns_from_two_corpora_and_is_measured_on_actors_left_out(home, tmp_path):
+def test_the_network_for_strangers_learns_from_two_corpora_and_is_measured_on_actors_left_out(home, train, tmp_path):
     torch.manual_seed(0)
     encoder = WhisperEncoder(AnyVoiceSettings.n_blocks, n_positions=150, width=64)
     state = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
@@ -86,10 +89,10 @@ def test_the_network_for_strangers_learns_from_two_corpora_and_is_measured_on_ac
     for seed, (speaker, emotion) in enumerate(product(("EB0", "KS0"), nemo.EMOTIONS)):
         write_noise(data / "nemo" / f"{speaker}_{emotion}_1.wav", seed)
     arguments = ("--network", "any-voice", "--encoder", tmp_path / "base.pt", "--data", data)
-    result = run_train(home, *arguments, "--without-nemo", "--out", tmp_path / "base.pt")
-    assert result.returncode == 2 and "base.pt is read by this run" in result.stderr
-    result = run_train(home, *arguments, "--fold", 0, "--drop", "sad", "--out", tmp_path / "model.pt")
-    assert result.returncode == 0, result.stderr
+    status, _, err = train(*arguments, "--without-nemo", "--out", tmp_path / "base.pt")
+    assert status == 2 and "base.pt is read by this run" in err
+    status, _, err = train(*arguments, "--fold", 0, "--drop", "sad", "--out", tmp_path / "model.pt")
+    assert status == 0, err
     checkpoint, name = load_checkpoint(tmp_path / "model.pt"), "any7-fold0-partial"
     assert checkpoint.labels == [emotion for emotion in EMOTIONS if emotion != "sad"]
     listed = pd.read_csv(home / f"results/splits/{name}.csv").groupby("part")["clip"].agg(set)
@@ -109,32 +112,32 @@ def test_the_network_for_strangers_learns_from_two_corpora_and_is_measured_on_ac
         (("--fold", 9), "a fold is a number from 0 to 4, not 9"),
         (("--split", -1), "a split is a number from 0 to 4294967295, not -1"),
         (("--out", "data"), "data is a folder; name a file"),
-        (("--results", "train.py"), "train.py"),
+        (("--results", "model.pt"), "model.pt"),
         (("--out", "data/song_actors/Actor_01/03-02-01-01-01-01-01.flac"), ".flac is read by this run; name another"),
         (("--encoder", "base.pt", "--without-nemo"), "--network cnn does not take --encoder base.pt --without-nemo"),
         (("--network", "any"), "argument --network: invalid choice: 'any'"),
         (("--schedule", "linear"), "schedule is 'linear', expected one of one_cycle, cosine_warm_restarts"),
     ],
 )
-def test_what_cannot_be_is_one_sentence_before_the_first_epoch(home, arguments, sentence):
+def test_what_cannot_be_is_one_sentence_before_the_first_epoch(home, train, arguments, sentence):
     before = content(home)
-    result = run_train(home, *arguments)
-    assert result.returncode == 2 and result.stdout == ""
-    *warnings, last = result.stderr.splitlines()
+    status, out, err = train(*arguments)
+    assert status == 2 and out == ""
+    *warnings, last = err.splitlines()
     assert all(line.startswith("warning: ") for line in warnings)
     assert last.startswith("train.py: ") and sentence in last
     assert content(home) == before
 
 
-def test_a_damaged_test_clip_is_named_before_the_first_epoch(home, tmp_path):
+def test_a_damaged_test_clip_is_named_before_the_first_epoch(home, train, tmp_path):
     shutil.copytree(home / "data", tmp_path / "data")
     clips = clip_table(tmp_path / "data")
     damaged = Path(Run(EmotionCNNRecipe()).parts(clips)["test"]["path"].iloc[0])
     damaged.write_bytes(b"nothing")
     before = content(home)
-    result = run_train(home, "--data", tmp_path / "data")
-    assert result.returncode == 2 and "epoch" not in result.stderr
-    assert result.stderr.splitlines()[-1].startswith("train.py: ") and damaged.name in result.stderr
+    status, _, err = train("--data", tmp_path / "data")
+    assert status == 2 and "epoch" not in err
+    assert err.splitlines()[-1].startswith("train.py: ") and damaged.name in err
     assert content(home) == before
 
 
@@ -158,75 +161,37 @@ def test_only_what_is_as_published_has_a_published_name():
     assert len({run.name for run in changed}) == len(changed)
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="a process is killed in its copy")
-def test_ten_kills_while_a_run_is_written_leave_each_file_as_it_was_or_whole(model, tone_data, tmp_path):
-    clips = clip_table(tone_data)
+class Killed(BaseException):
+    """Nothing handles it."""
+
+
+def test_a_kill_while_a_run_is_written_leaves_each_file_as_it_was_or_whole(model, tone_data, tmp_path, monkeypatch):
     run = cnn_run(TrainingSettings(epochs=1))
-    parts = run.parts(clips)
+    parts = run.parts(clip_table(tone_data))
     curves = [f"{part}_{measure}" for part in ("training", "validation") for measure in ("loss", "accuracy")]
     history = pd.DataFrame({curve: [0.5] for curve in curves})
     predictions = parts["test"][["clip", "emotion"]].assign(prediction="calm", **dict.fromkeys(run.labels, 0.125))
     checkpoint = load_checkpoint(model)
     old = Outcome(run, parts, checkpoint, history.assign(epoch=1), predictions)
     new = Outcome(run, parts, replace(checkpoint, temperature=2.0), history.assign(epoch=2), predictions.head(9))
-    out = tmp_path / "model.pt"
 
     def wholes(outcome: Outcome) -> dict[str, bytes]:
-        outcome.write(tmp_path / "results", out)
+        outcome.write(tmp_path / "results", tmp_path / "model.pt")
         return content(tmp_path)
 
     news, olds = wholes(new), wholes(old)
-    for kill in range(10):
-        pid = os.fork()
-        if pid == 0:
-            kill_at(kill // 2, *((Path, "replace") if kill % 2 else (pd.DataFrame, "to_csv")))
-            try:
-                new.write(tmp_path / "results", out)
-            finally:
-                os._exit(0)
-        os.waitpid(pid, 0)
+    kills = [(Path, "replace", call) for call in range(5)] + [(pd.DataFrame, "to_csv", call) for call in range(3)]
+    for owner, name, call in kills:
+        original, calls = getattr(owner, name), iter(range(100))
+
+        def killed(*arguments, original=original, calls=calls, call=call, **options):
+            if next(calls) == call:
+                raise Killed
+            return original(*arguments, **options)
+
+        with monkeypatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(owner, name, killed)
+            new.write(tmp_path / "results", tmp_path / "model.pt")
         after = content(tmp_path)
         for path in olds:
             assert after[path] in (olds[path], news[path]), path
-
-
-def kill_at(call: int, owner, name: str) -> None:
-    """From now on the process dies when `owner.name` is called after that many calls."""
-    original, calls = getattr(owner, name), iter(range(call + 1))
-
-    def counted(*arguments, **options):
-        if next(calls) == call:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return original(*arguments, **options)
-
-    setattr(owner, name, counted)
-
-
-@pytest.mark.slow
-def test_ten_kills_of_a_training_at_random_leave_each_file_as_it_was_or_whole(home, tmp_path):
-    places = ["--out", tmp_path / "model.pt", "--results", tmp_path / "results"]
-
-    def start() -> subprocess.Popen:
-        command = [sys.executable, "train.py", "--epochs", "1", *map(str, places)]
-        return subprocess.Popen(
-            command,
-            cwd=home,
-            env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-
-    began = time.monotonic()
-    assert start().wait(timeout=300) == 0
-    seconds, rng = time.monotonic() - began, random.Random(0)
-    wholes = content(tmp_path)
-    assert len(wholes) == 5
-    for kill in range(10):
-        for path in wholes:
-            (tmp_path / path).write_bytes(b"old")
-        process = start()
-        time.sleep(seconds * rng.uniform(0.8 if kill % 2 else 0.3, 1.05))
-        process.kill()
-        process.wait()
-        for path, whole in wholes.items():
-            assert (tmp_path / path).read_bytes() in (b"old", whole), path
