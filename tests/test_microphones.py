@@ -1,0 +1,87 @@
+"""A voice gets the answer that it gets in a studio, whatever a microphone, the mains or a door adds to it."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import REPOSITORY
+
+from speech_emotion.audio.highpass import HighPass, remove_rumble
+from speech_emotion.corpora.clips import NoDataError
+from speech_emotion.corpora.ravdess import clip_table
+from speech_emotion.inference.predictor import Predictor
+
+RATE = 48_000
+
+
+@pytest.fixture(scope="module", params=["model.pt", "model_any_voice.pt"])
+def predictor(request) -> Predictor:
+    return Predictor(REPOSITORY / request.param, "cpu")
+
+
+@pytest.fixture(scope="module")
+def clips() -> list[np.ndarray]:
+    """16 clips of RAVDESS, all at 48 kHz."""
+    try:
+        paths = clip_table(REPOSITORY / "data")["path"]
+    except NoDataError:
+        pytest.skip("RAVDESS is not under data/")
+    return [soundfile.read(path, always_2d=True)[0].mean(axis=1) for path in paths[: 16 * 150 : 150]]
+
+
+@pytest.fixture(scope="module")
+def clean(predictor, clips) -> list[str]:
+    return emotions(predictor, clips)
+
+
+def emotions(predictor: Predictor, recordings: list[np.ndarray]) -> list[str]:
+    return [predictor.predict_waveform(samples, RATE)["emotion"] for samples in recordings]
+
+
+def knocked(samples: np.ndarray, at_s: float) -> np.ndarray:
+    knock = np.random.default_rng(0).normal(scale=0.5, size=round(0.02 * RATE))
+    changed = samples.copy()
+    changed[round(at_s * RATE) :][: len(knock)] += knock
+    return changed
+
+
+@pytest.mark.parametrize("added", [
+    pytest.param(lambda time: 0.005, id="an offset of 0.005"),
+    pytest.param(lambda time: 0.02, id="an offset of 0.02"),
+    pytest.param(lambda time: 0.05, id="an offset of 0.05"),
+    pytest.param(lambda time: 0.05 * np.exp(-time / 0.05), id="an offset that settles"),
+    pytest.param(lambda time: 0.02 * np.sin(2 * np.pi * 20 * time), id="rumble"),
+    pytest.param(lambda time: 0.005 * np.sin(2 * np.pi * 50 * time), id="hum"),
+])  # fmt: skip
+def test_what_cannot_be_heard_does_not_decide(predictor, clips, clean, added):
+    changed = emotions(predictor, [samples + added(np.arange(len(samples)) / RATE) for samples in clips])
+    assert sum(a != b for a, b in zip(changed, clean, strict=True)) <= 1
+
+
+@pytest.mark.parametrize("at_s", [0.3, 4.5])
+def test_a_knock_before_or_after_the_voice_changes_little(predictor, clips, clean, at_s):
+    long = [np.pad(samples, (0, 2 * RATE)) for samples in clips]
+    changed = emotions(predictor, [knocked(samples, at_s) for samples in long])
+    assert sum(a != b for a, b in zip(changed, emotions(predictor, long), strict=True)) <= 2
+
+
+@pytest.mark.parametrize("rate", [4_000, 16_000, 44_100, 384_000])
+@pytest.mark.parametrize("frequency, least, most", [
+    (0, 0, 1e-6), (20, 0, 0.01), (50, 0, 0.04), (60, 0, 0.04), (85, 0.97, 1.03), (300, 0.99, 1.01),
+])  # fmt: skip
+def test_the_high_pass_removes_hum_and_keeps_voices(rate, frequency, least, most):
+    tone = torch.cos(2 * torch.pi * frequency * torch.arange(2 * rate, dtype=torch.float64) / rate).float()
+    inner = slice(rate // 5, -rate // 5)
+    gain = (remove_rumble(tone, rate)[inner].square().mean() / tone[inner].square().mean()).sqrt()
+    assert least <= gain <= most
+
+
+def test_the_high_pass_does_not_depend_on_the_pieces():
+    samples = torch.randn(2, 99_991, generator=torch.Generator().manual_seed(0))
+    whole, rng = HighPass(RATE)(samples, is_last=True), np.random.default_rng(0)
+    high_pass, parts, begin = HighPass(RATE), [], 0
+    while begin < samples.shape[1]:
+        end = begin + int(rng.choice([1, 10, 500, 5000, 20_000]))
+        parts.append(high_pass(samples[:, begin:end], is_last=end >= samples.shape[1]))
+        begin = end
+    assert torch.equal(torch.cat(parts, dim=1), whole)
