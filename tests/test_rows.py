@@ -6,21 +6,8 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from speech_emotion.inference.rows import (
-    cell,
-    columns,
-    error_row,
-    error_sentence,
-    in_utf8,
-    is_uncertain,
-    prediction_row,
-    recording_row,
-    rounded,
-    stretch_columns,
-    stretch_row,
-    text,
-    value,
-)
+from speech_emotion.inference import rows
+from speech_emotion.inference.rows import cell, columns, recording_row, stretch_columns, stretch_row, text, value
 
 LABELS = ["calm", "sad"]
 
@@ -36,7 +23,7 @@ def test_a_recording_is_the_mean_of_its_stretches_by_how_long_each_is_heard():
     assert row == {"url": "a.wav", "emotion": "sad", "confidence": 0.55, "calm": 0.45, "sad": 0.55, "error": ""}
     assert recording_row("a.wav", LABELS, stretches, [200, 50])["calm"] == pytest.approx(0.72)
     assert list(stretches[0]) == stretch_columns(LABELS) and list(row) == columns(LABELS)
-    assert prediction_row("a", "calm", row) == {
+    assert rows.prediction_row("a", "calm", row) == {
         "clip": "a", "emotion": "calm", "prediction": "sad", "calm": 0.45, "sad": 0.55,
     }  # fmt: skip
 
@@ -48,9 +35,9 @@ def test_channels_have_a_column_where_each_has_rows():
 
 
 def test_an_error_names_its_recording_only_when_it_is_printed():
-    row = error_row("\x1b.wav", LABELS, "too short")
+    row = rows.error_row("\x1b.wav", LABELS, "too short")
     assert list(row) == columns(LABELS) and row["error"] == "too short" and row["calm"] is row["confidence"] is None
-    assert error_sentence(row) == "\\x1b.wav: too short"
+    assert rows.error_sentence(row) == "\\x1b.wav: too short"
 
 
 @pytest.mark.parametrize(
@@ -65,7 +52,7 @@ def test_an_error_names_its_recording_only_when_it_is_printed():
 )
 def test_low_confidence_or_a_close_second_is_uncertain(probabilities, uncertain):
     row = stretch_row("a.wav", list(probabilities), list(probabilities.values()), (0.0, 3.0))
-    assert is_uncertain(row) is uncertain
+    assert rows.is_uncertain(row) is uncertain
 
 
 @pytest.mark.parametrize(
@@ -94,15 +81,12 @@ def test_a_cell_and_what_it_says(column, given, text, back):
 
 def test_a_rounded_row_is_what_its_cells_say():
     row = {"url": "'=a", "channel": 2, "start": -0.00001, "confidence": 0.94995, "calm": 0.123456, "sad": None}
-    assert rounded(row) == {name: value(name, cell(name, each)) for name, each in row.items()}
+    assert rows.rounded(row) == {name: value(name, cell(name, each)) for name, each in row.items()}
 
 
 def test_a_name_that_is_not_utf8_can_be_written_all_the_same():
-    assert in_utf8({"url": "\udcff\u00e9", "calm": 0.5, "error": ""}) == {
-        "url": "\\xff\u00e9",
-        "calm": 0.5,
-        "error": "",
-    }
+    row = {"url": "\udcff\u00e9", "calm": 0.5, "error": ""}
+    assert rows.in_utf8(row) == row | {"url": "\\xff\u00e9"}
 
 
 @hypothesis.given(strategies.text("=+-@;\t\r\n'\" ,a\uff1d"))
