@@ -11,6 +11,7 @@ from recordings import RATE, encode, likeness, make, voice
 
 from speech_emotion.audio.reading import RecordingInfo, read_pieces
 from speech_emotion.audio.resampling import load_audio, stream_audio
+from speech_emotion.commands.summary import FileNotes
 
 VOICE = voice()
 OTHER = voice(3, seed=1)
@@ -69,6 +70,13 @@ def test_bytes_after_the_declared_end_are_ignored_and_counted(tmp_path, kind):
         waveform = load_audio(path, RATE, info=info).numpy()
         assert abs(len(waveform) / RATE - 4) < 0.05 and likeness(waveform, VOICE) > 0.9
         assert not info.is_damaged and len(tail) <= info.n_ignored <= 1.2 * len(tail)
+
+
+def test_the_summary_counts_recordings_with_ignored_bytes():
+    notes = FileNotes("mix", None, 0)
+    for n_ignored in (0, 96_000, 5_000):
+        notes.add(RecordingInfo(n_ignored=n_ignored))
+    assert notes.lines() == ["bytes after the end of 2 recordings were ignored"]
 
 
 @pytest.mark.parametrize("tags", [b"TAG" + bytes(125), b"ID3\x03\x00\x00\x00\x07\x76\x00" + b"\x01" * 129_800])

@@ -89,16 +89,8 @@ def test_a_folder_without_recordings_says_what_it_has(tmp_path):
 
 @pytest.fixture
 def calls(tmp_path, monkeypatch):
-    for name in (
-        "ann/1.m4a",
-        "ann/2.m4a",
-        "ann/2.txt",
-        "ann/deep/3.wav",
-        "bob/4.dat",
-        "[x]/5.wav",
-        ".hidden/6.wav",
-        "@eaDir/7.wav",
-    ):
+    names = "ann/1.m4a ann/2.m4a ann/2.txt ann/deep/3.wav bob/4.dat [x]/5.wav .hidden/6.wav @eaDir/7.wav"
+    for name in names.split():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     monkeypatch.chdir(tmp_path)

@@ -185,3 +185,5 @@ def test_the_first_track_that_can_be_decoded_is_read(tmp_path):
     assert info == RecordingInfo(n_tracks=2)
     with pytest.raises(AudioError, match="the codec of its sound track is unknown"):
         load_audio(tmp_path / "a.mov", 16_000, track=1)
+    with pytest.raises(AudioError, match=f"it has 2 audio tracks, and no track {2**33}"):
+        load_audio(tmp_path / "a.mov", 16_000, track=2**33)

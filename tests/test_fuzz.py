@@ -2,8 +2,9 @@
 
 import copy
 import io
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import av
 import numpy as np
 import psutil
 import pytest
@@ -11,6 +12,7 @@ import soundfile
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from recordings import make
 
 from speech_emotion.audio import isolation
 from speech_emotion.audio.reading import AudioError, read_pieces
@@ -32,15 +34,8 @@ def with_soundfile(**options) -> bytes:
 
 
 def with_ffmpeg(container: str, codec: str) -> bytes:
-    file = io.BytesIO()
-    with av.open(file, "w", format=container) as output:
-        stream = output.add_stream(codec, rate=48_000, layout="mono")
-        frame = av.AudioFrame.from_ndarray((NOISE[None] * 32767).astype(np.int16), format="s16", layout="mono")
-        frame.sample_rate = 48_000
-        for part in av.AudioResampler(stream.format, "mono", 48_000, stream.frame_size).resample(frame):
-            output.mux(stream.encode(part))
-        output.mux(stream.encode(None))
-    return file.getvalue()
+    with TemporaryDirectory() as folder:
+        return make(Path(folder), f"a {codec} {container} 48000", NOISE).read_bytes()
 
 
 RECORDINGS = [
