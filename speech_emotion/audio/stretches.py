@@ -3,6 +3,7 @@
 C: channels, T: frames of 10 ms.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise, zip_longest
 from math import ceil
@@ -128,12 +129,43 @@ def find_stretches(
     bounds = [(begin, begin), *spans, (len(energy), len(energy))]
     found: list[Stretch] = []
     for (_, before), (start, end), (after, _) in zip(bounds, bounds[1:], bounds[2:], strict=False):
-        onset = find_onset(energy, start, end, (before, after), settings)
-        n_parts = max(1, ceil((end - start - n_frames(settings.overhang_s)) / n_frames(longest_s)))
-        for first, stop in pairwise(np.linspace(start, end, n_parts + 1).round().astype(int).tolist()):
-            found.append(Stretch(first, stop, min(max(first, onset), stop - 1), int(heard[first:stop].sum())))
-            onset = stop
+        found += _cut(energy, heard, (start, end), (before, after), longest_s, settings)
     return found
+
+
+def stretches_of_segments(
+    energy: np.ndarray, segments: Sequence[tuple[int, int]], longest_s: float, settings: StretchSettings = SETTINGS
+) -> list[list[Stretch]]:
+    """What is heard of each segment, frames [start, end) of (T,), as one stretch, cut where it is too long."""
+    heard = _heard(energy, settings)
+    by_segment = []
+    for start, end in segments:
+        frames = start + np.flatnonzero(heard[start:end])
+        parts = []
+        if len(frames):
+            span = int(frames[0]), int(frames[-1]) + 1
+            parts = _cut(energy, heard, span, (start, min(end, len(energy))), longest_s, settings)
+        by_segment.append([part for part in parts if part.n_heard])
+    return by_segment
+
+
+def _cut(
+    energy: np.ndarray,
+    heard: np.ndarray,
+    span: tuple[int, int],
+    around: tuple[int, int],
+    longest_s: float,
+    settings: StretchSettings,
+) -> list[Stretch]:
+    """The frames of a span as a stretch, or in equal parts where it is longer than `longest_s`."""
+    start, end = span
+    onset = find_onset(energy, start, end, around, settings)
+    n_parts = max(1, ceil((end - start - n_frames(settings.overhang_s)) / n_frames(longest_s)))
+    stretches = []
+    for first, stop in pairwise(np.linspace(start, end, n_parts + 1).round().astype(int).tolist()):
+        stretches.append(Stretch(first, stop, min(max(first, onset), stop - 1), int(heard[first:stop].sum())))
+        onset = stop
+    return stretches
 
 
 def find_onset(

@@ -1,8 +1,8 @@
 """A recording of any length → the windows that are classified, one for each stretch of speech."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import IntEnum
 from itertools import chain, zip_longest
 
@@ -18,7 +18,9 @@ from speech_emotion.audio.stretches import (
     find_onset,
     find_stretches,
     frame_energy,
+    n_frames,
     onset_frame,
+    stretches_of_segments,
     without_crosstalk,
     without_knocks,
 )
@@ -98,6 +100,7 @@ class Window:
     span: tuple[float, float]  # of the stretch, in seconds
     weight: int  # number of audible frames
     speech: Speech = Speech.CLEAR  # RecordingWindows does not test for speech
+    segment: int | None = None  # its number, if the user gave segments
 
 
 class RecordingWindows:
@@ -110,9 +113,17 @@ class RecordingWindows:
     ...     print(window.span)
     """
 
-    def __init__(self, read: Callable[[], Iterable[torch.Tensor]], settings: WindowSettings):
-        """`read()` starts anew, and yields pieces (samples,) or (C, samples) at the settings' sample rate."""
-        self._read, self._settings = read, settings
+    def __init__(
+        self,
+        read: Callable[[], Iterable[torch.Tensor]],
+        settings: WindowSettings,
+        segments: Sequence[tuple[float, float]] = (),
+    ):
+        """`read()` starts anew, and yields pieces (samples,) or (C, samples) at the settings' sample rate.
+
+        `segments`, from start to end in seconds, are classified in place of the stretches of speech that are found.
+        """
+        self._read, self._settings, self._segments = read, settings, segments
         self._windows: list[Window] | None = None
         self._only_piece: torch.Tensor | None = None  # of a recording that comes as one
         self.length_s = 0.0  # until `measure` has read it
@@ -164,7 +175,10 @@ class RecordingWindows:
         energy = np.frombuffer(levels, np.float32).reshape(-1, self.n_channels).T
         if energy.max() < SILENT:
             raise AudioError("silent")
-        self._windows = find_windows(energy, self._settings)
+        if self._segments:
+            self._windows = segment_windows(energy, self._segments, self._settings)
+        else:
+            self._windows = find_windows(energy, self._settings)
 
 
 def find_windows(energy: np.ndarray, settings: WindowSettings, begin: int = 0) -> list[Window]:
@@ -183,6 +197,21 @@ def find_windows(energy: np.ndarray, settings: WindowSettings, begin: int = 0) -
         for stretch, after in zip_longest(stretches, [following.start for following in stretches[1:]]):
             end_s = min(stretch.end * FRAME_S + SETTINGS.tail_s, (len(level) if after is None else after) * FRAME_S)
             windows.append(_window(channel, [stretch], stretch.onset * FRAME_S - _LEAD_S, end_s, settings))
+    return sorted(windows, key=lambda window: (window.start, window.channel))
+
+
+def segment_windows(
+    energy: np.ndarray, segments: Sequence[tuple[float, float]], settings: WindowSettings
+) -> list[Window]:
+    """The level of a recording (C, T) → the windows of the segments in which a voice is heard."""
+    windows = []
+    spans = [(n_frames(start), max(n_frames(end), n_frames(start) + 1)) for start, end in segments]
+    for channel, level in enumerate(energy):
+        for number, stretches in enumerate(stretches_of_segments(level, spans, settings.window_s - _LEAD_S)):
+            for stretch in stretches:
+                end_s = min(stretch.end * FRAME_S + SETTINGS.tail_s, segments[number][1])
+                window = _window(channel, [stretch], stretch.onset * FRAME_S - _LEAD_S, end_s, settings)
+                windows.append(replace(window, segment=number))
     return sorted(windows, key=lambda window: (window.start, window.channel))
 
 

@@ -14,10 +14,11 @@ from shutil import copyfileobj
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from speech_emotion.terminal import Parser, positive, program, say
+from speech_emotion.terminal import Parser, count, positive, program, say
 
 if TYPE_CHECKING:  # --help pays neither for these nor for torch
     from speech_emotion.commands.summary import Summary
+    from speech_emotion.corpora.segments import Segment
     from speech_emotion.inference.cluster import ClusterPredictor
     from speech_emotion.inference.predictor import Predictor
     from speech_emotion.inference.rows import Row
@@ -35,8 +36,11 @@ class EvalOptions:
 
     paths: list[str]
     model: str
+    emotions: list[str]
     out: str
     timeline: str | None
+    segments: str | None
+    tier: str
     plot: str | None
     adapt: str | None
     channels: str
@@ -68,6 +72,14 @@ def parse_arguments(arguments: list[str] | None, name: str = "eval.py") -> EvalO
     )
     parser.add_argument("--model", default="model.pt", metavar="FILE", help="checkpoint (default: model.pt)")
     parser.add_argument(
+        "--emotions",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="EMOTION",
+        help="the emotions that can occur; only these are answered (default: all that the model knows)",
+    )
+    parser.add_argument(
         "--out", default="out.csv", metavar="FILE", help="table to write, .csv, .jsonl or .parquet (default: out.csv)"
     )
     parser.add_argument(
@@ -77,6 +89,13 @@ def parse_arguments(arguments: list[str] | None, name: str = "eval.py") -> EvalO
         ".txt (Audacity)",
     )
     parser.add_argument(
+        "--segments",
+        metavar="FILE",
+        help="classify these parts of one recording: .srt, .vtt, .TextGrid, .txt (Audacity), .rttm, .csv with start "
+        "and end, or .json from whisper; --timeline gets their rows, with text and speaker (default: segments.csv)",
+    )
+    parser.add_argument("--tier", default="", metavar="NAME", help="the tier of a .TextGrid that holds the segments")
+    parser.add_argument(
         "--plot",
         metavar="FILE",
         help="picture (.png, .pdf, .svg) of the emotions found; over time with --timeline and a single recording",
@@ -85,9 +104,10 @@ def parse_arguments(arguments: list[str] | None, name: str = "eval.py") -> EvalO
         "--adapt",
         nargs="?",
         const="all",
-        choices=["all", "folder"],
-        help="normalise by the recordings' own mean and deviation, without labels: by all of them (try this first), or "
-        "by folder, if each holds many recordings of one voice with several emotions (for model_any_voice.pt)",
+        choices=["all", "folder", "speaker"],
+        help="normalise by the recordings' own mean and deviation, without labels: by all of them (try this first); "
+        "by folder, if each holds many recordings of one voice with several emotions; or by the speakers of --segments "
+        "(for model_any_voice.pt)",
     )
     parser.add_argument(
         "--channels",
@@ -143,6 +163,12 @@ def parse_arguments(arguments: list[str] | None, name: str = "eval.py") -> EvalO
     options = EvalOptions(**vars(parser.parse_args(arguments)))
     if STANDARD_INPUT in options.paths and (len(options.paths) > 1 or options.resume or options.ray):
         parser.error("- (standard input) cannot be combined with other recordings, --resume or --ray")
+    if options.segments and options.channels == "each":
+        parser.error("--segments cannot be combined with --channels each")
+    if options.adapt == "speaker" and not options.segments:
+        parser.error("--adapt speaker needs --segments with speakers")
+    if options.segments and not options.timeline:
+        options = replace(options, timeline="segments.csv")
     if options.labels and options.channels == "each":
         parser.error("--labels gives a recording one emotion; leave out --channels each")
     return options
@@ -192,19 +218,22 @@ def classify(options: EvalOptions, url: str | None = None) -> int:
     truth = LabelTable(options.labels, must_exist=not options.paths) if options.labels else RavdessNames()
     recordings, n_others = find_recordings(options.paths or truth.paths or ["eval_data"])
     options = replace(options, model=find_model(options.model))
+    segments = segments_of(options, recordings)
     check_outputs(options, recordings)
     if options.ray:
         from speech_emotion.inference.cluster import ClusterPredictor
 
-        predictor = ClusterPredictor(options.model, options.device, options.ray, options.speech_only)
+        predictor = ClusterPredictor(options.model, options.device, options.ray, options.speech_only, options.emotions)
     else:
-        predictor = Predictor(options.model, options.device, options.speech_only)
+        predictor = Predictor(options.model, options.device, options.speech_only, options.emotions)
     evaluation = Evaluation(truth, predictor.labels, options.map)
     if options.labels and (warning := evaluation.check(recordings)):
         say(warning, is_error=True)
     summary = Summary(options.out, predictor.labels, evaluation, FileNotes(options.channels, options.track, n_others))
-    stretches = write_tables(options, recordings, predictor, summary, url)
+    stretches = write_tables(options, recordings, predictor, summary, segments, url)
     say(summary)
+    if segments:
+        say(f"{count(len(segments), 'segment')} of {options.segments}: the table is in {options.timeline}")
     if not predictor.network.takes_statistics and any(RavdessNames().find(path) is None for path in recordings):
         say(STRANGERS.format(Path(options.model).name))
     if options.plot:
@@ -220,6 +249,20 @@ def classify(options: EvalOptions, url: str | None = None) -> int:
     return 1 if summary.n_failed or truth.absence else 0
 
 
+def segments_of(options: EvalOptions, recordings: list[str]) -> "list[Segment]":
+    """The segments in the file that --segments names; raises ValueError if they are not those of one recording."""
+    if not options.segments:
+        return []
+    from speech_emotion.corpora.segments import read_segments
+
+    if len(recordings) != 1:
+        raise ValueError(f"--segments are those of one recording, not of {len(recordings)}")
+    segments = read_segments(options.segments, recordings[0], options.tier)
+    if options.adapt == "speaker" and not any(segment.speaker for segment in segments):
+        raise ValueError(f"{options.segments} names no speakers, which --adapt speaker needs")
+    return segments
+
+
 def check_outputs(options: EvalOptions, recordings: list[str]) -> None:
     """Raises ImportError, OSError or ValueError for an output that cannot be written, or would overwrite an input."""
     from speech_emotion.inference.formats import format_of
@@ -227,7 +270,7 @@ def check_outputs(options: EvalOptions, recordings: list[str]) -> None:
     from speech_emotion.inference.table import check_outputs
 
     outputs = [file for file in (options.out, options.timeline, options.plot) if file]
-    check_outputs(outputs, [*filter(None, [options.model, options.labels]), *recordings])
+    check_outputs(outputs, [*filter(None, [options.model, options.labels, options.segments]), *recordings])
     format_of(options.out, columns([]))
     if options.timeline and format_of(options.timeline).is_track and len(recordings) > 1:
         raise ValueError(f"{options.timeline} can only hold one recording, not {len(recordings)}; use a .csv")
@@ -242,6 +285,7 @@ def write_tables(
     recordings: list[str],
     predictor: "Predictor | ClusterPredictor",
     summary: "Summary",
+    segments: "list[Segment]",
     url: str | None = None,
 ) -> "list[Row]":
     """Classify the recordings and write the rows of each as soon as they are known, under `url` if given.
@@ -255,12 +299,12 @@ def write_tables(
 
     # Everything that changes rows; the list of recordings only if rows depend on other recordings.
     settings = [predictor.digest, options.adapt, predictor.speech_only, options.channels, options.track]
-    settings += recordings if options.adapt else []
+    settings += [predictor.labels, segments, *(recordings if options.adapt else [])]
     table = Table(
         options.out,
         columns(predictor.labels, options.channels),
         timeline=options.timeline,
-        stretch_columns=stretch_columns(predictor.labels, options.channels) if options.timeline else (),
+        stretch_columns=stretch_columns(predictor.labels, options.channels, bool(segments)) if options.timeline else (),
         resume=options.resume,
         run=sha256(repr(settings).encode()).hexdigest(),
     )
@@ -269,6 +313,7 @@ def write_tables(
             summary.add(rows)
         left = [path for path in recordings if path not in table]
         reading = {name: getattr(options, name) for name in ("batch_size", "workers", "channels", "track")}
+        reading |= {"segments": segments, "by_speaker": options.adapt == "speaker"}
         statistics = None
         if options.adapt:
             from speech_emotion.inference.adaptation import GROUPS, Adaptation

@@ -20,6 +20,7 @@ LIMIT = 300  # recordings of a group used for its statistics; more do not change
 GROUPS: dict[str, Callable[[str], Hashable]] = {  # what counts as one voice or room, by the value of --adapt
     "all": lambda path: "",
     "folder": lambda path: path.rpartition("/")[0],
+    "speaker": lambda path: "",  # Recording.voice tells the speakers apart
 }
 
 

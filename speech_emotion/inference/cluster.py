@@ -4,7 +4,7 @@ import logging
 import os
 import socket
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -16,6 +16,7 @@ from speech_emotion.audio.buckets import is_url
 from speech_emotion.inference.predictor import Predictor, Statistics
 from speech_emotion.inference.recording import Answer
 from speech_emotion.models.checkpoint import load_checkpoint
+from speech_emotion.models.emotions import choose_emotions
 from speech_emotion.optional import needed_by
 
 if TYPE_CHECKING:
@@ -32,15 +33,21 @@ class ClusterPredictor:
     """A checkpoint, ready to classify on a cluster: one process with a Predictor per core, or per GPU."""
 
     def __init__(
-        self, model: str | Path, device: str = "auto", address: str = "local", speech_only: bool | None = False
+        self,
+        model: str | Path,
+        device: str = "auto",
+        address: str = "local",
+        speech_only: bool | None = False,
+        emotions: Sequence[str] = (),
     ):
-        """`address` is `local` (a cluster of this machine alone), `auto` or `host:port`; `speech_only` as in Predictor.
+        """`address` is `local` (a cluster of this machine alone), `auto` or `host:port`; the others as in Predictor.
 
         Raises CheckpointError for an unreadable model, ConnectionError if no cluster answers, ValueError for a device
         that the cluster does not have.
         """
         checkpoint = load_checkpoint(model)
-        self.labels, self.digest, self.temperature = checkpoint.labels, checkpoint.digest, checkpoint.temperature
+        self.labels, _ = choose_emotions(checkpoint.labels, emotions or checkpoint.labels)
+        self.digest, self.temperature = checkpoint.digest, checkpoint.temperature
         self.network, self.device = checkpoint.network.for_inference(), torch.device("cpu")  # for the statistics
         self.speech_only = self.network.speech_only if speech_only is None else speech_only
         ray = _connect(address)
@@ -55,7 +62,7 @@ class ClusterPredictor:
         else:
             device, self._gpus, self._cpus = "cpu", 0, 1
             self._processes = max(1, int(sum(node.get("CPU", 0) for node in nodes)))
-        self._predictor = ray.put(checkpoint), device, self.speech_only
+        self._predictor = ray.put(checkpoint), device, self.speech_only, tuple(emotions)
 
     def answers(
         self,
@@ -107,10 +114,10 @@ def _results(predictor: tuple, folder: str, method: str, *arguments, **options) 
 
 
 @cache
-def _predictor(checkpoint: "ray.ObjectRef", device: str, speech_only: bool) -> Predictor:
+def _predictor(checkpoint: "ray.ObjectRef", device: str, speech_only: bool, emotions: tuple[str, ...]) -> Predictor:
     import ray
 
-    return Predictor(ray.get(checkpoint), device, speech_only)
+    return Predictor(ray.get(checkpoint), device, speech_only, emotions)
 
 
 def _connect(address: str):

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -83,19 +83,25 @@ def tracks(stretches: list[Row], length_s: float) -> dict[str, str]:
 
 
 def joined(stretches: Iterable[Row]) -> dict[str, list[Caption]]:
-    """The stretches by channel ("" without channels), adjacent ones with the same emotion joined."""
+    """The stretches by channel, or by speaker ("" without), adjacent ones with the same emotion joined.
+
+    Segments that the user gave are not joined; their text follows the emotion.
+    """
     by_channel: dict[str, list[Caption]] = {}
     for row in stretches:
         start, end, emotion = row["start"], row["end"], row["emotion"]
-        of_channel = by_channel.setdefault(str(row.get("channel") or ""), [])
-        if of_channel and of_channel[-1][1:] == (start, emotion):
+        of_channel = by_channel.setdefault(str(row.get("channel") or row.get("speaker") or ""), [])
+        if "text" in row:  # a segment that the user gave keeps its text
+            emotion = " ".join(filter(None, [f"[{emotion}]" if emotion else "", row["text"]]))
+        elif of_channel and of_channel[-1][1:] == (start, emotion):
             start = of_channel.pop()[0]
-        of_channel.append((start, end, emotion))
+        if emotion:
+            of_channel.append((start, end, emotion))
     return by_channel
 
 
 def captions(stretches: Iterable[Row]) -> list[Caption]:
-    """The joined stretches of all channels in order of time, with the channel before the emotion."""
+    """The joined stretches in order of time, with the channel or speaker before the emotion."""
     return sorted(
         (start, end, f"{channel}: {emotion}" if channel else emotion)
         for channel, of_channel in joined(stretches).items()
@@ -157,8 +163,14 @@ def _write_text_grid(path: Path, columns: list[str], rows: Iterable[Row], length
     tiers = joined(rows) or {"": []}
     end = max([round(length_s, DECIMALS), *(tier[-1][1] for tier in tiers.values() if tier)]) or 1  # none may be empty
     grid = Textgrid()
-    for channel, tier in sorted(tiers.items()):
-        grid.addTier(IntervalTier(f"channel {channel}" if channel else "emotion", tier, minT=0, maxT=end))
+    for name, tier in sorted(tiers.items()):
+        apart = [
+            (max(start, before), stop, label)  # segments may overlap, intervals must not
+            for (_, before, _), (start, stop, label) in pairwise([(0, 0, ""), *tier])
+            if max(start, before) < stop
+        ]
+        title = f"channel {name}" if name.isdigit() else name or "emotion"
+        grid.addTier(IntervalTier(title, apart, minT=0, maxT=end))
     grid.save(str(path), format="long_textgrid", includeBlankSpaces=True)
 
 

@@ -19,6 +19,7 @@ from speech_emotion.audio.decoders import Block
 from speech_emotion.audio.reading import AudioError, RecordingInfo, check_samples, read_pieces
 from speech_emotion.audio.resampling import resample_pieces
 from speech_emotion.audio.windows import RecordingWindows, Speech, Window
+from speech_emotion.corpora.segments import Segment
 from speech_emotion.inference.recording import Answer, Recording
 from speech_emotion.inference.rows import Row, error_row
 from speech_emotion.inference.speech import NoDetectorError, SpeechDetector, which_speak
@@ -29,7 +30,7 @@ from speech_emotion.models.network import calibrated, choose_device
 S, T = TypeVar("S"), TypeVar("T")
 _READ_AT_ONCE = 16  # windows per read, so that a long recording is never in memory as a whole
 
-Statistics = Callable[[str, int], torch.Tensor]  # path, channel (from 0) → mean and standard deviation, (2, D)
+Statistics = Callable[[str, int | str], torch.Tensor]  # path, Recording.voice → mean and standard deviation, (2, D)
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,9 @@ class Predictor:
     ) -> Iterator[Answer]:
         """Like predict, with the stretches of speech and information about the file.
 
-        `statistics` maps a path and a channel to the mean and standard deviation for normalising its windows; `reading`
-        are the options `channels` and `track` of read_pieces. Raises ValueError for a network that takes no
-        statistics.
+        `statistics` maps a path and a voice in it to the mean and standard deviation for normalising its windows;
+        `reading` are the options `channels` and `track` of read_pieces, `segments` and `by_speaker` of Recording.
+        Raises ValueError for a network that takes no statistics.
         """
         if statistics and not self.network.takes_statistics:
             raise ValueError("this model takes no statistics of recordings")
@@ -118,7 +119,7 @@ class Predictor:
     def embeddings(
         self, paths: str | Path | Iterable[str | Path], batch_size: int = 16, workers: int | None = None, **reading
     ) -> Iterator[tuple[str, dict[int, torch.Tensor]]]:
-        """Each path with the embeddings of the stretches of each of its channels, (stretches, D); {} if none."""
+        """Each path with the embeddings of the stretches of each voice in it, (stretches, D); {} if none."""
         for recording in self.embedded(paths, batch_size, workers, **reading):
             yield recording.path, recording.embeddings()
 
@@ -152,20 +153,29 @@ class Predictor:
         read: Callable[..., Iterable[Block]],
         info: RecordingInfo | None = None,
         channels: str | None = None,
+        segments: Sequence[Segment] = (),
+        by_speaker: bool = False,
     ) -> Recording:
         """A recording whose windows are read when they are needed.
 
         `read` and its options `channels` and `only` are as in read_pieces; without `channels`, it is called without
         options. If channels with unrelated sounds are mixed, those in which nobody speaks are left out.
         """
-        windows = self._windows(partial(read, channels=channels) if channels else read)
-        choose = partial(self._mix_of_voices, read) if channels == "mix" else None
-        return Recording(name, windows, info or RecordingInfo(), channels == "each", choose_channels=choose)
+        times = [(segment.start, segment.end) for segment in segments]
+        windows = self._windows(partial(read, channels=channels) if channels else read, times)
+        choose = partial(self._mix_of_voices, read, times) if channels == "mix" else None
+        return Recording(
+            name, windows, info or RecordingInfo(), channels == "each", segments, by_speaker, choose_channels=choose
+        )
 
-    def _windows(self, pieces: Callable[[], Iterable[Block]]) -> RecordingWindows:
-        return RecordingWindows(lambda: resample_pieces(pieces(), self.features.sample_rate), self.features)
+    def _windows(
+        self, pieces: Callable[[], Iterable[Block]], times: Sequence[tuple[float, float]] = ()
+    ) -> RecordingWindows:
+        return RecordingWindows(lambda: resample_pieces(pieces(), self.features.sample_rate), self.features, times)
 
-    def _mix_of_voices(self, read: Callable[..., Iterable[Block]], mixed: RecordingWindows) -> RecordingWindows:
+    def _mix_of_voices(
+        self, read: Callable[..., Iterable[Block]], times: Sequence[tuple[float, float]], mixed: RecordingWindows
+    ) -> RecordingWindows:
         """The windows of the mix of all channels in which somebody speaks, or `mixed`, if that is nobody or everybody.
 
         Without Silero VAD, or with too many channels, this cannot be known.
@@ -181,7 +191,7 @@ class Predictor:
         except (NoDetectorError, AudioError):
             return mixed
         voices = [channel for channel, of_channel in sorted(heard.items()) if any(which_speak(of_channel))]
-        return self._windows(partial(read, only=voices)) if voices else mixed
+        return self._windows(partial(read, only=voices), times) if voices else mixed
 
     def embed_in_turns(self, recording: Recording) -> Iterator[None]:
         """Read a recording in this thread and embed its windows.
@@ -201,7 +211,8 @@ class Predictor:
     def answer(self, recording: Recording, statistics: Statistics | None = None) -> Answer:
         """The answer for an embedded recording."""
         windows, embeddings = zip(*recording.embedded, strict=True) if recording.embedded else ((), ())
-        probabilities = self._classify(statistics, [(recording.path, window.channel) for window in windows], embeddings)
+        places = [(recording.path, recording.voice(window)) for window in windows]
+        probabilities = self._classify(statistics, places, embeddings)
         return recording.answer(self.labels, list(zip(windows, probabilities, strict=True)))
 
     @torch.inference_mode()
@@ -214,17 +225,17 @@ class Predictor:
         paths: Iterable[str | Path],
         batch_size: int,
         workers: int | None,
-        work: Callable[[list[tuple[str, int]], list[torch.Tensor]], list[T]],
+        work: Callable[[list[tuple[str, int | str]], list[torch.Tensor]], list[T]],
         reading: dict,
     ) -> Iterator[tuple[Recording, list[tuple[Window, T]]]]:
         """Each recording, in order, with its windows and the result of `work` for each.
 
-        `work` gets the path and channel of each window in a batch, and their embeddings.
+        `work` gets the path and voice of each window in a batch, and their embeddings.
         """
 
         def results(batch: list[_BatchItem]) -> list[tuple[_BatchItem, T | None]]:
             items = [item for item in batch if item.window]
-            places = [(item.recording.path, item.window.channel) for item in items]
+            places = [(item.recording.path, item.recording.voice(item.window)) for item in items]
             done = iter(work(places, self._embed([item.inputs for item in items])))
             return [(item, next(done) if item.window else None) for item in batch]
 
@@ -250,8 +261,8 @@ class Predictor:
 
         def first(path: str | Path) -> tuple[Recording, list[tuple[Window, torch.Tensor]]]:
             info, options = RecordingInfo(), dict(reading)
-            channels = options.pop("channels", "mix")
-            recording = self.recording(str(path), partial(read_pieces, path, info=info, **options), info, channels)
+            read_track = partial(read_pieces, path, info=info, track=options.pop("track", None))
+            recording = self.recording(str(path), read_track, info, **{"channels": "mix"} | options)
             return recording, read(recording)
 
         for recording, prepared in _in_order(pool, first, paths, ahead):
@@ -279,9 +290,9 @@ class Predictor:
 
     @torch.inference_mode()
     def _classify(
-        self, statistics: Statistics | None, places: list[tuple[str, int]], embeddings: Sequence[torch.Tensor]
+        self, statistics: Statistics | None, places: list[tuple[str, int | str]], embeddings: Sequence[torch.Tensor]
     ) -> list[list[float]]:
-        """The probabilities for each embedding, (D,), of a window in the channel of a path."""
+        """The probabilities for each embedding, (D,), of a window of a path and voice."""
         if not embeddings:
             return []
         given = torch.stack([statistics(*place) for place in places]).to(self.device) if statistics else None

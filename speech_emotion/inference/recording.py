@@ -1,7 +1,7 @@
 """One recording: file → windows → rows."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import compress, islice, pairwise
@@ -12,6 +12,7 @@ import torch
 
 from speech_emotion.audio.reading import AudioError, RecordingInfo
 from speech_emotion.audio.windows import RecordingWindows, Window
+from speech_emotion.corpora.segments import Segment
 from speech_emotion.inference.rows import Row, error_row, recording_row, stretch_row
 from speech_emotion.inference.speech import which_speak
 from speech_emotion.terminal import printable
@@ -40,6 +41,8 @@ class Recording:
     windows: RecordingWindows
     info: RecordingInfo = field(default_factory=RecordingInfo)
     has_channels: bool = False  # whether each channel has a row of its own
+    segments: Sequence[Segment] = ()  # given by the user, and classified in place of the stretches that are found
+    by_speaker: bool = False  # whether each speaker of the segments is a voice of its own
     embedded: list[tuple[Window, torch.Tensor]] = field(default_factory=list)  # windows with their embeddings, (D,)
     error: str = ""
     choose_channels: Callable[[RecordingWindows], RecordingWindows] | None = None  # if they are mixed and unrelated
@@ -76,18 +79,24 @@ class Recording:
             self.error = str(error) if is_ours else f"cannot read: {type(error).__name__}: {printable(error)}"
             _log.debug("%s", printable(self.path), exc_info=True)
 
-    def embeddings(self) -> dict[int, torch.Tensor]:
-        """The embeddings of the windows with speech by channel, (stretches, D)."""
-        found: dict[int, list[torch.Tensor]] = {}
+    def voice(self, window: Window) -> int | str:
+        """What --adapt tells apart in a recording: the channels, from 0, or the speakers of the segments."""
+        return self.segments[window.segment].speaker if self.by_speaker else window.channel
+
+    def embeddings(self) -> dict[int | str, torch.Tensor]:
+        """The embeddings of the windows with speech by voice, (stretches, D)."""
+        by_voice: dict[int | str, list[torch.Tensor]] = {}
         for window, embedding in self._spoken(self.embedded):
-            found.setdefault(window.channel, []).append(embedding)
-        return {channel: torch.stack(each).cpu() for channel, each in found.items()}
+            by_voice.setdefault(self.voice(window), []).append(embedding)
+        return {voice: torch.stack(embeddings).cpu() for voice, embeddings in by_voice.items()}
 
     def answer(self, labels: list[str], classified: list[tuple[Window, list[float]]]) -> Answer:
         """The rows for the windows and their probabilities of `labels`."""
         spoken, length_s = self._spoken(classified), self.windows.length_s
         if self.error:
             return Answer([self._row(error_row(self.path, labels, self.error))], [], self.info, length_s)
+        if self.segments:
+            return self._answer_of_segments(labels, spoken)
         rows, stretches = [], []
         for channel in range(self.windows.n_channels):
             own = [(window, probabilities) for window, probabilities in spoken if window.channel == channel]
@@ -102,6 +111,30 @@ class Recording:
             rows.append(self._row(row, channel + 1))
             stretches += [self._row(stretch, channel + 1) for stretch in of_channel]
         return Answer(rows, sorted(stretches, key=lambda row: row["start"]), self.info, length_s)
+
+    def _answer_of_segments(self, labels: list[str], spoken: list[tuple[Window, list[float]]]) -> Answer:
+        """A row for each segment: the mean of its windows, weighted by audible duration."""
+        rows, answered, weights = [], [], []
+        parts: dict[int, list[tuple[int, list[float]]]] = {}
+        for window, probabilities in spoken:
+            parts.setdefault(window.segment, []).append((window.weight, probabilities))
+        for number, segment in enumerate(self.segments):
+            if number in parts:
+                part_weights, probabilities = zip(*parts[number], strict=True)
+                mean = np.average(probabilities, axis=0, weights=part_weights).tolist()
+                row = stretch_row(self.path, labels, mean, (segment.start, segment.end)) | {"error": ""}
+                answered.append(row)
+                weights.append(sum(part_weights))
+            else:
+                is_outside = segment.start >= self.windows.length_s
+                error = f"it begins after the end, {self.windows.length_s:.2f} s" if is_outside else NOBODY
+                row = error_row(self.path, labels, error) | {"start": segment.start, "end": segment.end}
+            rows.append(row | {"speaker": segment.speaker, "text": segment.text})
+        if answered:
+            whole = recording_row(self.path, labels, answered, weights)
+        else:
+            whole = error_row(self.path, labels, NOBODY)
+        return Answer([whole], rows, self.info, self.windows.length_s)
 
     def _row(self, row: Row, channel: int | None = None) -> Row:
         return row | {"channel": channel} if self.has_channels else row

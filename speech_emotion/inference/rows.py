@@ -13,7 +13,7 @@ from speech_emotion.terminal import printable
 Row = dict[str, str | int | float | None]
 
 DECIMALS = 4  # of the numbers in a table
-TEXT = ("url", "emotion", "error")
+TEXT = ("url", "emotion", "speaker", "text", "error")
 FIXED = (*TEXT, "channel", "confidence", "start", "end")  # every other column is a label with its probability
 _LEAST_CONFIDENCE = 0.4  # a lower confidence, or a lead of less than _LEAST_LEAD over the second label, is uncertain
 _LEAST_LEAD = 0.1
@@ -29,10 +29,14 @@ def columns(labels: Sequence[str], channels: str = "mix") -> list[str]:
     return [*place, "emotion", "confidence", *labels, "error"]
 
 
-def stretch_columns(labels: Sequence[str], channels: str = "mix") -> list[str]:
-    """Columns of the timeline: a row per stretch of speech, `start` and `end` in seconds."""
+def stretch_columns(labels: Sequence[str], channels: str = "mix", has_segments: bool = False) -> list[str]:
+    """Columns of the timeline: a row per stretch of speech, `start` and `end` in seconds.
+
+    If the user gave segments, a row per segment, with its speaker and text.
+    """
     place = ["url", "channel"] if channels == "each" else ["url"]
-    return [*place, "start", "end", "emotion", "confidence", *labels]
+    given = ["speaker", "text", "error"] if has_segments else []
+    return [*place, "start", "end", "emotion", "confidence", *labels, *given]
 
 
 def error_row(url: str, labels: Sequence[str], error: str) -> Row:

@@ -20,7 +20,9 @@ from speech_emotion.terminal import printable
 FORMAT_VERSION = 2
 
 # Other columns of tables that have a column per label.
-_COLUMNS = {"url", "channel", "clip", "speaker", "start", "end", "emotion", "prediction", "confidence", "error"}
+_COLUMNS = {
+    "url", "channel", "clip", "speaker", "text", "start", "end", "emotion", "prediction", "confidence", "error",
+}  # fmt: skip
 _LONGEST_LABEL = 100  # characters
 
 # Limits, so that a hostile file cannot exhaust memory or time.
