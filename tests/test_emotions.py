@@ -6,7 +6,9 @@ import torch
 from conftest import REPOSITORY
 
 from speech_emotion import Predictor
+from speech_emotion.commands.classify import main
 from speech_emotion.corpora.ravdess import EMOTIONS
+from speech_emotion.inference.formats import read_table
 from speech_emotion.models.emotions import choose_emotions
 
 FILE = REPOSITORY / "eval_data" / "bright_french.mp3"
@@ -61,3 +63,34 @@ def test_emotions_may_be_named_in_another_form_and_twice():
 def test_emotions_that_cannot_be_answered_are_refused(chosen, sentence):
     with pytest.raises(ValueError, match=sentence.replace("?", r"\?")):
         choose_emotions(EIGHT, chosen)
+
+
+def test_eval_answers_only_the_emotions_that_can_occur(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main([str(FILE), "--emotions", "anger", "sad"]) == 0
+    (row,) = read_table("out.csv")
+    assert list(row) == ["url", "emotion", "confidence", "sad", "angry", "error"]
+    assert row["sad"] + row["angry"] == pytest.approx(1, abs=1e-3)
+    assert main([str(FILE), "--emotions", "angrry", "sad"]) == 2
+    assert "did you mean angry?" in capsys.readouterr().err
+
+
+def test_a_run_with_other_emotions_is_not_resumed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out.csv.part").write_text("left by another run\n")
+    assert main([str(FILE), "--emotions", "angry", "sad", "--resume"]) == 2
+    assert "out.csv.part" in capsys.readouterr().err
+
+
+def test_a_table_with_fewer_emotions_says_what_asking_for_these_would_change(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = ["bright_french.mp3", "flat_spanish.mp3", "deep_german.ogg", "even_male.flac"]
+    emotions = ["angry", "sad", "sad", "angry"]
+    rows = [f"{REPOSITORY / 'eval_data' / name},{emotion}" for name, emotion in zip(names, emotions, strict=True)]
+    (tmp_path / "truth.csv").write_text("\n".join(["path,emotion", *rows]))
+    assert main(["--labels", "truth.csv"]) == 0
+    answers = [row["sad"] > row["angry"] for row in read_table("out.csv")]
+    right = np.equal(answers, np.equal(emotions, "sad"))
+    recalls = [right[np.equal(emotions, emotion)].mean() for emotion in ("sad", "angry")]
+    said = f"if only these could be answered: {np.mean(recalls):.2f} (--emotions sad angry)"
+    assert said in capsys.readouterr().out

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 from unicodedata import normalize
 
+import numpy as np
+
 from speech_emotion.audio.buckets import is_url
 from speech_emotion.corpora.clips import has_speakers
 from speech_emotion.corpora.ravdess import EMOTIONS, parse_name
@@ -104,6 +106,7 @@ class Evaluation:
         self.unknown: Counter[str] = Counter()  # labels that the model does not know
         self.n_failed = self.n_unlabelled = 0
         self._rows: list[tuple] = []
+        self._probabilities: list[list[float]] = []  # of `labels`, for each row
 
     def _join(self, label: str) -> str:
         label = self._spelled(label)
@@ -142,9 +145,12 @@ class Evaluation:
         elif (emotion := self._join(truth.emotion)) not in self.labels:
             self.unknown[emotion] += 1
         else:
+            probabilities = dict.fromkeys(self.labels, 0.0)
+            for label, joined in self._joined.items():
+                probabilities[joined] += row[label]
             prediction = self._join(row["emotion"])
-            confidence = sum(row[label] for label, joined in self._joined.items() if joined == prediction)
-            self._rows.append((truth.clip, truth.speaker, emotion, prediction, confidence))
+            self._rows.append((truth.clip, truth.speaker, emotion, prediction, probabilities[prediction]))
+            self._probabilities.append([*probabilities.values()])
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -162,6 +168,7 @@ class Evaluation:
             predictions = dict(zip(COLUMNS, zip(*self._rows, strict=True), strict=True))
             have = count(len(self), "recording", "has/have")
             lines = ["", f"{have} {self.source}: {findings(predictions, self.labels)}"]
+            lines += self._with_emotions_of_table(predictions)
         if self.unknown:
             counts = some(f"{label} {n}" for label, n in self.unknown.most_common())
             lines.append(f"left out: {self.unknown.total()} with a label that the model does not know ({counts})")
@@ -176,6 +183,21 @@ class Evaluation:
         if self._joins and not lines:
             lines.append("--map has no effect: the true emotion of these recordings is not known")
         return lines
+
+    def _with_emotions_of_table(self, predictions: dict) -> list[str]:
+        """A line on what --emotions would change, if the table has fewer emotions than the model."""
+        emotions = [label for label in self.labels if label in predictions["emotion"]]
+        if not self._truth.paths or not 2 <= len(emotions) < len(self.labels):
+            return []
+        from speech_emotion.models.emotions import choose_emotions
+
+        chosen, counts_for = choose_emotions(self.labels, emotions)
+        answers = (np.array(self._probabilities) @ counts_for.numpy()).argmax(axis=1)
+        limited = uar(predictions | {"prediction": [chosen[answer] for answer in answers]})
+        return [
+            f"UAR {uar(predictions):.2f}; if only these could be answered: {limited:.2f}"
+            f" (--emotions {' '.join(chosen)})"
+        ]
 
 
 def _parse_joins(joins: Iterable[str], spelled: Callable[[str], str]) -> dict[str, str]:
