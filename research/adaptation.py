@@ -195,7 +195,8 @@ def measure_together(
         chosen: dict[str, list[pd.DataFrame]] = {}
         for _, spoken in clips.groupby("speaker"):
             for kind, places in skewed(spoken["emotion"].to_numpy(), rng).items():
-                chosen.setdefault(kind, []).append(spoken.iloc[places])
+                if draw == 0 or kind != ALL:
+                    chosen.setdefault(kind, []).append(spoken.iloc[places])
         for kind, folders_of_kind in chosen.items():
             table = pd.concat(folders_of_kind)
             scores = {"plain": _uar(predictor, table, None)}
