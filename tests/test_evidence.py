@@ -314,6 +314,20 @@ def timelines() -> dict[str, list[float]]:
     }
 
 
+def test_teaching_by_the_number_of_clips():
+    table = pd.read_csv(RESULTS / "teaching.csv")
+    found = cells_of("docs/own-labels.md", "own")
+    assert list(found) == list(table["task"].unique())
+    for task, cells in found.items():
+        values = dict(iter(table[table["task"] == task].groupby("per_emotion")["uar"]))
+        for count, cell in zip(("0, eight emotions", "0", "2", "5", "10", "25", "all"), cells, strict=True):
+            assert bool(cell) == (count in values)
+            if cell:
+                middle, *ends = numbers(cell)
+                assert middle == pytest.approx(values[count].mean(), **CLOSE)
+                assert ends == pytest.approx(np.percentile(values[count], [2.5, 97.5]), abs=0.006)
+
+
 def test_timelines_of_long_recordings():
     found, answers = cells_of("results/README.md", "conversations"), pd.read_csv(RESULTS / "conversations.csv")
     for kind, expected in timelines().items():
