@@ -43,9 +43,10 @@ def running() -> list[psutil.Process]:
 
 
 def kill_decoders() -> None:
-    for decoder in running():
+    killed = running()
+    for decoder in killed:
         decoder.kill()
-    while running():
+    while any(decoder.status() != psutil.STATUS_ZOMBIE for decoder in killed):
         time.sleep(0.01)
 
 
