@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
+DEVICES = ("auto", "cpu", "cuda", "mps")
 _LARGEST = 2**31 - 1  # of a number given as an option
 _SIGNALS = ("SIGTERM", "SIGHUP")  # from kill, and when the terminal is closed
 _log = logging.getLogger(__name__)

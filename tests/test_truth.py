@@ -116,7 +116,7 @@ def test_labels_are_known_in_other_forms_and_most_that_are_not_get_a_suggestion(
     assert "left out: 4 with a label that the model does not know (very cross 2, hapy 1, Angri 1)" in result.stdout
     assert (
         "warning: the model does not know the labels of 4 of 6 recordings (very cross, hapy, Angri); to count "
-        "them, add --map 'very cross=LABEL' hapy=happy Angri=angry, where LABEL is one of neutral, calm, happy"
+        "them, add --map 'very cross=LABEL' hapy=LABEL Angri=LABEL, where LABEL is one of neutral, calm, happy"
     ) in result.stderr
     joins = ("--map", "VERY CROSS=Angry", "hapy=happy", "Angri=angry")
     result = run_eval("--labels", "t.csv", "--model", model, *joins, cwd=tmp_path)

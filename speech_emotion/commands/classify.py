@@ -14,7 +14,8 @@ from shutil import copyfileobj
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from speech_emotion.terminal import Parser, count, positive, program, say
+from speech_emotion.models.published import find_model
+from speech_emotion.terminal import DEVICES, Parser, count, positive, program, say
 
 if TYPE_CHECKING:  # --help pays neither for these nor for torch
     from speech_emotion.commands.summary import Summary
@@ -24,6 +25,11 @@ if TYPE_CHECKING:  # --help pays neither for these nor for torch
     from speech_emotion.inference.rows import Row
 
 STANDARD_INPUT = "-"
+PICTURES = (".png", ".pdf", ".svg")
+EPILOG = (
+    "Exit status: 0 every recording has an emotion, 1 some have an error instead, 2 wrong usage or a full disk, 130 "
+    "stopped with Ctrl-C, 143 with SIGTERM."
+)
 STRANGERS = (
     "{} was trained on the 24 speakers of RAVDESS only; --model model_any_voice.pt is more accurate for the speech of "
     "others, but not for song without --adapt"
@@ -35,7 +41,7 @@ class EvalOptions:
     """The options of eval.py, under their names on the command line."""
 
     paths: list[str]
-    model: str
+    model: Path
     emotions: list[str]
     out: str
     timeline: str | None
@@ -57,110 +63,49 @@ class EvalOptions:
 
 
 def parse_arguments(arguments: list[str] | None, name: str = "eval.py") -> EvalOptions:
-    parser = Parser(
-        prog=name,
-        description="Classify the emotion of speech recordings.",
-        epilog="Exit status: 0 every recording has an emotion, 1 some have an error instead, 2 wrong usage or a full "
-        "disk, 130 stopped with Ctrl-C, 143 with SIGTERM.",
-    )
-    parser.add_argument(
-        "paths",
-        nargs="*",
-        metavar="PATH",
-        help="recordings or folders, also s3:// and gs://, or - for one recording from standard input "
-        "(default: those in --labels, else eval_data)",
-    )
-    parser.add_argument("--model", default="model.pt", metavar="FILE", help="checkpoint (default: model.pt)")
-    parser.add_argument(
-        "--emotions",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="EMOTION",
-        help="the emotions that can occur; only these are answered (default: all that the model knows)",
-    )
-    parser.add_argument(
-        "--out", default="out.csv", metavar="FILE", help="table to write, .csv, .jsonl or .parquet (default: out.csv)"
-    )
-    parser.add_argument(
-        "--timeline",
-        metavar="FILE",
-        help="table of the stretches of speech in every recording; for one recording also .TextGrid, .srt, .vtt or "
-        ".txt (Audacity)",
-    )
-    parser.add_argument(
-        "--segments",
-        metavar="FILE",
-        help="classify these parts of one recording: .srt, .vtt, .TextGrid, .txt (Audacity), .rttm, .csv with start "
-        "and end, or .json from whisper; --timeline gets their rows, with text and speaker (default: segments.csv)",
-    )
-    parser.add_argument("--tier", default="", metavar="NAME", help="the tier of a .TextGrid that holds the segments")
-    parser.add_argument(
-        "--plot",
-        metavar="FILE",
-        help="picture (.png, .pdf, .svg) of the emotions found; over time with --timeline and a single recording",
-    )
-    parser.add_argument(
-        "--adapt",
-        nargs="?",
-        const="all",
-        choices=["all", "folder", "speaker"],
-        help="normalise by the recordings' own mean and deviation, without labels: by all of them (try this first); "
-        "by folder, if each holds many recordings of one voice with several emotions; or by the speakers of --segments "
-        "(for model_any_voice.pt)",
-    )
-    parser.add_argument(
-        "--channels",
-        choices=["mix", "each"],
-        default="mix",
-        help="mix the channels of a recording (default), or classify each separately, such as two microphones",
-    )
-    parser.add_argument(
-        "--track", type=positive, metavar="N", help="audio track to use, from 1 (default: FFmpeg's choice)"
-    )
-    parser.add_argument(
-        "--labels",
-        metavar="FILE",
-        help="CSV table of path, emotion and, optionally, speaker: test the model on it",
-    )
-    parser.add_argument(
-        "--map",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="LABEL=LABEL",
-        help="count one label as another, such as calm=neutral, when the model is tested",
-    )
-    speech = parser.add_mutually_exclusive_group()
-    speech.add_argument(
-        "--speech-only",
-        action="store_true",
-        default=None,
-        help="leave out music, noise and empty rooms (default for model_any_voice.pt)",
-    )
-    speech.add_argument(
-        "--all-sounds",
-        dest="speech_only",
-        action="store_false",
-        default=None,
-        help="classify these as well (default for the other models)",
-    )
-    parser.add_argument("--resume", action="store_true", help="resume a run that was stopped, from its .part files")
-    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
-    parser.add_argument("--batch-size", type=positive, default=16, metavar="N", help="windows per batch (default: 16)")
-    parser.add_argument(
-        "--workers", type=positive, metavar="N", help="threads, with --ray processes (default: one for each core)"
-    )
-    parser.add_argument(
-        "--ray",
-        type=_address,
-        nargs="?",
-        const="local",
-        metavar="ADDRESS",
-        help="run on a Ray cluster: auto or HOST:PORT; without ADDRESS, on this machine alone",
-    )
-    parser.add_argument("--debug", action="store_true", help="show where errors come from")
+    """Raises FileNotFoundError for a model that does not exist."""
+    parser = Parser(prog=name, description="Classify the emotion of speech recordings.", epilog=EPILOG)
+    add = parser.add_argument
+    # fmt: off
+    add("paths", nargs="*", metavar="PATH", help="recordings or folders, also s3:// and gs://, or - for standard input "
+        "(default: those in --labels, else eval_data)")
+    add("--model", default="model.pt", metavar="FILE", help="checkpoint (default: model.pt)")
+    add("--emotions", action="extend", nargs="+", default=[], metavar="EMOTION", help="the emotions that can occur; "
+        "only these are answered (default: all that the model knows)")
+    add("--out", default="out.csv", metavar="FILE", help="table: .csv, .jsonl or .parquet (default: out.csv)")
+    add("--timeline", metavar="FILE", help="table of the stretches of speech in every recording; for one recording "
+        "also .TextGrid, .srt, .vtt or .txt (Audacity)")
+    add("--segments", metavar="FILE", help="classify these parts of one recording: .srt, .vtt, .TextGrid, .txt "
+        "(Audacity), .rttm, .csv with start and end, or .json from whisper; --timeline gets their rows, with text and "
+        "speaker (default: segments.csv)")
+    add("--tier", default="", metavar="NAME", help="the tier of a .TextGrid that holds the segments")
+    add("--plot", metavar="FILE", help="picture (.png, .pdf, .svg) of the emotions; over time with --timeline and a "
+        "single recording")
+    add("--adapt", nargs="?", const="all", choices=["all", "folder", "speaker"], help="normalise by the recordings' "
+        "own mean and deviation, without labels: by all of them (try this first); by folder, if each holds many "
+        "recordings of one voice with several emotions; or by the speakers of --segments (for model_any_voice.pt)")
+    add("--channels", choices=["mix", "each"], default="mix", help="mix the channels of a recording (default), or "
+        "classify each separately, such as two microphones")
+    add("--track", type=positive, metavar="N", help="audio track to use, from 1 (default: FFmpeg's choice)")
+    add("--labels", metavar="FILE", help="CSV table of path, emotion and, optionally, speaker: test the model on it")
+    add("--map", action="extend", nargs="+", default=[], metavar="LABEL=LABEL", help="count one label as another, "
+        "such as calm=neutral, when the model is tested")
+    add_speech = parser.add_mutually_exclusive_group().add_argument
+    add_speech("--speech-only", action="store_true", default=None, help="leave out music, noise and empty rooms "
+               "(default for model_any_voice.pt)")
+    add_speech("--all-sounds", dest="speech_only", action="store_false", default=None, help="classify these as well "
+               "(default for the other models)")
+    add("--resume", action="store_true", help="resume a run that was stopped, from its .part file")
+    add("--device", default="auto", choices=DEVICES)
+    add("--batch-size", type=positive, default=16, metavar="N", help="windows per batch (default: 16)")
+    add("--workers", type=positive, metavar="N", help="threads, with --ray processes (default: one for each core)")
+    add("--ray", type=_address, nargs="?", const="local", metavar="ADDRESS", help="run on a Ray cluster: auto or "
+        "HOST:PORT; without ADDRESS, on this machine alone")
+    add("--debug", action="store_true", help="show where errors come from")
+    # fmt: on
     options = EvalOptions(**vars(parser.parse_args(arguments)))
+    if options.plot and Path(options.plot).suffix.lower() not in PICTURES:
+        parser.error(f"--plot writes {', '.join(PICTURES)}, not {options.plot}")
     if STANDARD_INPUT in options.paths and (len(options.paths) > 1 or options.resume or options.ray):
         parser.error("- (standard input) cannot be combined with other recordings, --resume or --ray")
     if options.segments and options.channels == "each":
@@ -171,7 +116,7 @@ def parse_arguments(arguments: list[str] | None, name: str = "eval.py") -> EvalO
         options = replace(options, timeline="segments.csv")
     if options.labels and options.channels == "each":
         parser.error("--labels gives a recording one emotion; leave out --channels each")
-    return options
+    return replace(options, model=find_model(options.model))
 
 
 def _address(text: str) -> str:
@@ -212,20 +157,27 @@ def classify(options: EvalOptions, url: str | None = None) -> int:
     from speech_emotion.audio.listing import find_recordings
     from speech_emotion.commands.summary import FileNotes, Summary
     from speech_emotion.evaluation.truth import Evaluation, LabelTable, RavdessNames
+    from speech_emotion.inference.formats import format_of
     from speech_emotion.inference.predictor import Predictor
-    from speech_emotion.models.published import find_model
+    from speech_emotion.inference.table import check_outputs
+    from speech_emotion.models.checkpoint import load_checkpoint
 
     truth = LabelTable(options.labels, must_exist=not options.paths) if options.labels else RavdessNames()
     recordings, n_others = find_recordings(options.paths or truth.paths or ["eval_data"])
-    options = replace(options, model=find_model(options.model))
     segments = segments_of(options, recordings)
-    check_outputs(options, recordings)
+    outputs = [file for file in (options.out, options.timeline, options.plot) if file]
+    check_outputs(outputs, [*filter(None, [options.model, options.labels, options.segments]), *recordings])
+    if missing := [str(Path(file).parent) for file in outputs if not Path(file).parent.is_dir()]:
+        raise FileNotFoundError(f"there is no folder {missing[0]}")
+    if options.timeline and format_of(options.timeline).is_track and len(recordings) > 1:
+        raise ValueError(f"{options.timeline} can only hold one recording, not {len(recordings)}; use a .csv")
+    checkpoint = load_checkpoint(options.model)
     if options.ray:
         from speech_emotion.inference.cluster import ClusterPredictor
 
-        predictor = ClusterPredictor(options.model, options.device, options.ray, options.speech_only, options.emotions)
+        predictor = ClusterPredictor(checkpoint, options.device, options.ray, options.speech_only, options.emotions)
     else:
-        predictor = Predictor(options.model, options.device, options.speech_only, options.emotions)
+        predictor = Predictor(checkpoint, options.device, options.speech_only, options.emotions)
     evaluation = Evaluation(truth, predictor.labels, options.map)
     if options.labels and (warning := evaluation.check(recordings)):
         say(warning, is_error=True)
@@ -235,7 +187,7 @@ def classify(options: EvalOptions, url: str | None = None) -> int:
     if segments:
         say(f"{count(len(segments), 'segment')} of {options.segments}: the table is in {options.timeline}")
     if not predictor.network.takes_statistics and any(RavdessNames().find(path) is None for path in recordings):
-        say(STRANGERS.format(Path(options.model).name))
+        say(STRANGERS.format(options.model.name))
     if options.plot:
         from speech_emotion.evaluation import plots
 
@@ -261,23 +213,6 @@ def segments_of(options: EvalOptions, recordings: list[str]) -> "list[Segment]":
     if options.adapt == "speaker" and not any(segment.speaker for segment in segments):
         raise ValueError(f"{options.segments} names no speakers, which --adapt speaker needs")
     return segments
-
-
-def check_outputs(options: EvalOptions, recordings: list[str]) -> None:
-    """Raises ImportError, OSError or ValueError for an output that cannot be written, or would overwrite an input."""
-    from speech_emotion.inference.formats import format_of
-    from speech_emotion.inference.rows import columns
-    from speech_emotion.inference.table import check_outputs
-
-    outputs = [file for file in (options.out, options.timeline, options.plot) if file]
-    check_outputs(outputs, [*filter(None, [options.model, options.labels, options.segments]), *recordings])
-    format_of(options.out, columns([]))
-    if options.timeline and format_of(options.timeline).is_track and len(recordings) > 1:
-        raise ValueError(f"{options.timeline} can only hold one recording, not {len(recordings)}; use a .csv")
-    if options.plot:
-        from speech_emotion.evaluation.plots import check_picture
-
-        check_picture(options.plot)
 
 
 def write_tables(

@@ -1,14 +1,14 @@
 """Train a model on RAVDESS or on your own recordings, and test it on held-out clips."""
 
-import argparse
 import os
+from argparse import Namespace, RawDescriptionHelpFormatter
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speech_emotion.corpora.ravdess import EMOTIONS, check_table, clip_table
-from speech_emotion.terminal import Parser, count, program, say
+from speech_emotion.terminal import DEVICES, Parser, count, program, say
 
 if TYPE_CHECKING:  # --help does not wait for torch
     from speech_emotion.training.runs import Run
@@ -75,51 +75,40 @@ def parse_arguments(arguments: list[str] | None, name: str = "train.py") -> Ravd
     chosen.add_argument("--labels")
     chosen.add_argument("--network", choices=list(NETWORK_OPTIONS), default="cnn")
     kind, _ = chosen.parse_known_args(arguments)
-    parser = Parser(prog=name, description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", default="auto", choices=["auto", "cpu", "cuda", "mps"])
-    parser.add_argument("--seed", type=int, metavar="N", help="seed of weights, order and augmentation (default: 0)")
-    (_add_labels_options if kind.labels else _add_ravdess_options)(parser)
-    network_options = {} if kind.labels else NETWORK_OPTIONS[kind.network]
-    for flag, argument in network_options.items():
-        parser.add_argument(flag, **argument)
-    parsed, foreign = parser.parse_known_args(arguments)
-    if foreign:
-        parser.error(f"{'--labels' if kind.labels else f'--network {kind.network}'} does not take {' '.join(foreign)}")
-    options = vars(parsed)
+    parser = Parser(prog=name, description=__doc__, epilog=EPILOG, formatter_class=RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--device", default="auto", choices=DEVICES)
+    add("--seed", type=int, metavar="N", help="seed of weights, order and augmentation (default: 0)")
     if kind.labels:
-        results = options.pop("results") or f"{Path(options['out']).with_suffix('')}-results"
+        add("--labels", metavar="FILE", help="CSV table of your own recordings: path, emotion, speaker")
+        add("--start", metavar="FILE", help="the model to start from, or none (default: model_any_voice.pt)")
+        add("--out", required=True, metavar="FILE", help="checkpoint to write")
+        add("--results", metavar="FOLDER", help="(default: OUT-results beside OUT)")
+        options = vars(_parse(parser, arguments, "--labels"))
+        results = options["results"] or f"{Path(options['out']).with_suffix('')}-results"
         return LabelsOptions(**options | {"results": results, "seed": options["seed"] or 0})
-    names = ["seed", *(flag.removeprefix("--").replace("-", "_") for flag in network_options)]
-    settings = {name: options.pop(name) for name in names}
-    return RavdessOptions(**options, settings={name: value for name, value in settings.items() if value is not None})
-
-
-def _add_labels_options(parser: Parser) -> None:
-    parser.add_argument("--labels", metavar="FILE", help="CSV table of your own recordings: path, emotion, speaker")
-    parser.add_argument(
-        "--start", metavar="FILE", help="the model to start from, or none (default: model_any_voice.pt)"
-    )
-    parser.add_argument("--out", required=True, metavar="FILE", help="checkpoint to write")
-    parser.add_argument("--results", metavar="FOLDER", help="(default: OUT-results beside OUT)")
-
-
-def _add_ravdess_options(parser: Parser) -> None:
-    parser.add_argument("--data", default="data", metavar="FOLDER", help="where RAVDESS is (default: data)")
-    parser.add_argument("--network", choices=list(NETWORK_OPTIONS), default="cnn", help="(default: cnn)")
-    parser.add_argument("--drop", action="append", choices=EMOTIONS, default=[], help="leave an emotion out")
+    add("--data", default="data", metavar="FOLDER", help="where RAVDESS is (default: data)")
+    add("--network", choices=list(NETWORK_OPTIONS), default="cnn", help="(default: cnn)")
+    add("--drop", action="append", choices=EMOTIONS, default=[], help="leave an emotion out")
     split = parser.add_mutually_exclusive_group()
     split.add_argument("--split", type=int, default=0, metavar="N", help="random_state of the 80/20 split (default: 0)")
-    split.add_argument(
-        "--fold", type=_fold, metavar="N", help="hold out a fold of actors instead: 0 to 4, or emobox:0 to emobox:5"
-    )
-    parser.add_argument(
-        "--spoken", action="store_true", help="train and test without sung clips (and, for any-voice, without nEMO)"
-    )
-    parser.add_argument("--shuffle-labels", action="store_true", help="control experiment: train on shuffled labels")
-    parser.add_argument(
-        "--out", metavar="FILE", help="checkpoint to write (default: for the published models, their file)"
-    )
-    parser.add_argument("--results", default="results", metavar="FOLDER", help="(default: results)")
+    fold = "hold out a fold of actors instead: 0 to 4, or emobox:0 to emobox:5"
+    split.add_argument("--fold", type=_fold, metavar="N", help=fold)
+    add("--spoken", action="store_true", help="train and test without sung clips (and, for any-voice, without nEMO)")
+    add("--shuffle-labels", action="store_true", help="control experiment: train on shuffled labels")
+    add("--out", metavar="FILE", help="checkpoint to write (default: for the published models, their file)")
+    add("--results", default="results", metavar="FOLDER", help="(default: results)")
+    names = [add(flag, **argument).dest for flag, argument in NETWORK_OPTIONS[kind.network].items()]
+    options = vars(_parse(parser, arguments, f"--network {kind.network}"))
+    settings = {name: value for name in ("seed", *names) if (value := options.pop(name)) is not None}
+    return RavdessOptions(**options, settings=settings)
+
+
+def _parse(parser: Parser, arguments: list[str] | None, kind: str) -> Namespace:
+    options, foreign = parser.parse_known_args(arguments)
+    if foreign:
+        parser.error(f"{kind} does not take {' '.join(foreign)}")
+    return options
 
 
 def _fold(text: str) -> tuple[str, int]:

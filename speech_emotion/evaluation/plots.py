@@ -3,6 +3,7 @@
 Functions with an `ax` or `axes` argument draw on these if given, else on a new figure for the notebook.
 """
 
+import os
 import warnings
 from collections.abc import Collection
 from pathlib import Path
@@ -18,7 +19,6 @@ from matplotlib.figure import Figure
 
 from speech_emotion.evaluation.metrics import calibration_bins, confusion, label_columns, recalls, wilson_interval
 from speech_emotion.evaluation.truth import Evaluation
-from speech_emotion.inference.table import check_outputs
 
 BLUE, ORANGE = "#0173b2", "#de8f05"  # the first two of seaborn's "colorblind"
 
@@ -35,7 +35,6 @@ COLOURS = {
 }
 
 OTHER_SCRIPTS = {"Noto Sans CJK JP", "Noto Sans Arabic", "Noto Sans Devanagari", "Arial Unicode MS", "Yu Gothic"}
-PICTURES = (".png", ".pdf", ".svg")
 NO_EMOTION = "no emotion"  # label of the bar for recordings with an error
 _FEWEST = 5  # clips in a bin of the reliability diagram; smaller bins are not drawn
 
@@ -48,22 +47,11 @@ def use_style() -> None:
     plt.rcParams["text.parse_math"] = False  # a label between dollars is no formula
 
 
-def check_picture(path: str | Path) -> None:
-    """Raises OSError or ValueError if no picture can be written to `path`."""
-    if Path(path).suffix.lower() not in PICTURES:
-        raise ValueError(f"--plot writes {', '.join(PICTURES)}, not {path}")
-    (target,) = check_outputs([path])
-    part = Path(f"{target}.part")
-    part.touch()
-    part.unlink()
-
-
 def save_picture(figure: Figure, path: str | Path) -> None:
     """Write `figure` atomically, in the format that the extension of `path` names."""
-    (target,) = check_outputs([path])
-    part = Path(f"{target}.part")
-    figure.savefig(part, format=Path(path).suffix[1:])
-    part.replace(target)
+    target = os.path.realpath(path)  # a link is followed and stays
+    figure.savefig(f"{target}.part", format=Path(path).suffix[1:])
+    os.replace(f"{target}.part", target)
 
 
 def plot_history(history: pd.DataFrame, axes: np.ndarray | None = None) -> Figure:

@@ -7,7 +7,6 @@ import os
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -121,13 +120,8 @@ class Evaluation:
         if not counts:
             raise ValueError(f"none of the recordings is among the {self.source}")
         unknown = {label: n for label, n in counts.most_common() if label not in self.labels}
-        joins = []
-        for label in islice(unknown, SHOWN):
-            near = get_close_matches(self._spelled(label).casefold(), self.labels, 1)
-            joins.append(shlex.quote(f"{label}={near[0] if near else 'LABEL'}"))
-        remedy = f"to count them, add --map {' '.join(joins)}"
-        if any("LABEL" in join for join in joins):
-            remedy += f", where LABEL is one of {', '.join(self.labels)}"
+        joins = " ".join(shlex.quote(f"{label}=LABEL") for label in islice(unknown, SHOWN))
+        remedy = f"to count them, add --map {joins}, where LABEL is one of {', '.join(self.labels)}"
         if len(unknown) == len(counts):
             raise ValueError(f"the model knows none of the {self.source} ({some(unknown)}); {remedy}")
         if 2 * (n := sum(unknown.values())) <= counts.total():

@@ -15,7 +15,7 @@ import torch
 from speech_emotion.audio.buckets import is_url
 from speech_emotion.inference.predictor import Predictor, Statistics
 from speech_emotion.inference.recording import Answer
-from speech_emotion.models.checkpoint import load_checkpoint
+from speech_emotion.models.checkpoint import Checkpoint
 from speech_emotion.models.emotions import choose_emotions
 from speech_emotion.optional import needed_by
 
@@ -34,7 +34,7 @@ class ClusterPredictor:
 
     def __init__(
         self,
-        model: str | Path,
+        checkpoint: Checkpoint,
         device: str = "auto",
         address: str = "local",
         speech_only: bool | None = False,
@@ -42,10 +42,8 @@ class ClusterPredictor:
     ):
         """`address` is `local` (a cluster of this machine alone), `auto` or `host:port`; the others as in Predictor.
 
-        Raises CheckpointError for an unreadable model, ConnectionError if no cluster answers, ValueError for a device
-        that the cluster does not have.
+        Raises ConnectionError if no cluster answers, ValueError for a device that the cluster does not have.
         """
-        checkpoint = load_checkpoint(model)
         self.labels, _ = choose_emotions(checkpoint.labels, emotions or checkpoint.labels)
         self.digest, self.temperature = checkpoint.digest, checkpoint.temperature
         self.network, self.device = checkpoint.network.for_inference(), torch.device("cpu")  # for the statistics

@@ -15,7 +15,6 @@ import torch
 from speech_emotion.audio.windows import WindowSettings
 from speech_emotion.models.network import NETWORKS, Network
 from speech_emotion.models.published import find_model
-from speech_emotion.terminal import printable
 
 FORMAT_VERSION = 2
 
@@ -91,8 +90,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     try:
         path = find_model(path)
     except FileNotFoundError as error:
-        raise CheckpointError(printable(error)) from error
-    name = printable(path)
+        raise CheckpointError(error) from error
+    name = str(path)
     try:
         if path.stat().st_size > _LARGEST_FILE:
             raise ValueError("no model here is that large")
