@@ -123,7 +123,7 @@ def test_batch_size_workers_and_order_change_nothing(tone_data, model):
         (["a.wav", "--out", "b.csv", "--timeline", "b.csv"], "two of the files to write are the same"),
         (["a.wav", "--out", "b.png", "--plot", "b.png"], "two of the files to write are the same"),
         (["a.wav", "--plot", "a.gif"], "writes .png, .pdf, .svg, not a.gif"),
-        (["a.wav", "--plot", "nowhere/a.png"], "nowhere/a.png"),
+        (["a.wav", "--plot", "nowhere/a.png"], "there is no folder nowhere"),
         (["a.wav", "--plot", "folder.png"], "folder.png is a folder"),
         (["a.wav", "--device", "abacus"], "invalid choice"),
         (["-", "a.wav"], "- (standard input) cannot be combined with other recordings"),
