@@ -45,7 +45,6 @@ crossval: train  ## train and compute everything else under results/ that the re
 	$(RUN) -m research.checkpoints emodb
 	$(RUN) -m research.adaptation --folds .cache
 	$(RUN) -m research.robustness
-	$(RUN) -m research.development
 
 report: $(VENV)/installed  ## compute the tables and pictures from results/, without audio
 	$(RUN) -m research.report

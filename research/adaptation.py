@@ -8,7 +8,7 @@ FOLDER holds any8-fold0.pt to any8-fold4.pt, from train.py --network any-voice -
 embedding.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +30,6 @@ SHARES = (0.5, 0.8, 1.0)  # of one emotion in a folder
 _LOPSIDED = 10  # recordings in such a folder; fewer if the speaker has fewer of the emotion
 _ANSWERS = 200  # predictions per speaker and size; determines the number of folders
 _DRAWS = 5  # folders per emotion and share
-
-Listen = Callable[[Predictor, torch.Tensor], torch.Tensor | None]  # embeddings of a folder, (windows, D) → (2, D)
 
 
 def main() -> None:
@@ -57,13 +55,6 @@ def shares(share: float) -> str:
     return f"{share:.0%} one emotion".replace("%", " %")
 
 
-def by_voices(predictor: Predictor, embeddings: torch.Tensor) -> torch.Tensor:
-    """The statistics (2, D) that --adapt computes for a folder."""
-    voices = Voices(predictor)
-    voices.hear("", {0: embeddings})
-    return voices.statistics()("").to(predictor.device)
-
-
 def folders(emotions: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray]]:
     """Draw folders from one speaker's recordings, given their emotions: (kind of folder, indices of recordings)."""
     n = len(emotions)
@@ -74,32 +65,16 @@ def folders(emotions: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[st
     for share in SHARES:
         for emotion in np.unique(emotions):
             for _ in range(_DRAWS):
-                own, others = (rng.permutation(np.flatnonzero(chosen)) for chosen in _apart(emotions == emotion))
-                own = own[: round(share * _LOPSIDED)]
-                yield shares(share), np.concatenate([own, others[: round(len(own) * (1 - share) / share)]])
-
-
-def _apart(chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    return chosen, ~chosen
-
-
-def embed(predictor: Predictor, clips: pd.DataFrame) -> list[Recording]:
-    """The clips with their embeddings in `embedded`. Raises ValueError for a clip that cannot be classified."""
-    recordings = list(predictor.embedded(clips["path"]))
-    if failed := [recording for recording in recordings if not recording.embeddings()]:
-        raise ValueError(f"{failed[0].path}: {failed[0].error or NOBODY}")
-    return recordings
-
-
-def embeddings_of(recordings: list[Recording]) -> torch.Tensor:
-    """(windows, D), over all recordings."""
-    return torch.stack([embedding for recording in recordings for _, embedding in recording.embedded])
+                same = rng.permutation(np.flatnonzero(emotions == emotion))
+                different = rng.permutation(np.flatnonzero(emotions != emotion))
+                same = same[: round(share * _LOPSIDED)]
+                yield shares(share), np.concatenate([same, different[: round(len(same) * (1 - share) / share)]])
 
 
 @torch.inference_mode()
 def answers(predictor: Predictor, recordings: list[Recording], statistics: torch.Tensor | None = None) -> list[str]:
-    """The predictions of eval.py for recordings that `embed` returned, with `statistics` (2, D) if given."""
-    windows = embeddings_of(recordings)
+    """The predictions of eval.py for recordings with embeddings, with `statistics` (2, D) if given."""
+    windows = torch.stack([embedding for recording in recordings for _, embedding in recording.embedded])
     if statistics is not None:
         statistics = statistics.expand(len(windows), -1, -1)
     probabilities = calibrated(predictor.network.classify(windows, statistics), predictor.temperature)
@@ -116,21 +91,16 @@ def answers(predictor: Predictor, recordings: list[Recording], statistics: torch
 
 
 @torch.inference_mode()
-def measure(
-    predictor: Predictor,
-    clips: pd.DataFrame,
-    joined: dict[str, str] | None = None,
-    listen: Listen = by_voices,
-    embedded: list[Recording] | None = None,
-) -> pd.DataFrame:
+def measure(predictor: Predictor, clips: pd.DataFrame, joined: dict[str, str] | None = None) -> pd.DataFrame:
     """The number of correct predictions by kind of folder, without and with the folder's own statistics.
 
     Columns: folder, speaker, emotion, recordings, plain, adapted; the last three are counts over all draws. `joined`
-    maps predictions to others that they count as; `embedded` is the result of `embed` for the clips, if it is known.
-    Raises ValueError for a clip that cannot be classified.
+    maps predictions to others that they count as. Raises ValueError for a clip that cannot be classified.
     """
     joined = joined or {}
-    embedded = embedded or embed(predictor, clips)
+    embedded = list(predictor.embedded(clips["path"]))
+    if failed := [recording for recording in embedded if not recording.embeddings()]:
+        raise ValueError(f"{failed[0].path}: {failed[0].error or NOBODY}")
 
     def said(recordings: list[Recording], statistics: torch.Tensor | None = None) -> np.ndarray:
         return np.array([joined.get(emotion, emotion) for emotion in answers(predictor, recordings, statistics)])
@@ -143,7 +113,9 @@ def measure(
         plain = said([embedded[number] for number in own])
         for kind, chosen in folders(emotions, rng):
             recordings = [embedded[own[number]] for number in chosen]
-            adapted = said(recordings, listen(predictor, embeddings_of(recordings)))
+            voices = Voices(predictor)
+            voices.hear("", {0: torch.cat([recording.embeddings()[0] for recording in recordings])})
+            adapted = said(recordings, voices.statistics()("").to(predictor.device))
             given = {"emotion": emotions[chosen], "plain": plain[chosen] == emotions[chosen]}
             given["adapted"] = adapted == emotions[chosen]
             rows.append(pd.DataFrame({"folder": kind, "speaker": speaker, **given}))

@@ -368,16 +368,6 @@ def said_of_adaptation() -> list[float]:
     return gains + [folders(corpus, f"{n} % one emotion")[2] for n, corpus in product((50, 100), ("ravdess", "emodb"))]
 
 
-def said_of_the_limit() -> list[float]:
-    table = pd.read_csv(RESULTS / "development.csv").set_index(["clips", "folder"])
-    one = table.loc["speech", "100 % one emotion"]
-    ten, loud = (table.loc[clips, "10 recordings"] for clips in ("speech", "speech, babble, 10 dB"))
-    all_loud = table.loc["speech, babble, 10 dB", "all recordings"]
-    half, lower = "unless 0.5 is one emotion", "unless 0.4 is one emotion"
-    expected = [one["always"], one[half], one["plain"], ten["always"], ten[half], loud["always"], loud[half]]
-    return [*expected, 0.4, one[lower], all_loud[lower], all_loud[half]]
-
-
 def said_of_speed() -> list[float]:
     ms = pd.read_csv(RESULTS / "speed.csv").drop_duplicates("command", keep="last").set_index("command")["ms_per_clip"]
     any_voice = ms["eval.py, any voice, one thread"]
@@ -400,7 +390,6 @@ SAID = {  # what the marked paragraphs say, in their order
     "conversations": lambda: [timelines()["one voice"][2], timelines()["call"][2], timelines()["one voice"][0]],
     "adaptation": said_of_adaptation,
     "men": said_of_men,
-    "safeguard": said_of_the_limit,
     "speed": said_of_speed,
 }
 TABLES_BY_HAND = {"known": 0, "unseen": 1}
