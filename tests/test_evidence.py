@@ -400,11 +400,12 @@ def test_numbers_in_sentences(document):
     names = re.findall(r"<!-- numbers: (\w+) -->", (REPOSITORY / document).read_text(encoding="utf-8"))
     for name in {*names} - {*TABLES_BY_HAND, "cells"}:
         tolerance = {"abs": 0.051} if name == "speed" else CLOSE
-        found = numbers(text_of(document, f"numbers: {name}"))
-        assert found == pytest.approx(SAID[name](), **tolerance), name
+        found, expected = numbers(text_of(document, f"numbers: {name}")), SAID[name]()
+        assert found == pytest.approx(expected, **tolerance), f"{name}: {found} should be {np.round(expected, 3)}"
     for name in {*names} & {*TABLES_BY_HAND}:
         last = [numbers(cells[-1])[0] for cells in cells_of(document, f"numbers: {name}").values()]
-        assert last == pytest.approx(said_of_others()[TABLES_BY_HAND[name]], **CLOSE)
+        expected = said_of_others()[TABLES_BY_HAND[name]]
+        assert last == pytest.approx(expected, **CLOSE), f"{name}: {last} should be {np.round(expected, 3)}"
 
 
 def test_the_documents_stay_short():
