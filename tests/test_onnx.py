@@ -15,18 +15,16 @@ from conftest import REPOSITORY
 
 from speech_emotion.audio.resampling import stream_audio
 from speech_emotion.audio.windows import RecordingWindows
+from speech_emotion.commands.export import main
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.checkpoint import load_checkpoint
-
-EXPORT = [sys.executable, "-m", "speech_emotion", "export"]
 
 
 @pytest.fixture(scope="module", params=["model.pt", "model_any_voice.pt"])
 def exported(tmp_path_factory, request):
     """The session and the name of the checkpoint."""
     path = tmp_path_factory.mktemp("onnx") / "model.onnx"
-    result = subprocess.run([*EXPORT, request.param, path], cwd=REPOSITORY, check=True, capture_output=True, text=True)
-    assert result.stderr == ""
+    assert main([str(REPOSITORY / request.param), str(path)]) == 0
     return onnxruntime.InferenceSession(path), request.param
 
 
@@ -72,8 +70,6 @@ def test_the_documented_example_prints_plain_numbers(exported, tone_data, tmp_pa
     assert found == pytest.approx({label: row[label] for label in found}, abs=2e-3) and sum(found.values()) > 0.99
 
 
-def test_a_missing_checkpoint_is_one_sentence(tmp_path):
-    command = [*EXPORT, "nowhere.pt", tmp_path / "model.onnx"]
-    result = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-    assert result.returncode == 2
-    assert result.stderr.startswith("speech-emotion export: there is no model file nowhere.pt; there are model.pt, ")
+def test_a_missing_checkpoint_is_one_sentence(tmp_path, capsys):
+    assert main(["nowhere.pt", str(tmp_path / "model.onnx")]) == 2
+    assert capsys.readouterr().err.startswith("export: there is no model file nowhere.pt; there are model.pt, ")

@@ -85,7 +85,7 @@ def test_the_network_for_strangers_learns_from_two_corpora_and_is_measured_on_ac
     torch.save({"model_state_dict": state}, tmp_path / "base.pt")  # as OpenAI's, but narrow
     data = tmp_path / "data"
     data.mkdir()
-    (data / "ravdess").symlink_to((home / "data").resolve())
+    (data / "song_actors").symlink_to((home / "data/song_actors").resolve())
     for seed, (speaker, emotion) in enumerate(product(("EB0", "KS0"), nemo.EMOTIONS)):
         write_noise(data / "nemo" / f"{speaker}_{emotion}_1.wav", seed)
     arguments = ("--network", "any-voice", "--encoder", tmp_path / "base.pt", "--data", data)

@@ -87,7 +87,15 @@ class AnyVoice(nn.Module):
         self.register_buffer("mean", torch.zeros(settings.n_embedding))  # of the training embeddings
         self.register_buffer("deviation", torch.ones(settings.n_embedding))
         self.linear = nn.Linear(settings.n_embedding, settings.n_classes)
-        self.perceptron = _perceptron(settings) if settings.hidden else None
+        self.perceptron = None
+        if settings.hidden:
+            self.perceptron = nn.Sequential(
+                nn.Dropout(settings.input_dropout),
+                nn.Linear(settings.n_embedding, settings.hidden),
+                nn.GELU(),
+                nn.Dropout(settings.dropout),
+                nn.Linear(settings.hidden, settings.n_classes),
+            )
 
     @classmethod
     def from_settings(cls, settings: dict, features: dict) -> "AnyVoice":
@@ -139,16 +147,6 @@ class AnyVoice(nn.Module):
         return copy.deepcopy(self).float().eval()
 
 
-def _perceptron(settings: AnyVoiceSettings) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Dropout(settings.input_dropout),
-        nn.Linear(settings.n_embedding, settings.hidden),
-        nn.GELU(),
-        nn.Dropout(settings.dropout),
-        nn.Linear(settings.hidden, settings.n_classes),
-    )
-
-
 class WhisperEncoder(nn.Module):
     """Log-mel spectrogram → the hidden states after each of the first `n_blocks` blocks."""
 
@@ -157,7 +155,7 @@ class WhisperEncoder(nn.Module):
         self.conv1 = nn.Conv1d(n_mels, width, kernel_size=3, padding=1)
         self.conv2 = nn.Conv1d(width, width, kernel_size=3, stride=2, padding=1)
         self.register_buffer("positional_embedding", torch.zeros(n_positions, width))
-        self.blocks = nn.ModuleList(Block(width) for _ in range(n_blocks))
+        self.blocks = nn.ModuleList(TransformerBlock(width) for _ in range(n_blocks))
 
     def forward(self, log_mel: torch.Tensor) -> list[torch.Tensor]:
         """(B, M, 2 T) → (B, T, D) after each block; T is at most `n_positions`."""
@@ -170,7 +168,7 @@ class WhisperEncoder(nn.Module):
         return states
 
 
-class Block(nn.Module):
+class TransformerBlock(nn.Module):
     """Self-attention and a perceptron, each with layer normalisation before it and a residual connection."""
 
     def __init__(self, width: int):
