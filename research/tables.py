@@ -91,6 +91,7 @@ def all_tables(results: Path) -> dict[str, str]:
         "emodb": emodb_table(runs),
         "robustness": robustness_table(robustness),
         "adaptation": adaptation_table(adaptation),
+        "together": together_table(pd.read_csv(results / "adaptation-together.csv")),
         "conversations": conversations_table(conversations),
     }
 
@@ -360,6 +361,14 @@ def adaptation_table(tables: dict[str, pd.DataFrame]) -> str:
             rows[-1].append(cell(folders, gain, "speaker", signed=True))
     header = [f"{corpus}, {column}" for corpus in tables for column in ("plain", "`--adapt`", "gain")]
     return markdown(["folder", *header], rows)
+
+
+def together_table(table: pd.DataFrame) -> str:
+    """UAR by kind of folder where every speaker has one: without --adapt, by all recordings, by folder."""
+    columns = ["plain", "together", "by folder"]
+    means = table.groupby(["corpus", "folder"], sort=False)[columns].mean()
+    rows = [[*names, *(f"{value:.3f}" for value in row)] for names, row in zip(means.index, means.values, strict=True)]
+    return markdown(["corpus", "folder of each speaker", "plain", "`--adapt`", "`--adapt folder`"], rows)
 
 
 def conversations_table(table: pd.DataFrame) -> str:

@@ -314,6 +314,18 @@ def timelines() -> dict[str, list[float]]:
     }
 
 
+def test_folders_of_all_speakers_at_once():
+    table = pd.read_csv(RESULTS / "adaptation-together.csv")
+    text = (REPOSITORY / "MODEL_CARD.md").read_text(encoding="utf-8").split("<!-- together -->")[1].split("<!-- /")[0]
+    found = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.strip().splitlines()[2:]]
+    assert len(found) == 2 * 4
+    for corpus, folder, *cells in found:
+        rows = table[(table["corpus"] == corpus) & (table["folder"] == folder)]
+        assert list(map(float, cells)) == pytest.approx(
+            rows[["plain", "together", "by folder"]].mean().tolist(), **CLOSE
+        )
+
+
 def test_teaching_by_the_number_of_clips():
     table = pd.read_csv(RESULTS / "teaching.csv")
     found = cells_of("docs/own-labels.md", "own")
