@@ -71,6 +71,14 @@ def folders(emotions: np.ndarray, rng: np.random.Generator) -> Iterator[tuple[st
                 yield shares(share), np.concatenate([same, different[: round(len(same) * (1 - share) / share)]])
 
 
+def embed(predictor: Predictor, clips: pd.DataFrame) -> list[Recording]:
+    """The clips with their embeddings in `embedded`. Raises ValueError for a clip that cannot be classified."""
+    recordings = list(predictor.embedded(clips["path"]))
+    if failed := [recording for recording in recordings if not recording.embeddings()]:
+        raise ValueError(f"{failed[0].path}: {failed[0].error or NOBODY}")
+    return recordings
+
+
 @torch.inference_mode()
 def answers(predictor: Predictor, recordings: list[Recording], statistics: torch.Tensor | None = None) -> list[str]:
     """The predictions of eval.py for recordings with embeddings, with `statistics` (2, D) if given."""
@@ -98,9 +106,7 @@ def measure(predictor: Predictor, clips: pd.DataFrame, joined: dict[str, str] | 
     maps predictions to others that they count as. Raises ValueError for a clip that cannot be classified.
     """
     joined = joined or {}
-    embedded = list(predictor.embedded(clips["path"]))
-    if failed := [recording for recording in embedded if not recording.embeddings()]:
-        raise ValueError(f"{failed[0].path}: {failed[0].error or NOBODY}")
+    embedded = embed(predictor, clips)
 
     def said(recordings: list[Recording], statistics: torch.Tensor | None = None) -> np.ndarray:
         return np.array([joined.get(emotion, emotion) for emotion in answers(predictor, recordings, statistics)])
@@ -151,15 +157,13 @@ def skewed(emotions: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarr
     }
 
 
-def measure_together(
-    predictor: Predictor, clips: pd.DataFrame, corpus: str, embedded: list[Recording] | None = None
-) -> pd.DataFrame:
+def measure_together(predictor: Predictor, clips: pd.DataFrame, corpus: str) -> pd.DataFrame:
     """UAR without --adapt, with it, and with --adapt folder, where every speaker has a folder of one kind.
 
     Only the corpus's emotions are answered. Columns: corpus, folder, draw, plain, together, by folder.
     """
     predictor = predictor.for_emotions(sorted(clips["emotion"].unique()))
-    clips = clips.assign(recording=embedded or embed(predictor, clips))
+    clips = clips.assign(recording=embed(predictor, clips))
     groups = {"together": GROUPS["all"], "by folder": dict(zip(clips["path"], clips["speaker"], strict=True)).get}
     rows = []
     for draw in range(_DRAWS):
