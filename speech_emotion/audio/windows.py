@@ -62,7 +62,9 @@ def recording_window(waveform: torch.Tensor, settings: WindowSettings, margin_s:
 
 
 def crop_or_pad(waveform: torch.Tensor, start: int, length: int) -> torch.Tensor:
-    """Samples [start, start + length) of (samples,), zero-padded at both ends: (length,)."""
+    """Samples [start, start + length) of (samples,), zero-padded at both ends: (length,). A view if all are there."""
+    if 0 <= start <= waveform.numel() - length:
+        return waveform[start : start + length]
     window = waveform.new_zeros(length)
     begin, end = max(start, 0), min(start + length, waveform.numel())
     if begin < end:
