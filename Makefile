@@ -14,7 +14,7 @@ app: $(VENV)/installed-app  ## the web page, on http://127.0.0.1:7860
 
 # Otherwise torch's waiting threads slow down the tests of the other process: training takes twice as long.
 test: $(VENV)/installed-dev lint  ## lint and all tests
-	OMP_WAIT_POLICY=passive $(RUN) -m pytest -n 2 --dist loadfile
+	OMP_WAIT_POLICY=passive $(RUN) -m pytest -n 2 --dist loadfile --durations=25
 
 lint: $(VENV)/installed-dev  ## check rules and format with ruff
 	$(VENV)/bin/ruff check .

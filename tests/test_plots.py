@@ -62,11 +62,12 @@ def test_labels_that_ravdess_lacks_have_their_own_colours():
     assert colours[3] == to_rgb("lightgrey")
 
 
-def test_a_label_in_a_script_without_a_font_is_no_warning(tmp_path):
-    predictions = pd.DataFrame({"emotion": ["\u6012\u308a", "a"], "prediction": ["a", "a"]})
+@pytest.mark.parametrize("label", ["\u6012\u308a", r"$\foo$", r"$\hspace{10000000}a$"])
+def test_a_label_in_a_script_without_a_font_or_between_dollars_is_text(tmp_path, label):
+    predictions = pd.DataFrame({"emotion": [label, "a"], "prediction": ["a", "a"]})
     with warnings.catch_warnings(record=True) as caught:
         plots.use_style()
-        plots.save_picture(plots.plot_confusion(predictions, labels=["a", "\u6012\u308a"]), tmp_path / "a.png")
+        plots.save_picture(plots.plot_confusion(predictions, labels=["a", label]), tmp_path / "a.png")
     assert not caught
 
 

@@ -27,7 +27,7 @@ class WindowClassifier(nn.Module):
 def export_onnx(checkpoint: Checkpoint, path: str | Path) -> None:
     """Write the WindowClassifier as ONNX, with labels and feature settings as JSON in the metadata.
 
-    Raises ModuleNotFoundError without requirements-onnx.txt.
+    Raises ImportError without onnx and onnxscript.
     """
     # Suppress a warning that torchvision is not installed; its operators are not needed.
     logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
