@@ -111,7 +111,6 @@ class Predictor:
         """
         if statistics and not self.network.takes_statistics:
             raise ValueError("this model takes no statistics of recordings")
-
         classify = partial(self._classify, statistics)
         recordings = self._schedule(_several(paths), batch_size, workers, classify, reading)
         return (recording.answer(self.labels, classified) for recording, classified in recordings)
@@ -127,9 +126,9 @@ class Predictor:
         self, paths: str | Path | Iterable[str | Path], batch_size: int = 16, workers: int | None = None, **reading
     ) -> Iterator[Recording]:
         """Each recording, in order, with the embeddings of its windows."""
-        as_they_are = lambda windows, embeddings: embeddings  # noqa: E731
-        for recording, windows in self._schedule(_several(paths), batch_size, workers, as_they_are, reading):
-            recording.embedded = windows
+        recordings = self._schedule(_several(paths), batch_size, workers, lambda _, embeddings: embeddings, reading)
+        for recording, embedded in recordings:
+            recording.embedded = embedded
             yield recording
 
     def predict_waveform(self, samples: np.ndarray, sample_rate: int) -> Row:
