@@ -242,8 +242,11 @@ def test_emodb_by_speaker_and_group():
             for group in groups:
                 expected = uar(table[table[column] == group])
                 assert numbers(found[group][number])[0] == pytest.approx(expected, **CLOSE)
-    gain = numbers(found["with `--adapt` minus without"][2])[0]
+    gain, *ends = numbers(found["with `--adapt` minus without"][2])
     assert gain == pytest.approx(uar(tables[2]) - uar(tables[1]), **CLOSE)
+    both = tables[2].assign(plain=tables[1]["prediction"])
+    by_speaker = interval(both, lambda table: uar(table) - uar(table.assign(prediction=table["plain"])), "speaker")
+    assert ends == pytest.approx(by_speaker, **NEAR)
 
 
 def test_the_folds_that_choices_saw():
