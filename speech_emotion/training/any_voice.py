@@ -49,7 +49,7 @@ class AnyVoiceRecipe:
     others: tuple[pd.DataFrame, ...] = field(default=(), repr=False, compare=False)
 
     @staticmethod
-    def published_settings(shuffle_labels: bool = False, spoken: bool = False) -> HeadSettings:
+    def published_settings(shuffle_labels: bool, spoken: bool) -> HeadSettings:
         """Without nEMO for runs on speech only, and for the control, as nEMO's labels would not be shuffled."""
         return HeadSettings(with_nemo=not (shuffle_labels or spoken))
 

@@ -64,7 +64,7 @@ class EmotionCNNRecipe:
     settings: TrainingSettings = field(default_factory=TrainingSettings)
 
     @staticmethod
-    def published_settings(shuffle_labels: bool = False, spoken: bool = False) -> TrainingSettings:
+    def published_settings(shuffle_labels: bool, spoken: bool) -> TrainingSettings:
         """Fewer epochs for the control with shuffled labels, in which there is nothing to learn."""
         return replace(TrainingSettings(), epochs=30) if shuffle_labels else TrainingSettings()
 
@@ -74,7 +74,7 @@ class EmotionCNNRecipe:
     ) -> "EmotionCNNRecipe":
         given = {"seed": seed, "epochs": epochs, "schedule": schedule}
         given = {name: value for name, value in given.items() if value is not None}
-        return cls(replace(cls.published_settings(shuffle_labels), **given))
+        return cls(replace(cls.published_settings(shuffle_labels, spoken), **given))
 
     def fit(
         self, parts: Parts, clips: pd.DataFrame, labels: list[str], device: torch.device, cache_dir: str | Path
