@@ -88,9 +88,10 @@ def test_a_margin_adds_what_is_on_both_sides_of_the_window():
     assert torch.equal(wide[margin:-margin], recording_window(waveform, SETTINGS))
     start = round(window_start(waveform, RATE, 1.0) * RATE)
     assert torch.equal(wide, waveform[start - margin : start + 3 * RATE + margin])
-    assert torch.equal(stretch_window(waveform, start, 8 * RATE, SETTINGS, margin), wide)
-    cut_off = stretch_window(waveform, start, start + RATE, SETTINGS, margin)
-    assert torch.equal(cut_off[: margin + RATE], wide[: margin + RATE]) and not cut_off[margin + RATE :].any()
+    window = wide[margin:-margin]
+    assert torch.equal(stretch_window(waveform, start, 8 * RATE, SETTINGS), window)
+    cut_off = stretch_window(waveform, start, start + RATE, SETTINGS)
+    assert torch.equal(cut_off[:RATE], window[:RATE]) and not cut_off[RATE:].any()
 
 
 def test_a_window_that_ends_before_the_recording_is_empty():

@@ -72,16 +72,11 @@ def crop_or_pad(waveform: torch.Tensor, start: int, length: int) -> torch.Tensor
     return window
 
 
-def stretch_window(
-    waveform: torch.Tensor, start: int, end: int, settings: WindowSettings, margin: int = 0
-) -> torch.Tensor:
-    """The window of (samples,) that begins at `start`, with zeros from `end` on, if that is within it.
-
-    With `margin` more samples on both sides: (window_samples + 2 margins,).
-    """
+def stretch_window(waveform: torch.Tensor, start: int, end: int, settings: WindowSettings) -> torch.Tensor:
+    """The window of (samples,) that begins at `start`, with zeros from `end` on, if that is within it."""
     is_cut_off = end < start + settings.window_samples
     heard = waveform[: max(0, end)] if is_cut_off else waveform
-    return crop_or_pad(heard, start - margin, settings.window_samples + 2 * margin)
+    return crop_or_pad(heard, start, settings.window_samples)
 
 
 class Speech(IntEnum):

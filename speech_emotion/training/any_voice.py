@@ -92,9 +92,9 @@ def train_head(
 ) -> Checkpoint:
     """Train on `training`, a subset of the clips of `corpora[0]`, and on all clips of the other corpora.
 
-    The tables have the columns clip, path, emotion and, if known, speaker; with columns start and end, they have a row
-    per window (see log_mels). Embeddings are cached for whole corpora, so that all splits share them. The temperature
-    is fitted on speakers of `training` held out in turn, or on clips if the speakers are unknown.
+    The tables have the columns clip, path, emotion and, if known, speaker. Embeddings are cached for whole corpora, so
+    that all splits share them. The temperature is fitted on speakers of `training` held out in turn, or on clips if
+    the speakers are unknown.
     """
     n_blocks, width = len(encoder.blocks), encoder.conv1.out_channels
     network = AnyVoice(AnyVoiceSettings(len(labels), n_blocks, width, settings.hidden), WhisperFeatures())

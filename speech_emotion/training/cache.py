@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from speech_emotion.audio.reading import AudioError
 from speech_emotion.audio.resampling import load_audio
-from speech_emotion.audio.windows import recording_window, stretch_window
+from speech_emotion.audio.windows import recording_window
 
 VERSION = 2  # of the code behind the cached arrays; with another one, they are computed again
 
@@ -25,14 +25,11 @@ VERSION = 2  # of the code behind the cached arrays; with another one, they are 
 def log_mels(clips: pd.DataFrame, front_end: nn.Module, margin_s: float, folder: str | Path) -> torch.Tensor:
     """(N, M, T) float16 in dB: one spectrogram per row of `clips`, `margin_s` wider than the window on both sides.
 
-    The window is that of a single clip, or the one given by the columns start and end, in samples; then `clips` may
-    have several rows per path, next to each other.
     Raises ValueError for a clip that cannot be read.
     """
     files = [(clip, os.stat(path).st_size, os.stat(path).st_mtime_ns) for clip, path in clips[["clip", "path"]].values]
-    bounds = clips[["start", "end"]].values.tolist() if "start" in clips else []
     settings = [VERSION, type(front_end).__name__, asdict(front_end.features), margin_s]
-    digest = hashlib.sha256(json.dumps([settings, files, bounds]).encode()).hexdigest()[:16]
+    digest = hashlib.sha256(json.dumps([settings, files]).encode()).hexdigest()[:16]
     return cached(folder, f"log_mels-{digest}", lambda: _compute(clips, front_end, margin_s))
 
 
@@ -58,23 +55,14 @@ def cached(folder: str | Path, name: str, compute: Callable[[], np.ndarray]) -> 
 @torch.inference_mode()
 def _compute(clips: pd.DataFrame, front_end: nn.Module, margin_s: float) -> np.ndarray:
     features = front_end.features
-    margin = round(margin_s * features.sample_rate)
 
-    def spectrograms(path: str, bounds: list[tuple[int, int]] | None) -> np.ndarray:
+    def spectrogram(path: str) -> np.ndarray:
         try:
             waveform = load_audio(path, features.sample_rate)
         except AudioError as error:
             raise ValueError(f"{path}: {error}") from error
-        if bounds is None:
-            windows = [recording_window(waveform, features, margin_s)]
-        else:
-            windows = [stretch_window(waveform, start, end, features, margin) for start, end in bounds]
-        return np.concatenate([front_end.log_mel(window[None]).half().numpy() for window in windows])
+        return front_end.log_mel(recording_window(waveform, features, margin_s)[None]).half().numpy()
 
-    files = [(path, None) for path in clips["path"]]
-    if "start" in clips:
-        bounds = clips.assign(bounds=list(zip(clips["start"], clips["end"], strict=True)))
-        files = list(bounds.groupby("path", sort=False)["bounds"].apply(list).items())
     with ThreadPoolExecutor() as readers:
-        computed = readers.map(spectrograms, *zip(*files, strict=True))
-        return np.concatenate(list(tqdm(computed, total=len(files), desc="reading clips")))
+        computed = readers.map(spectrogram, clips["path"])
+        return np.concatenate(list(tqdm(computed, total=len(clips), desc="reading clips")))
