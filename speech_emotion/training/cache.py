@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from speech_emotion.audio.highpass import HighPassSettings
 from speech_emotion.audio.reading import AudioError
 from speech_emotion.audio.resampling import load_audio
 from speech_emotion.audio.windows import recording_window
@@ -28,7 +29,7 @@ def log_mels(clips: pd.DataFrame, front_end: nn.Module, margin_s: float, folder:
     Raises ValueError for a clip that cannot be read.
     """
     files = [(clip, os.stat(path).st_size, os.stat(path).st_mtime_ns) for clip, path in clips[["clip", "path"]].values]
-    settings = [VERSION, type(front_end).__name__, asdict(front_end.features), margin_s]
+    settings = [VERSION, type(front_end).__name__, asdict(front_end.features), asdict(HighPassSettings()), margin_s]
     digest = hashlib.sha256(json.dumps([settings, files]).encode()).hexdigest()[:16]
     return cached(folder, f"log_mels-{digest}", lambda: _compute(clips, front_end, margin_s))
 
