@@ -8,12 +8,22 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import psutil
 import requests
+import soundfile
 from conftest import REPOSITORY
+
+from speech_emotion.audio.resampling import load_audio
 
 EVAL_DATA = REPOSITORY / "eval_data"
 NAMES = ["bright_french.mp3", "deep_german.ogg", "even_male.flac", "fast_high_female.wav"]
+UPGRADE = {
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version": "13",
+}
 LOG_SOCKETS = """
 import os, sys
 def note(event, arguments):
@@ -84,10 +94,6 @@ class Server:
         """Bytes that it holds now."""
         return psutil.Process(self.process.pid).memory_info().rss
 
-    def n_descriptors(self) -> int:
-        """Open files and connections."""
-        return psutil.Process(self.process.pid).num_fds()
-
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
@@ -99,17 +105,34 @@ class Server:
         client.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n{part}".encode() + bytes(n_bytes))
         return client
 
-    def ask(self, head: Iterable[str], body: bytes = b"") -> str:
-        """Send the lines of a request; returns all that is answered until the server closes the connection."""
+    def request(self, path: str, headers: dict[str, str]) -> bytes:
+        """A GET request with these headers."""
+        lines = [f"{name}: {value}" for name, value in ({"Host": f"127.0.0.1:{self.port}"} | headers).items()]
+        return "\r\n".join([f"GET {path} HTTP/1.1", *lines, "", ""]).format(port=self.port).encode()
+
+    def ask(self, path: str, headers: dict[str, str]) -> tuple[int, str, str]:
+        """Status, head and body of the answer to a GET request with these headers."""
         with self.connect() as client:
-            client.sendall("\r\n".join([*head, "", ""]).encode("latin-1") + body)
-            return b"".join(iter(lambda: client.recv(10_000), b"")).decode()
+            client.sendall(self.request(path, headers))
+            answer = client.recv(10_000)
+            while not answer.startswith(b"HTTP/1.1 101") and (more := client.recv(10_000)):  # until it is closed
+                answer += more
+        head, _, body = answer.decode().partition("\r\n\r\n")
+        return int(head.split()[1]), head, body
 
     def post(self, *uploads, headers: dict | None = None, to: str = "/predict", **fields) -> requests.Response:
         """`uploads` are paths, or names with their content."""
         named = [upload if isinstance(upload, tuple) else (upload.name, upload.read_bytes()) for upload in uploads]
         files = [("files", upload) for upload in named]
         return requests.post(self.url + to, files=files, data=fields, headers=headers, timeout=300)
+
+
+def write_two_voices(path: Path) -> None:
+    """A recording with a voice on each of its two channels, one after the other."""
+    left, right = (load_audio(EVAL_DATA / name, 16_000).numpy() for name in ("even_male.flac", "fast_high_female.wav"))
+    both = np.zeros((len(left) + len(right), 2), np.float32)
+    both[: len(left), 0], both[len(left) :, 1] = left, right
+    soundfile.write(path, both, 16_000)
 
 
 def agree(rows: Iterable[dict], table: Iterable[dict[str, str]]) -> bool:

@@ -5,9 +5,10 @@ import subprocess
 import sys
 
 import pytest
-from conftest import REPOSITORY
+from conftest import REPOSITORY, call_main
 
 from speech_emotion.commands import serve
+from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models import published
 
 
@@ -35,6 +36,11 @@ def test_the_model_for_other_voices_is_offered_first_where_it_is(monkeypatch, tm
     assert next(iter(serve.load_models(None, str))) == "model_any_voice.pt"
 
 
+def test_a_published_model_without_an_emotion_of_the_server_is_not_offered(capsys):
+    assert list(serve.load_models(None, Predictor, ["sad", "angry"])) == ["model_any_voice.pt", "model.pt"]
+    assert "model_sad_removed.pt is not offered: this model does not have the emotion sad" in capsys.readouterr().err
+
+
 def test_the_limits_of_the_options_are_those_of_the_server():
     pytest.importorskip("fastapi")
     from speech_emotion.serving.guard import Limits
@@ -52,32 +58,22 @@ def test_the_limits_of_the_options_are_those_of_the_server():
         (["--max-minutes", "0"], "argument --max-minutes: '0' is not a whole number from 1 to"),
         (["--token", ""], "the token (or $SPEECH_EMOTION_TOKEN) is empty or has spaces"),
         (["--token", "two words"], "the token (or $SPEECH_EMOTION_TOKEN) is empty or has spaces"),
+        (["--emotions", "sad", "angrry"], "app.py: this model does not have the emotion angrry; did you mean angry?"),
+        (["--emotions", "sad"], "app.py: at least two emotions are needed"),
         (["--model", "nowhere.pt"], "there is no model file nowhere.pt; there are model.pt"),
         (["--model", "model.pt", "--model", "./model.pt"], "two models have the same file name; rename one"),
         (["--port", "99999"], "port must be 0-65535"),
+        (["--port", "{taken}"], "is in use; choose another with --port"),
     ],
 )
-def test_wrong_usage_is_one_sentence(arguments, sentence, monkeypatch, capsys):
-    pytest.importorskip("fastapi")
-    monkeypatch.chdir(REPOSITORY)
-    try:
-        status = serve.main(["--port", "0", *arguments])
-    except SystemExit as ending:
-        status = ending.code
-    output = capsys.readouterr()
-    assert status == 2 and output.out == "" and sentence in output.err.splitlines()[-1]
-
-
-def test_an_empty_token_of_the_environment_does_not_let_everyone_in(monkeypatch, capsys):
-    monkeypatch.setenv("SPEECH_EMOTION_TOKEN", " ")
-    with pytest.raises(SystemExit):
-        serve.main([])
-    assert "is empty or has spaces" in capsys.readouterr().err
-
-
-def test_a_port_that_is_taken_is_one_sentence(capsys):
+def test_wrong_usage_is_one_sentence(arguments, sentence):
     pytest.importorskip("fastapi")
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        assert serve.main(["--port", str(taken.getsockname()[1])]) == 2
-    error = capsys.readouterr().err
-    assert "is in use; choose another with --port" in error and error.count("\n") == 1
+        arguments = [argument.format(taken=taken.getsockname()[1]) for argument in arguments]
+        result = call_main(serve.main, ("--port", "0", *arguments), REPOSITORY)
+    assert result.returncode == 2 and result.stdout == "" and sentence in result.stderr.splitlines()[-1]
+
+
+def test_an_empty_token_of_the_environment_does_not_let_everyone_in(monkeypatch):
+    monkeypatch.setenv("SPEECH_EMOTION_TOKEN", " ")
+    assert "is empty or has spaces" in call_main(serve.main, (), REPOSITORY).stderr

@@ -1,20 +1,23 @@
 """Live recordings over a WebSocket, tokens and host names, with ordinary and hostile clients, at a real server."""
 
+import asyncio
+import gc
 import json
 import socket
 import subprocess
 import sys
 import textwrap
 import time
+import weakref
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import requests
 import soundfile
-from app_server import EVAL_DATA, NAMES, Server, wait_until
+from app_server import EVAL_DATA, NAMES, UPGRADE, Server, wait_until
 from conftest import REPOSITORY
 
 from speech_emotion.audio.resampling import load_audio
@@ -22,19 +25,25 @@ from speech_emotion.audio.resampling import load_audio
 pytest.importorskip("fastapi")
 pytest.importorskip("websockets")
 
+from starlette.websockets import WebSocketDisconnect
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from speech_emotion.inference.live import LiveRecording
+from speech_emotion.inference.predictor import Predictor
+from speech_emotion.serving.guard import Limits
+from speech_emotion.serving.live import Beginning, LiveSession
+from speech_emotion.serving.service import Service
+
+HANG = """
+import soundfile, time
+read = soundfile.SoundFile.read
+soundfile.SoundFile.read = lambda file, *args, **kw: time.sleep(300 * (file.channels == 3)) or read(file, *args, **kw)
+"""
 RATE = 16_000
 TOKEN = "s3cret-é"
 BEGINNING = {"sample_rate": RATE, "token": TOKEN, "model": "model.pt"}
 MINUTES, TIMEOUT, AT_ONCE, SOCKETS = 1, 3, 8, 100
-UPGRADE = [
-    "Upgrade: websocket",
-    "Connection: Upgrade",
-    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
-    "Sec-WebSocket-Version: 13",
-]
 
 
 @pytest.fixture(scope="module")
@@ -84,14 +93,16 @@ def rest(client: ClientConnection) -> list[dict]:
     return answers
 
 
-@pytest.mark.parametrize("model", ["model.pt", "model_any_voice.pt"])
-def test_the_final_rows_are_those_of_the_file(server, voice, tmp_path, model):
+@pytest.mark.parametrize("model, emotions", [("model.pt", ["sad", "Anger", "happy"]), ("model_any_voice.pt", [])])
+def test_the_final_rows_are_those_of_the_file(server, voice, tmp_path, model, emotions):
     """Sent in real time, for longer than a client may be silent."""
     soundfile.write(tmp_path / "live", voice, RATE, format="WAV")
     headers = {"Authorization": f"Bearer {TOKEN}".encode()}
-    (row,) = server.post(tmp_path / "live", headers=headers, timeline="true", model=model).json()
+    fields = {"model": model, "emotions": emotions}
+    (row,) = server.post(tmp_path / "live", headers=headers, timeline="true", **fields).json()
+    assert ("sad" in row) and ("calm" in row) == (not emotions)
     seconds = len(voice) / RATE
-    with live(server, BEGINNING | {"model": model}) as client:
+    with live(server, BEGINNING | fields) as client:
         provisional = send(client, voice, pause_s=0.1)
         assert server.files() == [] and server.health()["live"] == 1
         client.send('{"end": true}')
@@ -123,6 +134,14 @@ def test_the_final_rows_are_those_of_the_file(server, voice, tmp_path, model):
         (BEGINNING | {"sample_rate": "16000"}, None, 422, "sample_rate: Input should be a valid integer"),
         (BEGINNING | {"x" * 1000: 1}, None, 422, f"{'x' * 100}: Extra inputs are not permitted"),
         (BEGINNING | {"model": "/etc/passwd"}, None, 422, "there is no model '/etc/passwd'; the models are "),
+        (
+            BEGINNING | {"emotions": ["sad", "angrry"]},
+            None,
+            422,
+            "this model does not have the emotion angrry",
+        ),
+        (BEGINNING | {"emotions": ["sad"]}, None, 422, "at least two emotions are needed"),
+        (BEGINNING | {"emotions": 7}, None, 422, "emotions: Input should be a valid"),
         (BEGINNING | {"adapt": True}, None, 422, "model.pt cannot adapt to recordings"),
         ({"sample_rate": RATE}, None, 401, "this server requires its token"),
         (BEGINNING | {"token": "wrong"}, None, 401, "this server requires its token"),
@@ -150,61 +169,44 @@ def test_a_message_that_is_too_large_or_not_valid_ends_the_recording(server, fra
 
 
 @pytest.mark.parametrize(
-    "path, lines, status, sentence",
+    "path, headers, status, sentence",
     [
-        ("/live", [], 101, ""),
-        ("/live", ["Origin: http://127.0.0.1:{port}"], 101, ""),
-        ("/live", ["X-Long: " + 9000 * "x"], 101, ""),
-        ("/live", [f"X-Number-{number}: x" for number in range(200)], 101, ""),
-        ("/live", ["Content-Length: 5"], 400, '{"detail":"the handshake of a WebSocket has no body"}'),
-        ("/live", ["Transfer-Encoding: chunked"], 400, '{"detail":"the handshake of a WebSocket has no body"}'),
-        ("/live", ["Host: localhost", "Host: localhost"], 400, "Invalid HTTP request received."),
-        ("/live", ["Sec-WebSocket-Version: 7"], 426, ""),
-        ("/live", ["Host: evil.example"], 400, "Invalid host header"),
-        ("/live", ["Origin: http://127.0.0.1:1"], 403, '{"detail":"this server does not answer requests from pages'),
-        ("/live", ["Origin: http://evil.example"], 403, '{"detail":"this server does not answer requests from pages'),
-        ("/live", ["Origin: https://127.0.0.1:{port}"], 403, '{"detail":"this server does not answer requests from'),
-        ("/live", ["Origin: null"], 403, '{"detail":"this server does not answer requests from pages of other sites"}'),
-        ("/predict", [], 404, '{"detail":"the only WebSocket is /live"}'),
-        ("/static/page.js", [], 404, '{"detail":"the only WebSocket is /live"}'),
+        ("/live", {"X-Long": 9000 * "x"}, 101, ""),
+        ("/live", {f"X-Number-{number}": "x" for number in range(200)}, 101, ""),
+        ("/live", {"Content-Length": "5"}, 400, '{"detail":"the handshake of a WebSocket has no body"}'),
+        ("/live", {"Transfer-Encoding": "chunked"}, 400, '{"detail":"the handshake of a WebSocket has no body"}'),
+        ("/live", {"host": "localhost"}, 400, "Invalid HTTP request received."),  # a second one
+        ("/live", {"Sec-WebSocket-Version": "7"}, 426, ""),
+        ("/live", {"Host": "evil.example"}, 400, "Invalid host header"),
+        ("/predict", {}, 404, '{"detail":"the only WebSocket is /live"}'),
+        ("/static/page.js", {}, 404, '{"detail":"the only WebSocket is /live"}'),
     ],
 )
-def test_every_handshake_is_answered_and_a_bad_one_ended(server, path, lines, status, sentence):
-    """Browsers open a WebSocket without asking the server first (CORS)."""
-    names = {line.partition(":")[0] for line in lines}
-    usual = [line for line in (f"Host: 127.0.0.1:{server.port}", *UPGRADE) if line.partition(":")[0] not in names]
-    with server.connect() as client:
-        request = [f"GET {path} HTTP/1.1", *usual, *(line.format(port=server.port) for line in lines), "", ""]
-        client.sendall("\r\n".join(request).encode())
-        answer = client.recv(10_000)
-        while status != 101 and (more := client.recv(10_000)):  # until it is closed
-            answer += more
-    head, _, body = answer.decode().partition("\r\n\r\n")
-    assert head.startswith(f"HTTP/1.1 {status} ") and body.startswith(sentence)
-    assert "access-control" not in head.lower()
+def test_every_handshake_is_answered_and_a_bad_one_ended(server, path, headers, status, sentence):
+    answered, head, body = server.ask(path, UPGRADE | headers)
+    assert answered == status and body.startswith(sentence)
     assert "default-src 'none'" in head or not sentence.startswith(("{", "Invalid host"))
 
 
 def test_there_are_only_so_many_websockets(server):
-    lines = ["GET /live HTTP/1.1", f"Host: 127.0.0.1:{server.port}", *UPGRADE, "", ""]
     with ExitStack() as stack:
-        answers = []
-        for _ in range(SOCKETS + 10):
-            client = stack.enter_context(server.connect())
-            client.sendall("\r\n".join(lines).encode())
-            answers.append(client.recv(10_000).decode().split()[1])
-    assert answers == ["101"] * SOCKETS + ["503"] * 10
+        clients = [stack.enter_context(server.connect()) for _ in range(SOCKETS + 10)]
+        for client in clients:
+            client.sendall(server.request("/live", UPGRADE))
+        answers = [client.recv(10_000).decode().split()[1] for client in clients]
+    assert sorted(answers) == ["101"] * SOCKETS + ["503"] * 10
 
 
-def test_a_client_that_pings_and_does_not_read_takes_no_memory(server):
-    ping = bytes([0x89, 0x80 | 125]) + bytes(4 + 125)
-    before = server.memory()
-    with live(server, max_queue=1) as client, suppress(OSError):
+@pytest.mark.parametrize("n_pings", [0, 500])
+def test_a_client_that_does_not_read_takes_no_memory_and_is_disconnected(server, voice, n_pings):
+    before, begun = server.memory(), time.monotonic()
+    with live(server, max_queue=1) as client, suppress(OSError, ConnectionClosed):  # its library reads no further ahead
         client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            client.socket.sendall(500 * ping)
-    assert server.memory() < before + 60e6
+        while time.monotonic() < begun + 60 * MINUTES:
+            client.send(voice[: RATE // 5].tobytes())
+            client.socket.sendall(n_pings * (bytes([0x89, 0x80 | 125]) + bytes(4 + 125)))
+            time.sleep(0.1)
+    assert 1 < time.monotonic() - begun < 60 * MINUTES and server.memory() < before + 60e6
     wait_until(lambda: server.health()["live"] == 0)
 
 
@@ -218,48 +220,20 @@ def test_a_recording_ends_at_the_longest_duration(server, voice):
     assert last["emotion"] and 50 < last["timeline"][-1]["end"] <= 60 * MINUTES
 
 
-def test_eight_recordings_are_answered_at_once_and_a_ninth_is_refused(server, voice):
-    def record(number: int) -> list:
+def test_eight_recordings_are_answered_at_once_and_the_work_for_those_who_leave_is_cancelled(server, voice):
+    with ExitStack() as stack:
+        clients = [stack.enter_context(live(server)) for _ in range(AT_ONCE)]
+        wait_until(lambda: server.health()["live"] == AT_ONCE)
         with live(server) as client:
-            send(client, voice[number * RATE // 10 :], piece_s=0.5)
-            wait_until(lambda: client.send(b"") or server.health()["live"] == AT_ONCE)  # not silent for too long
+            assert rest(client) == [{"detail": "too many live recordings at once; try again in a moment"}]
+            assert client.close_code == 4503
+        for client in clients:
             send(client, np.resize(voice, 30 * RATE), piece_s=0.5)
             client.send('{"end": true}')
-            return rest(client)[-1]["timeline"]
-
-    def round_of_eight() -> list:
-        with ThreadPoolExecutor(AT_ONCE) as pool:
-            rows = [pool.submit(record, number) for number in range(AT_ONCE)]
-            wait_until(lambda: server.health()["live"] == AT_ONCE)
-            with live(server) as client:
-                assert rest(client) == [{"detail": "too many live recordings at once; try again in a moment"}]
-                assert client.close_code == 4503
-            return [row.result() for row in rows]
-
-    first = round_of_eight()
-    assert all(first) and round_of_eight() == first
-
-
-def test_a_client_that_does_not_read_is_disconnected(server, voice):
-    with live(server, max_queue=1) as client:  # its library reads no further ahead
-        sent_s = 0.0
-        with suppress(ConnectionClosed, OSError):
-            while sent_s < 60 * MINUTES:
-                client.send(voice[: RATE // 5].tobytes())
-                sent_s += 0.2
-                time.sleep(0.1)
-        assert 1 < sent_s < 60 * MINUTES
-        wait_until(lambda: server.health()["live"] == 0)
-
-
-def test_work_is_cancelled_when_a_client_leaves(server, voice):
-    with ExitStack() as stack:
-        clients = [stack.enter_context(live(server)) for _ in range(3)]
-        for client in clients:
-            send(client, np.resize(voice, 50 * RATE), piece_s=5)
-        clients[0].send('{"end": true}')
-        for client in clients:
+        for client in clients[::2]:
             client.socket.shutdown(socket.SHUT_RDWR)
+        first, *others = [rest(client)[-1] for client in clients[1::2]]
+        assert first["timeline"] and others == [first] * 3
         wait_until(lambda: server.health()["live"] == 0)
         wait_until(server.is_idle)
 
@@ -272,10 +246,7 @@ def test_a_token_is_required_and_another_host_name_is_allowed(server):
     answer = server.post(EVAL_DATA / NAMES[0], headers=right | {"Origin": "https://speech.example"})
     assert answer.status_code == 200 and answer.json()[0]["emotion"]
     assert '<label>Token <input id="token"' in requests.get(server.url, timeout=60).text
-
-
-def test_a_token_is_required_before_any_byte_of_a_recording(server):
-    with server.begin() as client:
+    with server.begin() as client:  # before any byte of a recording
         assert client.recv(1000).startswith(b"HTTP/1.1 401 ")
 
 
@@ -292,3 +263,60 @@ def test_the_example_in_the_documentation_streams_a_file(server, voice, tmp_path
     answers = [json.loads(line) for line in result.stdout.splitlines()]
     assert len(answers) > 4 and [answer["provisional"] for answer in answers][-2:] == [True, False]
     assert answers[-1]["heard"] == 4 and answers[-1]["emotion"]
+
+
+def test_sound_slower_than_real_time_ends_after_the_longest_duration_and_is_forgotten(model):
+    class Trickle:
+        sent: ClassVar = []
+
+        async def receive(self):
+            await asyncio.sleep(0.05)
+            return {"type": "websocket.receive", "bytes": bytes(2)}
+
+        async def send_json(self, message):
+            self.sent.append(message)
+            raise WebSocketDisconnect
+
+    service = Service({}, Limits(recording_minutes=0.01, silence_s=0.5))
+    recording = LiveRecording(Predictor(model, "cpu"), RATE)
+    session = LiveSession(Trickle(), service, recording, Beginning(sample_rate=RATE))
+    with pytest.raises(WebSocketDisconnect):
+        asyncio.run(asyncio.wait_for(session.run(), 20))
+    (last,) = Trickle.sent
+    assert not last["provisional"] and last["heard"] < 0.1
+    recording, session = weakref.ref(recording), None
+    gc.collect()
+    assert recording() is None
+
+
+@pytest.mark.skipif(not (REPOSITORY / "model_any_voice.pt").exists(), reason="there is no model for other voices here")
+def test_long_work_stops_no_other_client_and_sigterm_stops_whatever_is_going_on(tmp_path):
+    """Clients that are answered for minutes, a decoder that hangs, half a form, a live recording, a bad handshake."""
+    noise = np.random.default_rng(0).integers(-8, 8, 599 * 8000).astype(np.int16) * 256  # a small FLAC
+    soundfile.write(tmp_path / "long.flac", noise, 8000)
+    soundfile.write(tmp_path / "hang.wav", np.zeros((1600, 3)), 16_000)
+    long = ["-Fadapt=true", *[f"-Ffiles=@{tmp_path / 'long.flac'}"] * 12]
+    with Server(tmp_path, before=HANG) as server, ExitStack() as stack:
+
+        def begin(*form: str) -> subprocess.Popen:
+            command = ["curl", "-s", *form, f"{server.url}/predict"]
+            return stack.enter_context(subprocess.Popen(command, stdout=subprocess.DEVNULL))
+
+        clients = [begin(*long), begin(*long[1:])]
+        wait_until(lambda: server.health()["requests"] == 2)
+        assert server.post(EVAL_DATA / NAMES[0]).json()[0]["emotion"]
+        assert all(client.poll() is None for client in clients)
+        for client in clients:
+            client.kill()
+        wait_until(lambda: server.health()["requests"] == 0)
+        wait_until(server.is_idle)
+
+        begin(*long)
+        begin(f"-Ffiles=@{tmp_path / 'hang.wav'}")
+        stack.enter_context(server.begin(3_000_000))
+        stack.enter_context(server.connect()).sendall(b"GET /live HTTP/1.1\r\nUpgrade: websocket\r\n")
+        stack.enter_context(live(server))
+        wait_until(lambda: server.health() | {"requests": 3, "live": 1} == server.health())
+        assert server.files() == []  # what is uploaded has no name
+        server.process.terminate()
+        assert server.process.wait(10) == 0

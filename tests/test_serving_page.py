@@ -19,6 +19,7 @@ from speech_emotion.inference.rows import recording_row, stretch_row
 from speech_emotion.serving.answers import Outline, Reply, answer_all
 from speech_emotion.serving.guard import Limits
 from speech_emotion.serving.page import fill_page, headline, render
+from speech_emotion.serving.service import Service
 
 LABELS = ["calm", "sad", "angry"]
 
@@ -104,5 +105,5 @@ def test_text_from_checkpoints_and_clients_is_only_shown(name):
         assert f"<bdi>{shown}</bdi>" in html and "<script" not in html
     html = render(Reply([row | {"emotion": "", "error": name}]), Outline())
     assert f"<bdi>{shown}</bdi>: {shown}" in html and "<script" not in html
-    predictor = SimpleNamespace(network=SimpleNamespace(takes_statistics=True))
-    assert fill_page({name: predictor}, Limits(), None).count(shown) == 2
+    predictor = SimpleNamespace(network=SimpleNamespace(takes_statistics=True), labels=[name, "x"])
+    assert fill_page(Service({name: predictor}, Limits())).count(shown) == 5

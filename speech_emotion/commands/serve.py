@@ -7,7 +7,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,6 @@ from speech_emotion.optional import needed_by
 from speech_emotion.terminal import Parser, command_line, positive, printable, say
 
 MODELS = sorted(PUBLISHED, key=lambda model: not model.is_recommended)  # the first that exists is the default
-README = Path(__file__).parents[2] / "README.md"
 _DESCRIPTORS = 2**13  # open files: one for each connection and each recording of a request
 
 
@@ -39,6 +38,14 @@ def parse_arguments(arguments: list[str] | None, name: str = "app.py") -> argpar
     )
     parser.add_argument(
         "--model", action="append", metavar="FILE", help="checkpoint to offer; may be repeated; first is the default"
+    )
+    parser.add_argument(
+        "--emotions",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="EMOTION",
+        help="the emotions that can occur: answered unless a client asks for others (default: all of the model)",
     )
     parser.add_argument(
         "--token",
@@ -107,11 +114,12 @@ def serve(options: argparse.Namespace) -> None:
 
     with _listen(options.host, options.port) as listening:
         use_style()
-        service = Service(load_models(options.model, partial(Predictor, speech_only=True)), limits, options.token)
+        models = load_models(options.model, partial(Predictor, speech_only=True), options.emotions)
+        service = Service(models, limits, options.token, options.emotions)
         host, port = listening.getsockname()[:2]
         where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         config = uvicorn.Config(
-            build_app(service, [*options.allow_host, options.host], _results()),
+            build_app(service, [*options.allow_host, options.host]),
             http="h11",
             headers=list(HEADERS.items()),
             ws="wsproto",  # unlike websockets, it answers a handshake that is not valid
@@ -188,17 +196,12 @@ def _allow_many_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
 
 
-def _results() -> str:
-    """The section of the README on how good the models are."""
-    if not README.exists():
-        return "The results are in the README of the project."
-    text = README.read_text(encoding="utf-8")
-    _, heading, rest = text.partition("\n## Results\n")
-    return heading.lstrip() + rest.partition("\n## ")[0] if heading else text
+def load_models(files: list[str] | None, predictor: Callable, emotions: Sequence[str] = ()) -> dict:
+    """Predictors by file name; without `files`, the published models that have these emotions.
 
-
-def load_models(files: list[str] | None, predictor: Callable) -> dict:
-    """Predictors by file name. Raises CheckpointError, and ValueError if two models have the same file name."""
+    Raises CheckpointError, and ValueError if two models have the same file name or one lacks an emotion.
+    """
+    is_chosen = files is not None
     if files is None:
         files = []
         for model in MODELS:
@@ -207,4 +210,14 @@ def load_models(files: list[str] | None, predictor: Callable) -> dict:
     models = {printable(Path(file).name): predictor(file) for file in files}
     if len(models) < len(files):
         raise ValueError("two models have the same file name; rename one")
-    return models
+    refusals = {}
+    for name, model in models.items() if emotions else ():
+        try:
+            model.for_emotions(emotions)
+        except ValueError as error:
+            refusals[name] = error
+    if refusals and (is_chosen or len(refusals) == len(models)):
+        raise next(iter(refusals.values()))
+    for name, error in refusals.items():
+        say(f"{name} is not offered: {error}", is_error=True)
+    return {name: model for name, model in models.items() if name not in refusals}

@@ -17,7 +17,7 @@ def choose_emotions(labels: Sequence[str], emotions: Sequence[str]) -> tuple[lis
     emotions do not matter: anger is angry. Raises ValueError for a label that the model does not have, and for fewer
     than two.
     """
-    spelled = {emotion: spelling(labels)(emotion) for emotion in emotions}
+    spelled = dict(zip(emotions, map(spelling(labels), emotions), strict=True))
     if unknown := [emotion for emotion, label in spelled.items() if label not in labels]:
         near = get_close_matches(unknown[0].casefold(), labels, 1)
         remedy = f"did you mean {near[0]}?" if near else f"it has {', '.join(labels)}"

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from importlib.resources import files
 
 from fastapi import Depends, FastAPI, HTTPException, Request, WebSocket
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict
@@ -58,8 +58,8 @@ class Refusal(BaseModel):
     detail: str
 
 
-def build_app(service: Service, allow_hosts: Iterable[str] = (), results: str = "") -> Guard:
-    """The ASGI application; `results` is a text on how good the models are, to which the page links."""
+def build_app(service: Service, allow_hosts: Iterable[str] = ()) -> Guard:
+    """The ASGI application."""
     app = FastAPI(
         title="Speech emotion",
         description="Which emotion does a voice portray? Recordings are deleted once they are answered.",
@@ -121,12 +121,11 @@ def build_app(service: Service, allow_hosts: Iterable[str] = (), results: str = 
     async def live(socket: WebSocket) -> None:
         await serve_live(socket, service)
 
-    page = fill_page(service.predictors, service.limits, service.token)
+    page = fill_page(service)
     docs = fill("docs.html", title=app.title)
     app.get("/", include_in_schema=False, response_class=HTMLResponse)(lambda: page)
     app.get("/docs", include_in_schema=False, response_class=HTMLResponse)(lambda: docs)
     app.get("/openapi.json", include_in_schema=False)(app.openapi)
-    app.get("/results", include_in_schema=False, response_class=PlainTextResponse)(lambda: results)
     app.mount("/static/docs", StaticFiles(packages=[("fastapi_swagger", "resources")]))
     app.mount("/static", StaticFiles(directory=str(STATIC)))
     return Guard(app, allow_hosts, service.limits)
@@ -138,6 +137,9 @@ def form_schema(predictors: dict[str, Predictor]) -> dict:
     adapting = [name for name, predictor in predictors.items() if predictor.network.takes_statistics]
     schema = Options.model_json_schema()
     fields = schema["properties"]
+    shared = [label for label in predictors[models[0]].labels if all(label in p.labels for p in predictors.values())]
+    if len(shared) > 1:
+        fields["emotions"] |= {"items": {"type": "string", "enum": shared}, "minItems": 2, "uniqueItems": True}
     fields["model"] = {"type": "string", "enum": models, "default": models[0]}
     if adapting != models:
         fields["adapt"]["enum"] = [False]

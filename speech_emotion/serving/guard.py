@@ -35,7 +35,7 @@ class Limits:
     request_mb: int = 1000
     files: int = 100  # per request
     channels: int = 16  # if each is classified
-    fields: int = 10
+    fields: int = 100
     field_bytes: int = 1024
     connections: int = 500
     sockets: int = 100  # WebSockets among the connections, including those that have not begun a recording

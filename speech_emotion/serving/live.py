@@ -11,7 +11,7 @@ from speech_emotion.inference.live import STEP_S, LiveRecording
 from speech_emotion.inference.rows import rounded
 from speech_emotion.serving.answers import Reply, in_timeline
 from speech_emotion.serving.guard import Limits
-from speech_emotion.serving.service import Service, Strict, parse
+from speech_emotion.serving.service import Emotions, Service, Strict, parse
 
 _CLOSED = 4000  # plus the HTTP status of a refusal: the code that the socket is closed with
 
@@ -21,6 +21,7 @@ class Beginning(Strict):
 
     sample_rate: int = Field(ge=Limits.live_rates[0], le=Limits.live_rates[1])
     model: str | None = None
+    emotions: Emotions = Field([])
     adapt: bool = False
     token: str = ""
 
@@ -45,7 +46,7 @@ async def serve_live(socket: WebSocket, service: Service) -> None:
             first = parse(Beginning, begin)
             if not service.knows(first.token.encode()):
                 raise HTTPException(401, "this server requires its token, as `token` of the first message")
-            predictor = service.predictor(first.model, first.adapt)
+            predictor = service.predictor(first.model, first.adapt, first.emotions)
             with service.place("live recordings", service.limits.live):
                 longest_s = 60 * service.limits.recording_minutes
                 live = LiveRecording(predictor, first.sample_rate, longest_s=longest_s)

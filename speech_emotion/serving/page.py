@@ -16,17 +16,17 @@ from speech_emotion.evaluation.plots import BLUE, COLOURS, ORANGE, plot_timeline
 from speech_emotion.inference.rows import FIXED, Row, is_uncertain, recording_row
 from speech_emotion.models.published import PUBLISHED
 from speech_emotion.serving.answers import Outline, Reply
-from speech_emotion.serving.guard import Limits
+from speech_emotion.serving.service import Service
 
 _TEMPLATES = Environment(loader=PackageLoader("speech_emotion.serving"), autoescape=True)
 _MOST_PARTS = 3  # parts that a heading lists besides the prevailing emotion
 _drawing = threading.Lock()  # matplotlib draws one picture at a time
 
 
-def fill_page(models: dict, limits: Limits, token: str | None) -> str:
-    """The page as HTML; `models` are the predictors by name, and the first is selected."""
+def fill_page(service: Service) -> str:
+    """The page as HTML, with the first model and the emotions that the server answers by default selected."""
     titles = {model.file: model.page_title for model in PUBLISHED}
-    return fill("page.html", models=models, titles=titles, limits=limits, token=token, colours=COLOURS)
+    return fill("page.html", service=service, titles=titles, colours=COLOURS)
 
 
 def fill(template: str, **values) -> str:

@@ -5,7 +5,7 @@ import os
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Annotated, Literal, TypeVar
@@ -32,6 +32,7 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+Emotions = Annotated[list[str], Field(max_length=100)]
 Flag = Annotated[bool, BeforeValidator(lambda text: {"true": True, "false": False}.get(str(text).lower(), text))]
 
 
@@ -42,6 +43,9 @@ class Options(Strict):
     channels: Literal["mix", "each"] = Field(
         "mix", description="each: classify every channel separately, such as two microphones"
     )
+    emotions: Emotions = Field(
+        [], description="at least two that can occur, repeated or separated by commas; only these are answered"
+    )
     timeline: Flag = Field(False, description="also return the rows of the stretches of speech")
     adapt: Flag = Field(False, description="adapt to the recordings of this request, as one voice or room")
 
@@ -49,8 +53,15 @@ class Options(Strict):
 class Service:
     """The models by name, threads, limits, and how many clients are served."""
 
-    def __init__(self, predictors: dict[str, Predictor], limits: Limits, token: str | None = None):
-        self.predictors, self.limits, self.token = predictors, limits, token
+    def __init__(
+        self,
+        predictors: dict[str, Predictor],
+        limits: Limits,
+        token: str | None = None,
+        emotions: Sequence[str] = (),
+    ):
+        """`emotions` are answered unless a client asks for others; by default all of the model."""
+        self.predictors, self.limits, self.token, self.emotions = predictors, limits, token, emotions
         self.taken: Counter[str] = Counter()  # places, by what they are for
         self.running: set[Future] = set()
         # A thread for each, so that none waits for another. They share the cores, so more threads would only compete.
@@ -81,8 +92,11 @@ class Service:
                 uploads = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
                 if not uploads:
                     raise HTTPException(422, "there is no recording in the form; send recordings as `files`")
-                options = parse(Options, {name: part for name, part in form.items() if isinstance(part, str)})
-                predictor = self.predictor(options.model, options.adapt)
+                fields = {name: part for name, part in form.items() if isinstance(part, str)}
+                if "emotions" in fields:
+                    fields["emotions"] = form.getlist("emotions")
+                options = parse(Options, fields)
+                predictor = self.predictor(options.model, options.adapt, options.emotions)
                 work = answer_all(predictor, uploads, limits, draw, options.adapt, options.channels)
                 tasks = [asyncio.ensure_future(self.run(work)), asyncio.ensure_future(request.receive())]
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -114,14 +128,24 @@ class Service:
         finally:
             is_cancelled.set()
 
-    def predictor(self, name: str | None, adapt: bool) -> Predictor:
-        """The model of that name, by default the first. Raises 422 if it does not exist or cannot adapt but should."""
+    def predictor(self, name: str | None, adapt: bool, emotions: Iterable[str] = ()) -> Predictor:
+        """The model of that name, by default the first, limited to some emotions, by default the server's.
+
+        Each of `emotions` may be several, separated by commas. Raises 422 if there is no such model or emotion, or if
+        it cannot adapt but should.
+        """
         name = next(iter(self.predictors)) if name is None else name
         if name not in self.predictors:
             raise HTTPException(422, f"there is no model {name[:100]!r}; the models are {', '.join(self.predictors)}")
         if adapt and not self.predictors[name].network.takes_statistics:
             raise HTTPException(422, f"{name} cannot adapt to recordings; leave out `adapt`")
-        return self.predictors[name]
+        predictor = self.predictors[name]
+        names = [part for text in emotions for part in ([text] if text in predictor.labels else text.split(","))]
+        chosen = [part.strip() for part in names] or self.emotions
+        try:
+            return predictor.for_emotions(chosen) if chosen else predictor
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from None
 
     def knows(self, token: bytes) -> bool:
         """Whether the token is correct; always true if the server has none."""

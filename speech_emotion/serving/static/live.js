@@ -49,7 +49,8 @@ class Recording {
         });
         this.socket.addEventListener("close", () => this.stop());
         const token = document.getElementById("token").value;
-        this.say({ sample_rate: this.rate, model: model().value, adapt: own.checked && !own.disabled, token });
+        const emotions = ticked().map((box) => box.value);
+        this.say({ sample_rate: this.rate, model: model().value, emotions, adapt: own.checked && !own.disabled, token });
         const node = new AudioWorkletNode(this.context, "microphone", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
         node.port.addEventListener("message", ({ data }) => this.#add(data));
         node.port.start();
@@ -161,7 +162,7 @@ let running = null;
 
 function ended() {
     running = null;
-    for (const element of [record, files, model().closest("fieldset")]) element.disabled = false;
+    for (const element of [record, files, model().closest("fieldset"), emotions]) element.disabled = false;
     live.textContent = "Live";
     live.ariaPressed = "false";
     now.hidden = true;
@@ -179,7 +180,7 @@ live.addEventListener("click", async () => {
         behind.textContent = "";
         own.disabled = !("adapts" in model().dataset);
         running = await Recording.begin();
-        for (const element of [record, files, model().closest("fieldset")]) element.disabled = true;
+        for (const element of [record, files, model().closest("fieldset"), emotions]) element.disabled = true;
         live.textContent = "Stop";
         live.ariaPressed = "true";
         now.hidden = false;

@@ -3,8 +3,8 @@ const AT_ONCE = 3; // requests of one page
 const FEWEST_TO_ADAPT = 5;
 const NO_MICROPHONE =
     "There is no microphone, or this page may not use it: browsers allow it only on HTTPS pages and on localhost.";
-const [record, files, summary, answers, adapt, why, channels, each, recording, time, level] =
-    ["record", "files", "summary", "answers", "adapt", "why", "channels", "each", "recording", "time", "level"]
+const [emotions, record, files, summary, answers, adapt, why, channels, each, recording, time, level] =
+    ["emotions", "record", "files", "summary", "answers", "adapt", "why", "channels", "each", "recording", "time", "level"]
         .map((id) => document.getElementById(id));
 const model = () => document.querySelector("[name=model]:checked");
 let dropped = []; // kept in the browser, so that another model can classify the same recordings
@@ -19,6 +19,16 @@ function offerToAdapt() {
     adapt.disabled = why.textContent !== "";
 }
 
+/** The ticked boxes of the model. */
+const ticked = () => [...document.querySelectorAll("#emotions div:not([hidden]) :checked")];
+
+/** Show the boxes of the model; the last two that are ticked cannot be unticked. */
+function offerEmotions() {
+    for (const group of emotions.children) group.hidden = "model" in group.dataset && group.dataset.model !== model().value;
+    const boxes = ticked();
+    for (const box of boxes) box.disabled = boxes.length === 2;
+}
+
 function say(sentence, isError = false) {
     summary.textContent = sentence;
     summary.classList.toggle("error", isError);
@@ -28,6 +38,7 @@ function say(sentence, isError = false) {
 async function ask(some, signal) {
     const form = new FormData();
     form.append("model", model().value);
+    for (const box of ticked()) form.append("emotions", box.value);
     if (adapts()) form.append("adapt", "true");
     if (each.checked) form.append("channels", "each");
     for (const file of some) form.append("files", file, file.name);
@@ -139,9 +150,14 @@ for (const name of ["dragover", "dragleave", "drop"]) {
         if (name === "drop") drop(event.dataTransfer.files);
     });
 }
-for (const choice of document.querySelectorAll("[name=model], #adapt, #each")) {
-    choice.addEventListener("change", () => dropped.length ? listen() : offerToAdapt());
+for (const choice of document.querySelectorAll("[name=model], #emotions input, #adapt, #each")) {
+    choice.addEventListener("change", () => {
+        offerEmotions();
+        offerToAdapt();
+        if (dropped.length) listen();
+    });
 }
+offerEmotions();
 offerToAdapt();
 
 /** Show the time and the level of the microphone, until the returned function is called. */
