@@ -35,6 +35,10 @@ class AudioError(ValueError):
     """A recording cannot be read or has nothing to classify; the message says why, without the file name."""
 
 
+class ImpossibleSamples(AudioError):
+    """Some samples are NaN, infinite or impossibly large."""
+
+
 def read_pieces(
     path: str | Path | BinaryIO,
     *,
@@ -67,11 +71,13 @@ def read_pieces(
                 n_channels = n_channels or samples.shape[1]
                 if channels == "each" and n_channels > MOST_CHANNELS:
                     raise AudioError(f"it has {n_channels} channels; at most {MOST_CHANNELS} can be told apart")
-                if not -_LOUDEST < samples.min() <= samples.max() < _LOUDEST:  # also false for NaN
+                try:
+                    check_samples(samples, rate)
+                except ImpossibleSamples:
                     possible = np.abs(samples) < _LOUDEST
-                    if possible.mean() > _MOSTLY:
-                        samples, info.is_damaged = np.where(possible, samples, np.float32(0)), True
-                check_samples(samples, rate)
+                    if possible.mean() <= _MOSTLY:
+                        raise
+                    samples, info.is_damaged = np.where(possible, samples, np.float32(0)), True
                 info.n_channels = max(info.n_channels, samples.shape[1])
                 difference.add(samples, rate)
                 info.channels_differ, info.channels_unrelated = difference.differ, difference.unrelated
@@ -84,12 +90,12 @@ def read_pieces(
 
 
 def check_samples(samples: np.ndarray, rate: int) -> None:
-    """Raises AudioError for an impossible sample rate or impossible samples."""
+    """Raises AudioError for an impossible sample rate, ImpossibleSamples for such samples."""
     lowest, highest = SAMPLE_RATES
     if not lowest <= rate <= highest:
         raise AudioError(f"its sample rate is {rate} Hz, not {lowest} to {highest} Hz")
     if len(samples) and not -_LOUDEST < samples.min() <= samples.max() < _LOUDEST:  # also false for NaN; makes no copy
-        raise AudioError("it holds NaN, infinite or impossibly large samples")
+        raise ImpossibleSamples("it holds NaN, infinite or impossibly large samples")
 
 
 def _opened(path: str | Path | BinaryIO) -> AbstractContextManager[BinaryIO]:
