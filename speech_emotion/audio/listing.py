@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from contextlib import suppress
 from glob import glob, has_magic
 from pathlib import Path
@@ -40,7 +40,7 @@ def find_recordings(paths: Iterable[str | Path]) -> tuple[list[str], int]:
     """
     recordings: dict[str, None] = {}  # an ordered set
     others: Counter[str] = Counter()  # the endings of other files
-    visited: set[str] = set()
+    visited: set[Hashable] = set()
     paths = list(map(os.fspath, paths))
     for path in paths:
         for file, is_audio in _files(path, visited):
@@ -55,7 +55,7 @@ def find_recordings(paths: Iterable[str | Path]) -> tuple[list[str], int]:
     return list(recordings), others.total()
 
 
-def _files(path: str, visited: set[str]) -> Iterator[tuple[str, bool]]:
+def _files(path: str, visited: set[Hashable]) -> Iterator[tuple[str, bool]]:
     """The files that a path stands for, each with whether it is to be classified."""
     if is_url(path):
         for file in list_files(path):
@@ -80,10 +80,10 @@ def _files(path: str, visited: set[str]) -> Iterator[tuple[str, bool]]:
         raise FileNotFoundError(f"there is no file or folder {path}")
 
 
-def _walk(path: str, visited: set[str]) -> Iterator[tuple[str, bool]]:
+def _walk(path: str, visited: set[Hashable]) -> Iterator[tuple[str, bool]]:
     """The files in a folder. os.walk recurses in Python 3.11, and fails for paths that are too long."""
     folders = [path]
-    visited.add(os.path.realpath(path))
+    visited.add(_place(path))
     while folders:
         folder = folders.pop()
         subfolders = []
@@ -101,10 +101,19 @@ def _walk(path: str, visited: set[str]) -> Iterator[tuple[str, bool]]:
                 yield entry.path, _is_audio(entry.path)
                 continue
             is_skipped = entry.name[0] == "." or entry.name.lower() in _OF_SYSTEMS
-            if not is_skipped and (place := os.path.realpath(entry.path)) not in visited:
+            if not is_skipped and (place := _place(entry.path)) not in visited:
                 visited.add(place)
                 subfolders.append(entry.path)
         folders += reversed(subfolders)
+
+
+def _place(folder: str) -> Hashable:
+    """What tells a folder from all others, whatever links lead to it; realpath takes minutes for very deep ones."""
+    try:
+        found = os.stat(folder)
+    except OSError:  # its row says why
+        return folder
+    return found.st_dev, found.st_ino
 
 
 def _exists(path: str) -> bool:
