@@ -81,8 +81,3 @@ def _low_pass(rate: float, settings: HighPassSettings) -> torch.Tensor:
     ideal = torch.sinc(2 * settings.cutoff_hz / rate * torch.arange(-half, half + 1))
     taps = ideal * torch.kaiser_window(2 * half + 1, periodic=False, beta=settings.kaiser_beta)
     return taps / taps.sum()
-
-
-def remove_rumble(samples: torch.Tensor, rate: int, settings: HighPassSettings | None = None) -> torch.Tensor:
-    """(samples,) or (C, samples) → the same without what lies below speech."""
-    return HighPass(rate, settings)(torch.atleast_2d(samples), is_last=True).view_as(samples)
