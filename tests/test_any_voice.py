@@ -15,7 +15,7 @@ from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings, WhisperE
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from speech_emotion.models.features import WhisperFeatures
 from speech_emotion.training.any_voice import train_head
-from speech_emotion.training.any_voice_head import Corpus, HeadSettings, Rows, _fit_linear, _soft_targets, fit
+from speech_emotion.training.any_voice_head import Corpus, HeadSettings, Rows, fit, fit_linear, soft_targets
 
 RECORDINGS = sorted(path for path in (REPOSITORY / "eval_data").iterdir() if path.suffix not in (".md", ".sh"))
 
@@ -66,7 +66,7 @@ def test_the_linear_layer_is_the_logistic_regression_of_scikit_learn():
     allowed = torch.nn.functional.one_hot(torch.from_numpy(y), 3).float()
     rows = Rows(torch.from_numpy(x).float(), allowed, torch.zeros(200, 3), torch.full((200,), 1 / 200))
     torch.nn.init.zeros_(linear.weight)
-    _fit_linear(linear, rows, settings.weight_decay, ("weight",), settings.iterations)
+    fit_linear(linear, rows, settings.weight_decay, ("weight",), settings.iterations)
     theirs = LogisticRegression(C=1 / (0.01 * 200), max_iter=2000, tol=1e-8).fit(x, y)
     np.testing.assert_allclose(linear.weight.detach(), theirs.coef_, atol=2e-3)
 
@@ -97,10 +97,10 @@ def test_where_several_emotions_are_allowed_the_loss_is_of_their_sum():
 
 
 def test_a_corpus_without_calm_pushes_against_neither_calm_nor_what_it_lacks():
-    allowed, mask = _soft_targets(np.array(["neutral", "happy"]), ["neutral", "calm", "happy", "sad"])
+    allowed, mask = soft_targets(np.array(["neutral", "happy"]), ["neutral", "calm", "happy", "sad"])
     assert allowed.tolist() == [[1, 1, 0, 0], [0, 0, 1, 0]]
     assert mask.tolist() == [0, 0, 0, -1e4]
-    allowed, mask = _soft_targets(np.array(["neutral", "calm"]), ["neutral", "calm"])
+    allowed, mask = soft_targets(np.array(["neutral", "calm"]), ["neutral", "calm"])
     assert allowed.tolist() == [[1, 0], [0, 1]] and mask.tolist() == [0, 0]
 
 

@@ -53,7 +53,7 @@ class Voices:
         self.n_recordings += bool(embeddings)
         for channel, of_channel in embeddings.items():
             voice, of_channel = (self._group_of(path), channel), of_channel.to(self._network.mean.device)
-            moments, before = Moments.of(of_channel), self._moments.get(voice)
+            moments, before = Moments.from_embeddings(of_channel), self._moments.get(voice)
             self._moments[voice] = before.pooled(moments) if before else moments
             probabilities = calibrated(self._network.classify(of_channel), self._temperature).sum(dim=0)
             self._probabilities[voice] = self._probabilities.get(voice, 0) + probabilities

@@ -46,8 +46,8 @@ class Moments:
     variance: torch.Tensor
 
     @classmethod
-    def of(cls, embeddings: torch.Tensor, weights: torch.Tensor | None = None) -> "Moments":
-        """Of embeddings (N, D), whose `weights` (N,) are 1 by default."""
+    def from_embeddings(cls, embeddings: torch.Tensor, weights: torch.Tensor | None = None) -> "Moments":
+        """The moments of embeddings (N, D), whose `weights` (N,) are 1 by default."""
         weights = torch.ones(len(embeddings), device=embeddings.device) if weights is None else weights
         n = float(weights.sum())
         mean = weights @ embeddings / n
@@ -136,7 +136,7 @@ class AnyVoice(nn.Module):
 
     def statistics(self, embeddings: torch.Tensor) -> torch.Tensor:
         """Mean and deviation (2, D) of a group (N, D), shrunk towards those of training if N is small."""
-        return self.shrunk(Moments.of(embeddings))
+        return self.shrunk(Moments.from_embeddings(embeddings))
 
     def shrunk(self, group: "Moments") -> torch.Tensor:
         """`statistics` from the moments of a group."""

@@ -40,13 +40,13 @@ class AnyVoiceRecipe:
     """
 
     network: ClassVar = AnyVoice
-    of_split: ClassVar = "any"
-    of_fold: ClassVar = "any"
+    split_prefix: ClassVar = "any"
+    fold_prefix: ClassVar = "any"
     has_validation: ClassVar = False
 
     encoder: WhisperEncoder = field(repr=False, compare=False)
     settings: HeadSettings = field(default_factory=HeadSettings)
-    others: tuple[pd.DataFrame, ...] = field(default=(), repr=False, compare=False)
+    other_corpora: tuple[pd.DataFrame, ...] = field(default=(), repr=False, compare=False)
 
     @staticmethod
     def published_settings(shuffle_labels: bool, spoken: bool) -> HeadSettings:
@@ -55,19 +55,17 @@ class AnyVoiceRecipe:
 
     @classmethod
     def from_options(
-        cls, data, shuffle_labels: bool, spoken: bool, seed=None, encoder=None, without_nemo=False
+        cls, data, shuffle_labels: bool, spoken: bool, encoder=None, without_nemo=False, **options
     ) -> "AnyVoiceRecipe":
-        settings = cls.published_settings(shuffle_labels, spoken)
-        settings = replace(settings, with_nemo=settings.with_nemo and not without_nemo)
-        if seed is not None:
-            settings = replace(settings, seed=seed)
-        others = (nemo.clip_table(data),) if settings.with_nemo else ()
-        return cls(encoder_of(encoder), settings, others)
+        settings = replace(cls.published_settings(shuffle_labels, spoken), **options)
+        if without_nemo:
+            settings = replace(settings, with_nemo=False)
+        return cls(encoder_of(encoder), settings, (nemo.clip_table(data),) if settings.with_nemo else ())
 
     def fit(
         self, parts: Parts, clips: pd.DataFrame, labels: list[str], device: torch.device, cache_dir: str | Path
     ) -> tuple[Checkpoint, None]:
-        corpora = [clips, *self.others]
+        corpora = [clips, *self.other_corpora]
         return train_head(parts["training"], corpora, labels, self.settings, self.encoder, device, cache_dir), None
 
 
@@ -114,14 +112,16 @@ def train_head(
     emotion_of = dict(training[["clip", "emotion"]].to_numpy())  # in the control, the labels in `training` are shuffled
     is_chosen = tables[0]["clip"].isin(emotion_of).to_numpy()
     chosen, *others = embedded
-    chosen = replace(chosen.of(is_chosen), emotions=tables[0]["clip"][is_chosen].map(emotion_of).to_numpy())
+    chosen = replace(chosen.select(is_chosen), emotions=tables[0]["clip"][is_chosen].map(emotion_of).to_numpy())
 
     logits, targets = [], []
-    few, *few_others = [corpus.first(settings.temperature_copies) for corpus in (chosen, *others)]
+    few, *few_others = [
+        replace(corpus, embeddings=corpus.embeddings[: settings.temperature_copies]) for corpus in (chosen, *others)
+    ]
     n_folds = min(settings.temperature_folds, len({*chosen.groups}))
     folds = GroupKFold(n_folds).split(chosen.emotions, groups=chosen.groups)
     for rest, held_out in tqdm(list(folds), desc="temperature"):
-        fit(network, [few.of(rest), *few_others], labels, settings)
+        fit(network, [few.select(rest), *few_others], labels, settings)
         with torch.inference_mode():
             logits.append(network.classify(chosen.embeddings[0, held_out].float()))
         targets.append(target_indices(chosen.emotions[held_out], labels))

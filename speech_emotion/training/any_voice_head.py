@@ -5,6 +5,7 @@ B: clips, C: copies, N: rows, D: size of the embedding, K: emotions.
 
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from itertools import product
 
 import numpy as np
 import torch
@@ -64,13 +65,11 @@ class Corpus:
     clips: np.ndarray  # (B,) names; the windows of one recording share a name
     speakers: np.ndarray | None  # (B,), None if unknown
 
-    def of(self, chosen: np.ndarray) -> "Corpus":
+    def select(self, chosen: np.ndarray) -> "Corpus":
+        """The chosen clips, by index or mask."""
         speakers = None if self.speakers is None else self.speakers[chosen]
         embeddings = self.embeddings[:, torch.from_numpy(chosen)]
         return Corpus(embeddings, self.emotions[chosen], self.clips[chosen], speakers)
-
-    def first(self, copies: int) -> "Corpus":
-        return replace(self, embeddings=self.embeddings[:copies])
 
     @property
     def groups(self) -> np.ndarray:
@@ -93,7 +92,7 @@ class Rows:
     mask: torch.Tensor  # (N, K), a large negative number for emotions that the row's corpus lacks, else 0
     weights: torch.Tensor  # (N,), sum to 1
 
-    def of(self, chosen: torch.Tensor) -> "Rows":
+    def select(self, chosen: torch.Tensor) -> "Rows":
         return Rows(self.x[chosen], self.allowed[chosen], self.mask[chosen], self.weights[chosen])
 
     def loss(self, logits: torch.Tensor, label_smoothing: float = 0.0) -> torch.Tensor:
@@ -101,8 +100,8 @@ class Rows:
         log_probabilities = (logits + self.mask).log_softmax(dim=1)
         loss = -torch.logsumexp(log_probabilities + self.allowed.log(), dim=1)
         if label_smoothing:
-            there = self.mask == 0
-            uniform = -(log_probabilities * there).sum(dim=1) / there.sum(dim=1)
+            is_present = self.mask == 0
+            uniform = -(log_probabilities * is_present).sum(dim=1) / is_present.sum(dim=1)
             loss = (1 - label_smoothing) * loss + label_smoothing * uniform
         return self.weights * loss
 
@@ -111,10 +110,11 @@ def fit(network: AnyVoice, corpora: list[Corpus], labels: list[str], settings: H
     """Fit everything but the encoder: the statistics, the linear layer and the perceptron."""
     set_statistics(network, corpora, settings.other_weight)
     rows = rows_of(network, corpora, labels, settings.other_weight)
-    nn.init.zeros_(network.linear.weight), nn.init.zeros_(network.linear.bias)
-    _fit_linear(network.linear, rows, settings.weight_decay, ("weight",), settings.iterations)
+    nn.init.zeros_(network.linear.weight)
+    nn.init.zeros_(network.linear.bias)
+    fit_linear(network.linear, rows, settings.weight_decay, ("weight",), settings.iterations)
     if network.perceptron is not None:
-        _fit_perceptron(network.perceptron, rows, settings)
+        fit_perceptron(network.perceptron, rows, settings)
 
 
 def taught(start: Checkpoint, corpus: Corpus, labels: list[str], settings: TeachingSettings) -> AnyVoice:
@@ -125,8 +125,9 @@ def taught(start: Checkpoint, corpus: Corpus, labels: list[str], settings: Teach
     the less weight the more clips there are.
     """
     network = deepcopy(start.network)
-    statistics = start.network.shrunk(Moments.of(corpus.embeddings[0], corpus.weights))
-    network.mean.copy_(statistics[0]), network.deviation.copy_(statistics[1])
+    statistics = start.network.shrunk(Moments.from_embeddings(corpus.embeddings[0], corpus.weights))
+    network.mean.copy_(statistics[0])
+    network.deviation.copy_(statistics[1])
     network.linear = _for_labels(network.linear, start.labels, labels, opinion_on_new=False)
     if network.perceptron is not None and {*labels} & {*start.labels}:
         last = network.perceptron[-1] = _for_labels(network.perceptron[-1], start.labels, labels, opinion_on_new=True)
@@ -137,26 +138,26 @@ def taught(start: Checkpoint, corpus: Corpus, labels: list[str], settings: Teach
         network.perceptron = None
     hidden = network.settings.hidden if network.perceptron else 0
     network.settings = replace(network.settings, n_classes=len(labels), hidden=hidden)
-    _fit_linear(network.linear, rows_of(network, [corpus], labels, 1.0), settings.penalty, ("weight", "bias"))
+    fit_linear(network.linear, rows_of(network, [corpus], labels, 1.0), settings.penalty, ("weight", "bias"))
     return network.eval()
 
 
-def _for_labels(linear: nn.Linear, known: list[str], labels: list[str], opinion_on_new: bool) -> nn.Linear:
+def _for_labels(linear: nn.Linear, old_labels: list[str], labels: list[str], opinion_on_new: bool) -> nn.Linear:
     """The layer's rows for `labels`; neutral without calm is the mean of both, a new label zero.
 
     With `opinion_on_new`, a new label is the mean of all others: neither more nor less likely than they are.
     """
-    sources = [[label] if label in known else [] for label in labels]
+    sources = [[label] if label in old_labels else [] for label in labels]
     if "neutral" in labels and "calm" not in labels:
-        sources[labels.index("neutral")] = [label for label in ("neutral", "calm") if label in known]
+        sources[labels.index("neutral")] = [label for label in ("neutral", "calm") if label in old_labels]
     if opinion_on_new:
         everything = [label for source in sources for label in source]
         sources = [source or everything for source in sources]
-    average = torch.tensor([[source.count(label) / max(1, len(source)) for label in known] for source in sources])
+    average = torch.tensor([[source.count(label) / max(1, len(source)) for label in old_labels] for source in sources])
+    average = average.reshape(len(labels), len(old_labels))
     layer = nn.Linear(linear.in_features, len(labels))
-    average = average.reshape(len(labels), len(known))
-    layer.weight.data = average @ linear.weight.data[: len(known)]
-    layer.bias.data = average @ linear.bias.data[: len(known)]
+    layer.weight.data = average @ linear.weight.data[: len(old_labels)]
+    layer.bias.data = average @ linear.bias.data[: len(old_labels)]
     return layer
 
 
@@ -165,9 +166,9 @@ def set_statistics(network: AnyVoice, corpora: list[Corpus], other_weight: float
     shares = torch.tensor([1.0, *[other_weight] * (len(corpora) - 1)])
     shares /= shares.sum()
     clean = [corpus.embeddings[0].float() for corpus in corpora]
-    each = [share * corpus.weights / corpus.weights.sum() for share, corpus in zip(shares, corpora, strict=True)]
-    mean = sum(weight @ x for weight, x in zip(each, clean, strict=True))
-    square = sum(weight @ x.square() for weight, x in zip(each, clean, strict=True))
+    weights = [share * corpus.weights / corpus.weights.sum() for share, corpus in zip(shares, corpora, strict=True)]
+    mean = sum(weight @ x for weight, x in zip(weights, clean, strict=True))
+    square = sum(weight @ x.square() for weight, x in zip(weights, clean, strict=True))
     network.mean.copy_(mean)
     network.deviation.copy_((square - mean.square()).clamp(min=0).sqrt() + 1e-3)
 
@@ -177,33 +178,28 @@ def rows_of(network: AnyVoice, corpora: list[Corpus], labels: list[str], other_w
 
     The second is what --adapt does.
     """
-    rows, allowed, weights, masks = [], [], [], []
+    rows = []
     for number, corpus in enumerate(corpora):
-        views = [None] if corpus.speakers is None else [None, _statistics_by_speaker(network, corpus)]
-        target, mask = _soft_targets(corpus.emotions, labels)
-        shares_of = target * corpus.weights[:, None]
+        views = [None]
+        if corpus.speakers is not None:
+            x = corpus.embeddings[0].float()
+            by_speaker = torch.empty(len(x), 2, x.shape[1])
+            for speaker in np.unique(corpus.speakers):
+                spoken = torch.from_numpy(corpus.speakers == speaker)
+                by_speaker[spoken] = network.statistics(x[spoken])
+            views.append(by_speaker)
+        target, mask = soft_targets(corpus.emotions, labels)
+        shares = target * corpus.weights[:, None]
         # Equal weight for all emotions of a corpus.
-        weight = (shares_of / shares_of.sum(dim=0).clamp(min=1)).amax(dim=1)
+        weight = (shares / shares.sum(dim=0).clamp(min=1)).amax(dim=1)
         weight *= (other_weight if number else 1.0) / weight.sum() / len(corpus.embeddings)
-        for copy in corpus.embeddings:
-            for statistics in views:
-                rows.append(network.standardise(copy.float(), statistics))
-                allowed.append(target), masks.append(mask.expand_as(target)), weights.append(weight)
-    weights = torch.cat(weights)
-    return Rows(torch.cat(rows), torch.cat(allowed), torch.cat(masks), weights / weights.sum())
+        for copy, statistics in product(corpus.embeddings, views):
+            rows.append((network.standardise(copy.float(), statistics), target, mask.expand_as(target), weight))
+    x, allowed, masks, weights = map(torch.cat, zip(*rows, strict=True))
+    return Rows(x, allowed, masks, weights / weights.sum())
 
 
-def _statistics_by_speaker(network: AnyVoice, corpus: Corpus) -> torch.Tensor:
-    """(B, 2, D): for each clip, the mean and deviation of its speaker's unchanged clips."""
-    x = corpus.embeddings[0].float()
-    statistics = torch.empty(len(x), 2, x.shape[1])
-    for speaker in np.unique(corpus.speakers):
-        own = torch.from_numpy(corpus.speakers == speaker)
-        statistics[own] = network.statistics(x[own])
-    return statistics
-
-
-def _fit_linear(
+def fit_linear(
     linear: nn.Linear, rows: Rows, penalty: float, penalised: tuple[str, ...], iterations: int = HeadSettings.iterations
 ) -> None:
     """Multinomial logistic regression with a Gaussian prior: the penalty is on the distance from the given weights."""
@@ -220,7 +216,7 @@ def _fit_linear(
     optimizer.step(closure)
 
 
-def _fit_perceptron(perceptron: nn.Sequential, rows: Rows, settings: HeadSettings) -> None:
+def fit_perceptron(perceptron: nn.Sequential, rows: Rows, settings: HeadSettings) -> None:
     """AdamW with a one-cycle learning rate, mixup (Zhang et al., 2018) and label smoothing."""
     torch.manual_seed(settings.seed)
     perceptron.train()
@@ -236,8 +232,8 @@ def _fit_perceptron(perceptron: nn.Sequential, rows: Rows, settings: HeadSetting
     beta = torch.distributions.Beta(settings.mixup, settings.mixup)
     for _ in range(settings.epochs):
         for batch in torch.randperm(len(rows.x)).tensor_split(n_batches):
-            one, other = rows.of(batch), rows.of(batch[torch.randperm(len(batch))])
-            loss = _mixup_loss(perceptron, one, other, float(beta.sample()), settings.label_smoothing)
+            one, other = rows.select(batch), rows.select(batch[torch.randperm(len(batch))])
+            loss = mixup_loss(perceptron, one, other, float(beta.sample()), settings.label_smoothing)
             loss *= n_batches  # because the weights of all batches sum to 1
             optimizer.zero_grad()
             loss.backward()
@@ -246,7 +242,7 @@ def _fit_perceptron(perceptron: nn.Sequential, rows: Rows, settings: HeadSetting
     perceptron.eval()
 
 
-def _mixup_loss(perceptron: nn.Module, one: Rows, other: Rows, share: float, label_smoothing: float) -> torch.Tensor:
+def mixup_loss(perceptron: nn.Module, one: Rows, other: Rows, share: float, label_smoothing: float) -> torch.Tensor:
     """The mixup loss of pairs of rows: inputs and losses are mixed, `share` of one and the rest of the other."""
     with autocast(one.x.device):
         logits = perceptron(share * one.x + (1 - share) * other.x).float()
@@ -254,7 +250,7 @@ def _mixup_loss(perceptron: nn.Module, one: Rows, other: Rows, share: float, lab
     return share * losses[0] + (1 - share) * losses[1]
 
 
-def _soft_targets(emotions: np.ndarray, labels: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+def soft_targets(emotions: np.ndarray, labels: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
     """The correct emotions of each clip, (B, K) of 0 and 1, and a mask of emotions that the corpus lacks, (K,).
 
     A corpus without calm labels it as neutral, so its neutral clips may be either.
