@@ -39,8 +39,8 @@ def test_an_unknown_network_is_named_with_those_there_are():
 @dataclass(frozen=True)
 class LinearNetworkRecipe(EmotionCNNRecipe):
     network: ClassVar = LinearNetwork
-    of_split: ClassVar = "linear"
-    of_fold: ClassVar = "linear"
+    split_prefix: ClassVar = "linear"
+    fold_prefix: ClassVar = "linear"
 
 
 def test_another_network_is_two_files_and_an_entry(tone_data, tmp_path, monkeypatch):

@@ -153,7 +153,7 @@ def train_on_ravdess(options: RavdessOptions) -> None:
     run = run_of(options, partial=bool(problems))
     out = options.out or run.file
     outputs = [*result_files(options.results, run.name).values(), *filter(None, [out])]
-    corpora = chain.from_iterable(table["path"] for table in (clips, *run.recipe.others))
+    corpora = chain.from_iterable(table["path"] for table in (clips, *run.recipe.other_corpora))
     with locked_outputs(outputs, [*filter(None, [options.settings.get("encoder")]), *corpora]):
         parts = run.parts(clips).items()
         say(f"{run.name}: " + ", ".join(f"{len(part)} {name} clips" for name, part in parts))

@@ -56,10 +56,10 @@ class EmotionCNNRecipe:
     """Training from scratch, on RAVDESS only; see speech_emotion.training.runs.Recipe."""
 
     network: ClassVar = EmotionCNN
-    of_split: ClassVar = "random"
-    of_fold: ClassVar = "speaker"
+    split_prefix: ClassVar = "random"
+    fold_prefix: ClassVar = "speaker"
     has_validation: ClassVar = True
-    others: ClassVar = ()
+    other_corpora: ClassVar = ()
 
     settings: TrainingSettings = field(default_factory=TrainingSettings)
 
@@ -69,12 +69,8 @@ class EmotionCNNRecipe:
         return replace(TrainingSettings(), epochs=30) if shuffle_labels else TrainingSettings()
 
     @classmethod
-    def from_options(
-        cls, data, shuffle_labels: bool, spoken: bool, seed=None, epochs=None, schedule=None
-    ) -> "EmotionCNNRecipe":
-        given = {"seed": seed, "epochs": epochs, "schedule": schedule}
-        given = {name: value for name, value in given.items() if value is not None}
-        return cls(replace(cls.published_settings(shuffle_labels, spoken), **given))
+    def from_options(cls, data, shuffle_labels: bool, spoken: bool, **options) -> "EmotionCNNRecipe":
+        return cls(replace(cls.published_settings(shuffle_labels, spoken), **options))
 
     def fit(
         self, parts: Parts, clips: pd.DataFrame, labels: list[str], device: torch.device, cache_dir: str | Path

@@ -31,11 +31,11 @@ class Recipe(Protocol):
     """A frozen dataclass with the settings and other inputs of a network's training."""
 
     network: ClassVar[type[Network]]
-    of_split: ClassVar[str]  # prefix of the names of runs on random splits
-    of_fold: ClassVar[str]  # prefix of the names of runs on folds by actor
+    split_prefix: ClassVar[str]  # prefix of the names of runs on random splits
+    fold_prefix: ClassVar[str]  # prefix of the names of runs on folds by actor
     has_validation: ClassVar[bool]  # whether a tenth of the training clips is held out for validation
     settings: Any  # a dataclass with `seed`; the checkpoint stores it
-    others: tuple[pd.DataFrame, ...]  # clips of other corpora, also used for training
+    other_corpora: tuple[pd.DataFrame, ...]  # clips of other corpora, also used for training
 
     @staticmethod
     def published_settings(shuffle_labels: bool, spoken: bool) -> Any:
@@ -45,8 +45,8 @@ class Recipe(Protocol):
     def from_options(cls, data: str | Path, shuffle_labels: bool, spoken: bool, **options) -> "Recipe":
         """The recipe for options of train.py; other corpora are below the folder `data`.
 
-        The names of further arguments say which options a network takes. Raises ValueError, NoDataError,
-        CheckpointError.
+        `options` are the network's own, as in commands/train.py, and settings that differ from the published ones.
+        Raises ValueError, NoDataError, CheckpointError.
         """
 
     def fit(
@@ -97,9 +97,9 @@ class Run:
     def name(self) -> str:
         """The name of its files under results/; the name of a published run only if all settings are published ones."""
         recipe, settings = self.recipe, self.recipe.settings
-        parts = [f"{recipe.of_split}{len(self.labels)}-split{self.split}"]
+        parts = [f"{recipe.split_prefix}{len(self.labels)}-split{self.split}"]
         if self.fold is not None:
-            parts = [f"{recipe.of_fold}{len(self.labels)}-{self.folds}{self.fold}"]
+            parts = [f"{recipe.fold_prefix}{len(self.labels)}-{self.folds}{self.fold}"]
         if self.drop and self.drop != ("sad",):
             parts += ["without", *(emotion for emotion in EMOTIONS if emotion in self.drop)]
         names = ("spoken", "shuffle_labels", "partial")
@@ -144,7 +144,7 @@ class Run:
 
     def listed(self, parts: Parts) -> Parts:
         """The parts as results/splits lists them: with the training clips of other corpora."""
-        others = [clips[clips["emotion"].isin(self.labels)] for clips in self.recipe.others]
+        others = [clips[clips["emotion"].isin(self.labels)] for clips in self.recipe.other_corpora]
         return parts | {"training": pd.concat([parts["training"], *others])}
 
 
