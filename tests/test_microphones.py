@@ -6,7 +6,7 @@ import soundfile
 import torch
 from conftest import REPOSITORY
 
-from speech_emotion.audio.highpass import HighPass
+from speech_emotion.audio.resampling import HighPass
 from speech_emotion.corpora.clips import NoDataError
 from speech_emotion.corpora.ravdess import clip_table
 from speech_emotion.inference.predictor import Predictor

@@ -1,13 +1,13 @@
 """A recording of any length → the windows that are classified, one for each stretch of speech."""
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
-from itertools import chain, zip_longest
+from itertools import zip_longest
 
 import numpy as np
 import torch
+from torch.nn.functional import pad
 
 from speech_emotion.audio.reading import AudioError
 from speech_emotion.audio.stretches import (
@@ -50,8 +50,13 @@ def window_start(waveform: torch.Tensor, sample_rate: int, ravdess_start_s: floa
     RAVDESS clips begin with a second of silence, and their window begins at `ravdess_start_s`. In any other recording,
     the window begins as long before the onset as it does in RAVDESS.
     """
-    onset_s = onset_frame(without_knocks(frame_energy(waveform, sample_rate).numpy())) * FRAME_S
-    return ravdess_start_s if _opens_like_ravdess(onset_s, ravdess_start_s) else onset_s - _LEAD_S
+    onset = onset_frame(without_knocks(frame_energy(waveform, sample_rate).numpy()))
+    return _start_s(onset * FRAME_S, ravdess_start_s)
+
+
+def _start_s(onset_s: float, ravdess_start_s: float) -> float:
+    earliest, latest = _RAVDESS_LEAD_S
+    return ravdess_start_s if earliest <= onset_s - ravdess_start_s <= latest else onset_s - _LEAD_S
 
 
 def recording_window(waveform: torch.Tensor, settings: WindowSettings, margin_s: float = 0.0) -> torch.Tensor:
@@ -63,20 +68,16 @@ def recording_window(waveform: torch.Tensor, settings: WindowSettings, margin_s:
 
 def crop_or_pad(waveform: torch.Tensor, start: int, length: int) -> torch.Tensor:
     """Samples [start, start + length) of (samples,), zero-padded at both ends: (length,). A view if all are there."""
-    if 0 <= start <= waveform.numel() - length:
-        return waveform[start : start + length]
-    window = waveform.new_zeros(length)
-    begin, end = max(start, 0), min(start + length, waveform.numel())
-    if begin < end:
-        window[begin - start : end - start] = waveform[begin:end]
-    return window
+    inner = waveform[max(0, start) : max(0, start + length)]
+    if len(inner) == length:
+        return inner
+    before = min(max(0, -start), length)
+    return pad(inner, (before, length - before - len(inner)))
 
 
 def stretch_window(waveform: torch.Tensor, start: int, end: int, settings: WindowSettings) -> torch.Tensor:
     """The window of (samples,) that begins at `start`, with zeros from `end` on, if that is within it."""
-    is_cut_off = end < start + settings.window_samples
-    heard = waveform[: max(0, end)] if is_cut_off else waveform
-    return crop_or_pad(heard, start, settings.window_samples)
+    return crop_or_pad(waveform[: max(0, end)], start, settings.window_samples)
 
 
 class Speech(IntEnum):
@@ -131,18 +132,18 @@ class RecordingWindows:
 
         Raises AudioError `too short` below 0.1 s, and `silent` if no 10 ms reach -90 dBFS.
         """
-        waiting = deque(self.find())
+        windows = self.find()
         pieces = self._read() if self._only_piece is None else [self._only_piece]
-        buffer, offset = torch.empty(0), 0  # `offset`: position of the buffer in the recording
-        for piece in chain(map(torch.atleast_2d, pieces), [None]):
-            if piece is not None:
-                buffer = torch.cat([buffer, piece], dim=1) if buffer.numel() else piece
-            while waiting and (piece is None or waiting[0].end <= offset + buffer.shape[1]):
-                window = waiting.popleft()
-                start, end = window.start - offset, window.end - offset
-                yield window, stretch_window(buffer[window.channel], start, end, self._settings)
-            n_done = min(max(0, waiting[0].start - offset), buffer.shape[1]) if waiting else buffer.shape[-1]
-            buffer, offset = buffer[..., n_done:], offset + n_done
+        pieces, buffer, offset = map(torch.atleast_2d, pieces), torch.empty(self.n_channels, 0), 0
+        for window in windows:
+            while window.end > offset + buffer.shape[1] and (piece := next(pieces, None)) is not None:
+                needed = buffer[:, max(0, window.start - offset) :]
+                offset += buffer.shape[1] - needed.shape[1]
+                buffer = torch.cat([needed, piece], dim=1) if needed.numel() else piece
+            start, end = window.start - offset, window.end - offset
+            yield window, stretch_window(buffer[window.channel], start, end, self._settings)
+        for _ in pieces:  # whoever reads notices the end
+            pass
 
     def find(self) -> list[Window]:
         """All windows, without their samples; raises AudioError as the iteration does."""
@@ -187,13 +188,12 @@ def find_windows(energy: np.ndarray, settings: WindowSettings, begin: int = 0) -
     energy = without_crosstalk(np.stack([without_knocks(channel) for channel in energy]))
     for channel, level in enumerate(energy):
         stretches = find_stretches(level, settings.window_s - _LEAD_S, begin=begin)
-        bounds = _bounds_of_one(level, stretches, settings) if stretches and not begin else None
-        if bounds:
-            windows.append(_window(channel, stretches, *bounds, settings))
+        if stretches and not begin and (window := _window_of_all(channel, level, stretches, settings)):
+            windows.append(window)
             continue
         for stretch, after in zip_longest(stretches, [following.start for following in stretches[1:]]):
-            end_s = min(stretch.end * FRAME_S + SETTINGS.tail_s, (len(level) if after is None else after) * FRAME_S)
-            windows.append(_window(channel, [stretch], stretch.onset * FRAME_S - _LEAD_S, end_s, settings))
+            latest_s = (len(level) if after is None else after) * FRAME_S
+            windows.append(_window_of_one(channel, stretch, latest_s, settings))
     return sorted(windows, key=lambda window: (window.start, window.channel))
 
 
@@ -206,23 +206,26 @@ def segment_windows(
     for channel, level in enumerate(energy):
         for number, stretches in enumerate(stretches_of_segments(level, spans, settings.window_s - _LEAD_S)):
             for stretch in stretches:
-                end_s = min(stretch.end * FRAME_S + SETTINGS.tail_s, segments[number][1])
-                window = _window(channel, [stretch], stretch.onset * FRAME_S - _LEAD_S, end_s, settings)
+                window = _window_of_one(channel, stretch, segments[number][1], settings)
                 windows.append(replace(window, segment=number))
     return sorted(windows, key=lambda window: (window.start, window.channel))
 
 
-def _bounds_of_one(
-    energy: np.ndarray, stretches: list[Stretch], settings: WindowSettings
-) -> tuple[float, float] | None:
-    """Start and end, in seconds, of one window for all stretches of a channel, if they fit; its end is not silenced."""
+def _window_of_all(
+    channel: int, energy: np.ndarray, stretches: list[Stretch], settings: WindowSettings
+) -> Window | None:
+    """One window for all stretches of a channel, if they fit; its end is not silenced."""
     first, last = stretches[0].start, stretches[-1].end
-    onset_s = find_onset(energy, first, last, (0, len(energy))) * FRAME_S
-    start_s, overhang_s = onset_s - _LEAD_S, SETTINGS.overhang_s
-    if _opens_like_ravdess(onset_s, settings.window_start_s):
-        start_s, overhang_s = settings.window_start_s, _RAVDESS_OVERHANG_S
+    start_s = _start_s(find_onset(energy, first, last, (0, len(energy))) * FRAME_S, settings.window_start_s)
     end_s = start_s + settings.window_s
-    return (start_s, end_s) if last * FRAME_S <= end_s + overhang_s else None
+    overhang_s = _RAVDESS_OVERHANG_S if start_s == settings.window_start_s else SETTINGS.overhang_s
+    return _window(channel, stretches, start_s, end_s, settings) if last * FRAME_S <= end_s + overhang_s else None
+
+
+def _window_of_one(channel: int, stretch: Stretch, latest_s: float, settings: WindowSettings) -> Window:
+    """The window of one stretch, which is silenced some time after its end, or at `latest_s`."""
+    end_s = min(stretch.end * FRAME_S + SETTINGS.tail_s, latest_s)
+    return _window(channel, [stretch], stretch.onset * FRAME_S - _LEAD_S, end_s, settings)
 
 
 def _window(channel: int, stretches: list[Stretch], start_s: float, end_s: float, settings: WindowSettings) -> Window:
@@ -230,8 +233,3 @@ def _window(channel: int, stretches: list[Stretch], start_s: float, end_s: float
     end = min(round(end_s * settings.sample_rate), start + settings.window_samples)
     span = round(stretches[0].start * FRAME_S, 2), round(stretches[-1].end * FRAME_S, 2)
     return Window(channel, start, end, span, sum(stretch.n_heard for stretch in stretches))
-
-
-def _opens_like_ravdess(onset_s: float, ravdess_start_s: float) -> bool:
-    earliest, latest = _RAVDESS_LEAD_S
-    return earliest <= onset_s - ravdess_start_s <= latest

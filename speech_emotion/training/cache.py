@@ -15,9 +15,8 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from speech_emotion.audio.highpass import HighPassSettings
 from speech_emotion.audio.reading import AudioError
-from speech_emotion.audio.resampling import load_audio
+from speech_emotion.audio.resampling import HighPassSettings, load_audio
 from speech_emotion.audio.windows import recording_window
 
 VERSION = 2  # of the code behind the cached arrays; with another one, they are computed again
