@@ -142,7 +142,6 @@ def run_of(options: RavdessOptions, partial: bool = False) -> "Run":
 
 def train_on_ravdess(options: RavdessOptions) -> None:
     """Train on a split or fold, classify the held-out clips as eval.py does, and write the results."""
-    from speech_emotion.evaluation.results import result_files
     from speech_emotion.inference.table import locked_outputs
     from speech_emotion.training.runs import carry_out
 
@@ -152,7 +151,7 @@ def train_on_ravdess(options: RavdessOptions) -> None:
         say(f"warning: {problem}; the splits differ from the published ones", is_error=True)
     run = run_of(options, partial=bool(problems))
     out = options.out or run.file
-    outputs = [*result_files(options.results, run.name).values(), *filter(None, [out])]
+    outputs = [*run.files(options.results).values(), *filter(None, [out])]
     corpora = chain.from_iterable(table["path"] for table in (clips, *run.recipe.other_corpora))
     with locked_outputs(outputs, [*filter(None, [options.settings.get("encoder")]), *corpora]):
         parts = run.parts(clips).items()

@@ -16,7 +16,7 @@ from speech_emotion.audio.windows import RecordingWindows
 from speech_emotion.corpora.ravdess import EMOTIONS
 from speech_emotion.corpora.splits import FOLDS, fold_split, hold_out_validation, stratified_split
 from speech_emotion.evaluation.metrics import accuracy, prediction_table, uar
-from speech_emotion.evaluation.results import write_results
+from speech_emotion.evaluation.plots import plot_run, save_picture, use_style
 from speech_emotion.inference.adaptation import Adaptation
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.checkpoint import Checkpoint, save_checkpoint
@@ -116,6 +116,12 @@ class Run:
         """The committed checkpoint that this run produces, if any."""
         return next((model.file for model in PUBLISHED if model.run == self.name), None)
 
+    def files(self, results: str | Path) -> dict[str, Path]:
+        """Its tables, each KIND/NAME.csv under `results`, and its picture."""
+        tables = {kind: Path(results, kind, f"{self.name}.csv") for kind in ("splits", "histories", "predictions")}
+        adapted = {"adapted": Path(results, "predictions", f"{self.name}-adapted.csv")}
+        return tables | adapted | {"picture": Path(results, "figures", "runs", f"{self.name}.png")}
+
     def chosen(self, clips: pd.DataFrame) -> pd.DataFrame:
         """The clips that the run uses."""
         clips = clips[clips["emotion"].isin(self.labels)]
@@ -142,11 +148,6 @@ class Run:
             return {"training": pd.concat([training, validation]), "test": test}
         return {"training": training, "validation": validation, "test": test}
 
-    def listed(self, parts: Parts) -> Parts:
-        """The parts as results/splits lists them: with the training clips of other corpora."""
-        others = [clips[clips["emotion"].isin(self.labels)] for clips in self.recipe.other_corpora]
-        return parts | {"training": pd.concat([parts["training"], *others])}
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -160,8 +161,29 @@ class Outcome:
     adapted: pd.DataFrame | None = None  # the same, with each test speaker's own statistics; only for folds
 
     def write(self, results: str | Path, out: str | Path | None) -> None:
-        """Write tables and picture under `results`, then the checkpoint, each atomically."""
-        write_results(results, self.run.name, self.run.listed(self.parts), self.history, self.predictions, self.adapted)
+        """Write tables and picture under `results`, then the checkpoint, each atomically.
+
+        The split lists the training clips of other corpora, too. All tables are written before the first one gets its
+        final name.
+        """
+        others = [clips[clips["emotion"].isin(self.run.labels)] for clips in self.run.recipe.other_corpora]
+        parts = self.parts | {"training": pd.concat([self.parts["training"], *others])}
+        split = pd.concat([clips[["clip"]].assign(part=part) for part, clips in parts.items()]).sort_values("clip")
+        tables = {"splits": split, "predictions": self.predictions}
+        if self.adapted is not None:
+            tables["adapted"] = self.adapted
+        if self.history is not None:
+            tables["histories"] = self.history
+        files = self.run.files(results)
+        for kind, table in tables.items():
+            files[kind].parent.mkdir(parents=True, exist_ok=True)
+            table.to_csv(f"{files[kind]}.part", index=False, float_format="%.5f")
+        if self.history is not None:
+            use_style()
+            files["picture"].parent.mkdir(parents=True, exist_ok=True)
+            save_picture(plot_run(self.history, self.predictions, self.run.name), files["picture"])
+        for kind in tables:
+            Path(f"{files[kind]}.part").replace(files[kind])
         if out:
             save_checkpoint(out, self.checkpoint)
 
