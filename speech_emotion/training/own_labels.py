@@ -14,13 +14,7 @@ from speech_emotion.corpora.labels import LabelsError, check_trainable, read_lab
 from speech_emotion.corpora.ravdess import EMOTIONS
 from speech_emotion.corpora.spelling import some, spelling
 from speech_emotion.corpora.splits import folds
-from speech_emotion.evaluation.metrics import (
-    accuracy,
-    bootstrap_interval,
-    fit_temperature,
-    prediction_table,
-    uar,
-)
+from speech_emotion.evaluation.metrics import accuracy, bootstrap_interval, fit_temperature, prediction_table, uar
 from speech_emotion.evaluation.plots import plot_confusion, plot_reliability, save_picture, use_style
 from speech_emotion.evaluation.truth import findings, group_column
 from speech_emotion.inference.predictor import Predictor
@@ -45,13 +39,13 @@ def start_of(name: str | Path, committed: str | Path) -> Checkpoint:
     return replace(checkpoint, labels=[], temperature=1.0) if str(name) == "none" else checkpoint
 
 
-def read_training_table(file: str | Path, known: list[str]) -> pd.DataFrame:
-    """The table of labels, with those that a model knows in its spelling: clip, path, emotion, speaker if several.
+def read_training_table(file: str | Path, labels: list[str]) -> pd.DataFrame:
+    """The table of labels, in the spelling of a model with `labels`: clip, path, emotion, speaker if there are several.
 
     Raises LabelsError for a table that cannot be used for training.
     """
     clips = read_labels(file)
-    clips["emotion"] = clips["emotion"].map(spelling(known))
+    clips["emotion"] = clips["emotion"].map(spelling(labels))
     check_trainable(clips)
     try:
         check_labels(clips["emotion"].unique())
@@ -92,13 +86,14 @@ def train_own(clips: pd.DataFrame, start: Checkpoint, device: str = "auto", seed
     """
     settings = TeachingSettings()
     clips, left_out = embedded(clips, Predictor(start, device))
-    known, present = start.labels or EMOTIONS, {*clips["emotion"]}
-    labels = [label for label in known if label in present] + sorted(present - {*known})
-    parts = list(folds(clips, seed))
-    networks = [taught(start, corpus_of(rest), labels, settings) for rest, _ in parts]
-    logits = [
-        held_out_logits(network, held_out, labels) for network, (_, held_out) in zip(networks, parts, strict=True)
-    ]
+    usual, present = start.labels or EMOTIONS, {*clips["emotion"]}
+    labels = [label for label in usual if label in present] + sorted(present - {*usual})
+    networks, logits, parts = [], [], list(folds(clips, seed))
+    for rest, held_out in parts:
+        network, corpus = taught(start, corpus_of(rest), labels, settings), corpus_of(held_out)
+        with torch.inference_mode():
+            logits.append((network.classify(corpus.embeddings[0]), target_indices(corpus.emotions, labels)))
+        networks.append(network)
     tables = []
     for number, (network, (_, held_out)) in enumerate(zip(networks, parts, strict=True)):
         temperature = temperature_of(logits[:number] + logits[number + 1 :], start)
@@ -122,16 +117,16 @@ def embedded(clips: pd.DataFrame, predictor: Predictor) -> tuple[pd.DataFrame, s
     recordings = list(tqdm(predictor.embedded(clips["path"]), "embedding recordings", len(clips)))
     clips = clips.assign(recording=recordings)
     is_usable = np.array([bool(recording.embedded) for recording in recordings])
-    sentence = ""
-    if not is_usable.all():
-        why = some(f"{clip.clip}: {clip.recording.error}" for clip in clips[~is_usable].itertuples())
-        sentence = f"left out: {(~is_usable).sum()} of {len(clips)} recordings, which cannot be used: {printable(why)}"
+    if is_usable.all():
+        return clips, ""
+    why = some(f"{clip.clip}: {clip.recording.error}" for clip in clips[~is_usable].itertuples())
+    sentence = f"left out: {(~is_usable).sum()} of {len(clips)} recordings, which cannot be used: {printable(why)}"
     if not is_usable.any():
         raise LabelsError(sentence)
     try:
         check_trainable(clips[is_usable])
     except LabelsError as error:
-        raise LabelsError(f"{error} ({sentence})" if sentence else str(error)) from error
+        raise LabelsError(f"{error} ({sentence})") from error
     return clips[is_usable], sentence
 
 
@@ -140,13 +135,6 @@ def corpus_of(clips: pd.DataFrame) -> Corpus:
     windows = clips.assign(x=[[x for _, x in recording.embedded] for recording in clips["recording"]]).explode("x")
     x = torch.stack(windows["x"].tolist()).cpu()[None]
     return Corpus(x, windows["emotion"].to_numpy(), windows["clip"].to_numpy(str), None)
-
-
-@torch.inference_mode()
-def held_out_logits(network: AnyVoice, clips: pd.DataFrame, labels: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits (windows, K) and targets (windows,) of clips."""
-    corpus = corpus_of(clips)
-    return network.classify(corpus.embeddings[0]), target_indices(corpus.emotions, labels)
 
 
 def temperature_of(held_out: list[tuple[torch.Tensor, torch.Tensor]], start: Checkpoint) -> float:
