@@ -5,7 +5,6 @@ import pytest
 import soundfile
 from recordings import RATE, encode, likeness, voice
 
-from speech_emotion.audio.channels import Difference, mix
 from speech_emotion.audio.reading import AudioError, RecordingInfo, read_pieces
 from speech_emotion.audio.resampling import load_audio
 
@@ -52,13 +51,6 @@ def test_a_voice_with_opposite_signs_is_heard(tmp_path, encoding):
     assert info.n_channels == 2 and not info.channels_differ
 
 
-def test_channels_are_averaged_unless_they_cancel():
-    assert np.array_equal(mix(stereo(VOICE, OTHER)), (VOICE + OTHER) / 2)
-    assert np.allclose(mix(stereo(VOICE, -0.4 * VOICE)), 0.3 * VOICE, atol=1e-6)
-    assert np.array_equal(mix(stereo(-0.9 * VOICE, VOICE)), VOICE)
-    assert np.array_equal(mix(VOICE), VOICE) and np.array_equal(mix(VOICE[:, None]), VOICE)
-
-
 def test_each_channel_is_read_separately(tmp_path):
     encode(tmp_path / "call.m4a", stereo(TURN * VOICE, (1 - TURN) * OTHER), "aac", rate=44_100, bit_rate=128_000)
     info = RecordingInfo()
@@ -68,7 +60,7 @@ def test_each_channel_is_read_separately(tmp_path):
 
 
 @pytest.mark.parametrize("crosstalk", [0, 0.1])
-@pytest.mark.parametrize("codec", ["flac", "libmp3lame", "aac", "libopus"])
+@pytest.mark.parametrize("codec", ["flac", "libmp3lame"])
 def test_two_ends_of_a_call_differ(tmp_path, codec, crosstalk):
     left, right = TURN * VOICE, (1 - TURN) * OTHER
     call = stereo(left + crosstalk * right, right + crosstalk * left)
@@ -78,35 +70,14 @@ def test_two_ends_of_a_call_differ(tmp_path, codec, crosstalk):
     assert info.channels_differ
 
 
-@pytest.mark.parametrize("codec", ["flac", "libmp3lame", "aac", "libopus", "ac3"])
-@pytest.mark.parametrize("scale", [1, 0.5, 0.05, 0, -1])
+@pytest.mark.parametrize("codec", ["flac", "libmp3lame", "ac3"])
+@pytest.mark.parametrize("scale", [1, 0.05, 0, -1])
 def test_one_voice_in_two_channels_does_not_differ(tmp_path, codec, scale):
     noise = np.random.default_rng(0).normal(scale=1e-3, size=(len(VOICE), 2))
     encode(tmp_path / "a.mka", stereo(VOICE, scale * VOICE) + noise, codec, "matroska", 48_000, bit_rate=64_000)
     info = RecordingInfo()
     list(read_pieces(tmp_path / "a.mka", info=info))
     assert not info.channels_differ
-
-
-def difference(*pieces: np.ndarray) -> Difference:
-    compared = Difference()
-    for piece in pieces:
-        compared.add(piece, RATE)
-    return compared
-
-
-def test_neither_a_voice_that_moves_nor_clicks_are_two_voices():
-    moving = stereo((0.3 + 0.7 * TURN) * VOICE, (1 - 0.7 * TURN) * VOICE)
-    assert not difference(moving).differ and not difference(moving).unrelated
-    clicks = stereo(np.arange(len(VOICE)) < RATE // 10, VOICE)
-    assert not difference(clicks).differ and difference(clicks).unrelated
-
-
-def test_differences_between_channels_do_not_depend_on_the_pieces():
-    call = stereo(TURN * VOICE, (1 - TURN) * OTHER)
-    for length in (RATE // 2, RATE, 4 * RATE):
-        compared = difference(*(call[begin : begin + length] for begin in range(0, len(call), length)))
-        assert compared.differ and compared.unrelated
 
 
 def test_if_the_number_of_channels_changes_each_gets_the_mix(tmp_path):
@@ -118,10 +89,3 @@ def test_if_the_number_of_channels_changes_each_gets_the_mix(tmp_path):
     assert likeness(left[: len(VOICE)], VOICE) > 0.9 and np.abs(right[: 3 * RATE]).max() < 0.01
     assert likeness(left[-len(OTHER) :], OTHER) > 0.9 < likeness(right[-len(OTHER) :], OTHER)
     assert info.n_channels == 2
-
-
-def test_tracks_of_an_ogg_file_are_not_mistaken_for_joined_files(tmp_path):
-    encode(tmp_path / "a.ogg", [VOICE, OTHER], "libvorbis", rate=44_100)
-    info = RecordingInfo()
-    assert abs(len(load_audio(tmp_path / "a.ogg", RATE, info=info)) / RATE - 4) < 0.1 and info.n_tracks == 2
-    assert likeness(load_audio(tmp_path / "a.ogg", RATE, track=2).numpy(), OTHER) > 0.98

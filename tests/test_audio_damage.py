@@ -30,14 +30,13 @@ def read(path) -> tuple[np.ndarray, bool]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("share", [0.5, 0.9])
-def test_a_file_that_was_cut_is_damaged(tmp_path, kind, share):
+def test_a_file_that_was_cut_is_damaged(tmp_path, kind):
     path = make(tmp_path, kind, VOICE, options={"movflags": "faststart"})
     content = path.read_bytes()
     assert not read(path)[1]
-    path.write_bytes(content[: round(share * len(content))])
+    path.write_bytes(content[: round(0.9 * len(content))])
     waveform, is_damaged = read(path)
-    assert is_damaged and abs(len(waveform) / RATE - 20 * share) < 1.5
+    assert is_damaged and abs(len(waveform) / RATE - 18) < 1.5
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if "pcm" not in kind and "avi" not in kind])
