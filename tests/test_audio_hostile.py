@@ -14,7 +14,7 @@ import pytest
 from conftest import REPOSITORY, output_and_peak
 from recordings import encode, voice
 
-from speech_emotion.audio import decoders, isolation
+from speech_emotion.audio import isolation
 from speech_emotion.audio.reading import AudioError, read_pieces
 
 READ = """
@@ -57,12 +57,6 @@ def m4a(tmp_path_factory) -> Path:
     return path
 
 
-def test_the_decoder_process_returns_the_samples_of_the_library(m4a):
-    with m4a.open("rb") as file:
-        expected = np.concatenate([samples[:, 0] for samples, _ in decoders.ffmpeg(file, decoders.RecordingInfo())])
-    assert np.array_equal(np.concatenate([samples for samples, _ in read_pieces(m4a)]), expected)
-
-
 def test_a_file_that_asks_for_gigabytes_costs_less_than_two(tmp_path):
     hostile.many_samples(tmp_path / "a.m4a")
     assert (tmp_path / "a.m4a").stat().st_size < 600
@@ -88,12 +82,6 @@ def test_a_decoder_that_crashes_is_one_error_and_the_next_file_is_read(m4a):
     with pytest.raises(AudioError, match=r"^cannot read: FFmpeg crashed$"):
         list(pieces)
     assert n_samples(m4a)
-
-
-def test_a_process_that_was_killed_while_it_waited_is_replaced(m4a):
-    expected = n_samples(m4a)
-    kill_decoders()
-    assert n_samples(m4a) == expected
 
 
 def test_threads_have_a_process_each_and_no_more_stay_than_cores(m4a):
@@ -164,11 +152,3 @@ def test_nothing_that_a_library_prints_reaches_the_terminal(tmp_path):
     for name in ("a.mp3", "a.sds"):
         result = run_python(READ, tmp_path / name)
         assert result.stderr == "" and result.stdout.count("\n") == 1, name
-
-
-@pytest.mark.parametrize("error", [
-    TypeError("expected bytes, NoneType found"), OSError(-5, "Error number -5 occurred"),
-    OSError(1, "File does not exist or is not a regular file (possibly a pipe?)."),
-])  # fmt: skip
-def test_unexpected_errors_of_a_library_become_a_sentence(error):
-    assert decoders.reason(error) == "it is damaged"

@@ -6,7 +6,7 @@ import socket
 import stat
 import struct
 from pathlib import Path
-from tempfile import TemporaryFile
+from tempfile import TemporaryDirectory, TemporaryFile
 
 import av
 import numpy as np
@@ -21,14 +21,7 @@ RATE = 48_000
 VOICE = voice()
 
 
-@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ALAW", "ULAW"])
-def test_every_kind_of_wav(tmp_path, subtype):
-    soundfile.write(tmp_path / "a.wav", VOICE, 16_000, subtype=subtype)
-    waveform = load_audio(tmp_path / "a.wav", 16_000).numpy()
-    assert len(waveform) == len(VOICE) and likeness(waveform, VOICE, 0) > 0.99
-
-
-@pytest.mark.parametrize("rate", [4_000, 5_512, 11_127, 44_101, 47_999, 192_000, 384_000])
+@pytest.mark.parametrize("rate", [4_000, 11_127, 44_101, 384_000])
 def test_every_sample_rate(tmp_path, rate):
     tone = 0.5 * np.sin(2 * np.pi * 440 * np.arange(4 * rate) / rate)
     soundfile.write(tmp_path / "a.wav", tone, rate)
@@ -62,6 +55,13 @@ def wav(changed: dict[int, bytes], samples: np.ndarray = VOICE, subtype: str = "
     return bytes(content)
 
 
+def m4a() -> bytes:
+    with TemporaryDirectory() as folder:
+        encode(Path(folder) / "a.m4a", VOICE, "aac")
+        return (Path(folder) / "a.m4a").read_bytes()
+
+
+M4A = m4a()
 BROKEN = {
     "header only": wav({})[:44],
     "half a header": wav({})[:20],
@@ -122,31 +122,19 @@ def test_an_open_file_without_a_name_is_read_from_its_start_each_time(tmp_path, 
             assert np.array_equal(samples, expected)
 
 
-def m4a(codec_tag: bytes = b"mp4a") -> bytes:
-    file = io.BytesIO()
-    with av.open(file, "w", format="ipod") as output:
-        stream = output.add_stream("aac", rate=RATE, layout="mono")
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
-        frame.sample_rate = RATE
-        output.mux([*stream.encode(frame), *stream.encode(None)])
-    return file.getvalue().replace(b"mp4a", codec_tag)
-
-
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
         (b"", "it is empty"),
         (bytes(100_000), "it begins with zeros only"),
         (b"\xef\xbb\xbf\n<!DOCTYPE HTML><title>Sign in</title>", "it is a web page"),
-        (b"<html><body>404", "it is a web page"),
         (b"PK\x03\x04" + bytes(26) + b"a.mp3" + written("MP3"), "it is a ZIP archive: unpack it first"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
         (b"\x02#!SILK_V3" + bytes(range(256)), "it is in SILK (a voice message of WeChat or QQ)"),
-        (b"#!SILK_V3" + bytes(range(256)), "it is in SILK"),
         (b"\x03ds2" + bytes(2000), "it is in DS2 (a dictation)"),
-        (m4a(b"drms"), "it is protected"),
-        (m4a(b"enca"), "it is protected"),
-        (m4a().partition(b"moov")[0], "moov atom not found"),
+        (M4A.replace(b"mp4a", b"drms"), "it is protected"),
+        (M4A.replace(b"mp4a", b"enca"), "it is protected"),
+        (M4A.partition(b"moov")[0], "moov atom not found"),
     ],
 )
 def test_the_sentence_says_what_an_unreadable_file_is(tmp_path, content, sentence):
