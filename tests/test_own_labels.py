@@ -93,8 +93,8 @@ def test_it_classifies_adapts_and_is_measured_as_other_models_are(home, mine, tm
     assert {*corrected["path"]} <= {row["url"] for row in rows}
 
 
-def clips_of(folder: Path, *emotions: str, known: tuple[str, ...] = (), speakers: bool = False) -> pd.DataFrame:
-    """The table of clips, one of each speaker in turn, with these labels."""
+def clips_of(folder: Path, *emotions: str, known: tuple[str, ...] = ()) -> pd.DataFrame:
+    """The table of clips with these labels."""
     table = folder / "clips.csv"
     rows = [(f"own/clips/{number + 1:02d}.wav", emotion) for number, emotion in enumerate(emotions)]
     pd.DataFrame(rows, columns=["path", "emotion"]).to_csv(table, index=False)
@@ -144,24 +144,14 @@ def test_the_model_as_it_is_stands_beside_the_taught_one(home):
     ("text", "arguments", "sentence"),
     [
         ("", (), "bad.csv is empty"),
-        ("name,emotion\nclips/00.wav,sad\n", (), "has the columns name, emotion: path and emotion are required"),
-        ("path,emotion\nno.wav,sad\nnone.wav,glad\n", (), "2 of 2 recordings in own/bad.csv do not exist "),
-        ("path,emotion\nclips/00.wav,sad\nclips/00.wav,glad\n", (), "gives clips/00.wav several emotions: sad and "),
-        ("path,emotion\nclips/00.wav,sad\nclips/01.wav,sad\n", (), "every recording is labelled sad"),
-        ("path,emotion\nclips/00.wav,sad\nclips/01.wav,sad\nclips/02.wav,glad\n", (), "there is only one of glad"),
         ("path,emotion\n" + "clips/00.wav,sad\nclips/01.wav,sad\nclips/02.wav,=A1\nclips/03.wav,=A1\n", (),
          "'=A1' cannot be a label"),
-        ("path,emotion\n" + "clips/00.wav,sad\nclips/01.wav,sad\nclips/02.wav,Error\nclips/03.wav,Error\n", (),
-         "'Error' cannot be a label"),
         ("path,emotion\n" + "clips/00.wav,x\nclips/01.wav,x\nempty.wav,y\nsilent.wav,y\n", (),
          "left out: 2 of 4 recordings, which cannot be used: empty.wav: "),
         ("path,emotion\n" + "clips/00.wav,x\nclips/01.wav,x\nclips/02.wav,y\ns3://calls/a.wav,y\n", (),
          "training needs recordings on this machine"),
         (None, ("--start", "own/mine.csv"), "own/mine.csv is not a readable model file"),
         (None, ("--drop", "sad", "--split", "1"), "--labels does not take --drop sad --split 1"),
-        (None, ("--out", "own"), "own is a folder; name a file"),
-        (None, ("--out", "own/mine.csv"), "own/mine.csv is read by this run; name another file to write"),
-        (None, ("--out", "own/clips/../clips/03.wav"), "own/clips/../clips/03.wav is read by this run"),
         (None, ("--out", "link.pt"), "link.pt is read by this run"),
         (None, ("--out", "model_any_voice.pt"), "model_any_voice.pt is read by this run"),
         (None, ("--labels", "own/report.txt", "--results", "own"), "own/report.txt is read by this run"),
