@@ -16,7 +16,8 @@ import pandas as pd
 import torch
 
 from research import REPOSITORY, parser_of
-from speech_emotion.corpora import emodb, ravdess, urdu
+from speech_emotion.corpora import ravdess
+from speech_emotion.corpora.foreign import EMODB, URDU
 from speech_emotion.corpora.splits import ACTOR_FOLDS
 from speech_emotion.evaluation.metrics import prediction_table, uar
 from speech_emotion.inference.adaptation import GROUPS, Voices
@@ -40,9 +41,9 @@ def main() -> None:
         table = measure_folds(options.folds, ravdess.clip_table(options.data), options.device)
         table.to_csv(options.results / "adaptation-ravdess.csv", index=False)
     predictor = Predictor(REPOSITORY / "model_any_voice.pt", options.device)
-    table = measure(predictor, emodb.clip_table(options.data), {"calm": "neutral"})
+    table = measure(predictor, EMODB.clip_table(options.data), {"calm": "neutral"})
     table.to_csv(options.results / "adaptation-emodb.csv", index=False)
-    corpora = {"EmoDB": emodb.clip_table(options.data), "URDU": urdu.clip_table(options.data)}
+    corpora = {"EmoDB": EMODB.clip_table(options.data), "URDU": URDU.clip_table(options.data)}
     tables = [measure_together(predictor, clips, corpus) for corpus, clips in corpora.items()]
     pd.concat(tables).to_csv(options.results / "adaptation-together.csv", index=False, float_format="%.4f")
 

@@ -7,7 +7,8 @@ python3 -m research.checkpoints emodb      # an unseen corpus in German: results
 import argparse
 
 from research import REPOSITORY, parser_of
-from speech_emotion.corpora import emodb, ravdess
+from speech_emotion.corpora import ravdess
+from speech_emotion.corpora.foreign import EMODB
 from speech_emotion.evaluation.metrics import accuracy, calm_as_neutral, prediction_table, uar
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.checkpoint import load_checkpoint
@@ -35,7 +36,7 @@ def on_ravdess(options: argparse.Namespace) -> None:
 
 
 def on_emodb(options: argparse.Namespace) -> None:
-    clips = emodb.clip_table(options.data)
+    clips = EMODB.clip_table(options.data)
     for file, name in (("model.pt", "random8-emodb"), ("model_any_voice.pt", "any8-emodb")):
         predictor = Predictor(REPOSITORY / file, options.device)
         tables = {name: prediction_table(clips, predictor.predict(clips["path"]))}

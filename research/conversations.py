@@ -23,14 +23,14 @@ from research import REPOSITORY
 from research.tables import conversations_table
 from speech_emotion.audio.resampling import load_audio
 from speech_emotion.audio.stretches import HEARD, frame_energy
-from speech_emotion.corpora import emodb, nemo
+from speech_emotion.corpora.foreign import EMODB, NEMO
 from speech_emotion.inference.predictor import Predictor
 
 COLUMNS = [
     "kind", "recording", "channel", "clip", "emotion", "alone", "in_noise", "timeline", "start_error_s", "heard_s",
     "missed_s",
 ]  # fmt: skip
-CORPORA = {"emodb": emodb, "nemo": nemo}
+CORPORA = {"emodb": EMODB, "nemo": NEMO}
 RATE = 16_000  # Hz
 CLIPS = 12  # per voice in a recording
 PAUSE_S = (0.4, 2.0)

@@ -17,7 +17,8 @@ from research import REPOSITORY
 from research.robustness import noisy
 from speech_emotion.audio.listing import find_recordings
 from speech_emotion.audio.resampling import load_audio
-from speech_emotion.corpora import emodb, ravdess
+from speech_emotion.corpora import ravdess
+from speech_emotion.corpora.foreign import EMODB_WITH_BOREDOM
 from speech_emotion.inference.predictor import Predictor
 
 SNR_DB = 10
@@ -32,7 +33,7 @@ def main() -> None:
     predictor = Predictor(REPOSITORY / "model.pt", speech_only=True)
     for folder in options.sounds:
         count_sounds(predictor, folder)
-    corpora = {"RAVDESS": ravdess.clip_table(options.data), "EmoDB": emodb.clip_table(options.data, boredom=True)}
+    corpora = {"RAVDESS": ravdess.clip_table(options.data), "EmoDB": EMODB_WITH_BOREDOM.clip_table(options.data)}
     for name, clips in corpora.items():
         count_clips(predictor, name, clips["path"])
 

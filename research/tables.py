@@ -8,7 +8,8 @@ from statistics import mean
 import numpy as np
 import pandas as pd
 
-from speech_emotion.corpora import emodb, ravdess
+from speech_emotion.corpora import ravdess
+from speech_emotion.corpora.foreign import EMODB
 from speech_emotion.corpora.ravdess import EMOTIONS
 from speech_emotion.corpora.splits import ACTOR_FOLDS
 from speech_emotion.evaluation.metrics import (
@@ -99,7 +100,7 @@ def all_tables(results: Path) -> dict[str, str]:
 def read_predictions(path: Path) -> pd.DataFrame:
     """A saved prediction table, with what the names of its clips say: sex, speaker; for RAVDESS also channel, actor."""
     table = pd.read_csv(path)
-    corpus = emodb if emodb.describe(table["clip"].iloc[0]) else ravdess
+    corpus = EMODB if EMODB.describe(table["clip"].iloc[0]) else ravdess
     return table.join(pd.DataFrame(map(corpus.describe, table["clip"])).drop(columns="emotion"))
 
 

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from research import REPOSITORY, parser_of
 from research.tables import markdown
-from speech_emotion.corpora import emodb, urdu
+from speech_emotion.corpora.foreign import EMODB_WITH_BOREDOM, URDU
 from speech_emotion.evaluation.metrics import calm_as_neutral, uar
 from speech_emotion.evaluation.plots import BLUE, ORANGE
 from speech_emotion.inference.predictor import Predictor
@@ -36,8 +36,8 @@ def main() -> None:
     options = parser_of(__doc__).parse_args()
     start = load_checkpoint(REPOSITORY / "model_any_voice.pt")
     predictor = Predictor(start, options.device)
-    bored, _ = embedded(emodb.clip_table(options.data, boredom=True), predictor)
-    spontaneous, _ = embedded(urdu.clip_table(options.data), predictor)
+    bored, _ = embedded(EMODB_WITH_BOREDOM.clip_table(options.data), predictor)
+    spontaneous, _ = embedded(URDU.clip_table(options.data), predictor)
     acted = bored[bored["emotion"] != "bored"]
     rows = []
     for draw in range(_DRAWS):

@@ -14,8 +14,8 @@ from types import SimpleNamespace
 import pytest
 
 from speech_emotion.commands import download as command
-from speech_emotion.corpora import nemo
 from speech_emotion.corpora.download import CORPORA, Archive, DownloadError, download
+from speech_emotion.corpora.foreign import NEMO
 from speech_emotion.locks import locked
 
 CLIPS = ("WR0_anger_2", "WR0_anger_10", "EB0_fear_1")
@@ -44,7 +44,7 @@ class Server(ThreadingHTTPServer):
 
     def archive(self, checksum: str | None = None) -> Archive:
         url = f"http://127.0.0.1:{self.server_port}/nemo.zip"
-        return Archive("nEMO", url, "nemo", nemo.describe, len(CLIPS), space=0.001, checksum=checksum)
+        return Archive("nEMO", url, "nemo", NEMO.describe, len(CLIPS), space=0.001, checksum=checksum)
 
 
 class Handler(BaseHTTPRequestHandler):

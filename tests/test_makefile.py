@@ -9,7 +9,7 @@ import pytest
 from conftest import REPOSITORY
 
 from speech_emotion.commands import train
-from speech_emotion.corpora import nemo
+from speech_emotion.corpora.foreign import ForeignCorpus
 from speech_emotion.training import any_voice
 
 STUB = """#!/bin/sh
@@ -37,7 +37,7 @@ def make(tmp_path):
 
 
 def test_crossval_computes_every_committed_prediction(make, monkeypatch):
-    monkeypatch.setattr(nemo, "clip_table", lambda folder: pd.DataFrame())  # which need not be here
+    monkeypatch.setattr(ForeignCorpus, "clip_table", lambda corpus, folder: pd.DataFrame())  # which need not be here
     monkeypatch.setattr(any_voice, "encoder_of", lambda file: None)  # which takes a second each time
     calls = make("crossval")
     assert ["python", "-m", "research.checkpoints", "emodb"] in calls

@@ -15,8 +15,9 @@ from non_speech import RATE, non_speech
 from speech_emotion.audio.resampling import load_audio
 from speech_emotion.audio.stretches import frame_energy
 from speech_emotion.audio.windows import Speech, crop_or_pad, window_start
-from speech_emotion.corpora import emodb, ravdess
+from speech_emotion.corpora import ravdess
 from speech_emotion.corpora.clips import NoDataError
+from speech_emotion.corpora.foreign import EMODB
 from speech_emotion.inference import speech
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.inference.speech import NoDetectorError, SpeechDetector, which_speak
@@ -30,7 +31,7 @@ def detector():
     return SpeechDetector()
 
 
-@pytest.fixture(scope="module", params=[ravdess, emodb])
+@pytest.fixture(scope="module", params=[ravdess, EMODB])
 def voices(request):
     """(about 60, 48000) windows of every emotion, song among them."""
     return windows_of(request.param)

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY
 
-from speech_emotion.corpora import nemo
+from speech_emotion.corpora.foreign import NEMO
 from speech_emotion.corpora.ravdess import EMOTIONS, describe, expected_clips
 from speech_emotion.corpora.splits import FOLDS, fold_split, folds, hold_out_validation, stratified_split
 from speech_emotion.training.any_voice import AnyVoiceRecipe
@@ -83,8 +83,8 @@ def test_the_committed_lists_say_what_was_trained_on(table, path):
     assert run.name == path.stem
     listed = pd.read_csv(path).groupby("part")["clip"].agg(set)
     expected = {part: set(clips["clip"]) for part, clips in run.parts(table).items()}
-    foreign = {clip for clip in listed["training"] if nemo.describe(clip)}
-    assert len(foreign) == (nemo.N_CLIPS if network == "any" and not shuffled and not spoken else 0)
+    foreign = {clip for clip in listed["training"] if NEMO.describe(clip)}
+    assert len(foreign) == (NEMO.n_clips if network == "any" and not shuffled and not spoken else 0)
     assert listed.to_dict() == expected | {"training": expected["training"] | foreign}
 
 

@@ -12,7 +12,7 @@ import torch
 from conftest import REPOSITORY, write_noise
 
 from speech_emotion.commands.train import main
-from speech_emotion.corpora import nemo
+from speech_emotion.corpora.foreign import NEMO
 from speech_emotion.corpora.ravdess import clip_table
 from speech_emotion.evaluation.metrics import uar
 from speech_emotion.models.any_voice import AnyVoiceSettings, WhisperEncoder
@@ -87,7 +87,7 @@ def test_the_network_for_strangers_learns_from_two_corpora_and_is_measured_on_ac
     data = tmp_path / "data"
     data.mkdir()
     (data / "ravdess").symlink_to((home / "data").resolve())
-    for seed, (speaker, emotion) in enumerate(product(("EB0", "KS0"), nemo.EMOTIONS)):
+    for seed, (speaker, emotion) in enumerate(product(("EB0", "KS0"), NEMO.emotions)):
         write_noise(data / "nemo" / f"{speaker}_{emotion}_1.wav", seed)
     arguments = ("--network", "any-voice", "--encoder", tmp_path / "base.pt", "--data", data)
     status, _, err = train(*arguments, "--without-nemo", "--out", tmp_path / "base.pt")
@@ -100,7 +100,7 @@ def test_the_network_for_strangers_learns_from_two_corpora_and_is_measured_on_ac
     assert checkpoint.labels == ["neutral", "happy", "angry", "surprised"]
     listed = pd.read_csv(home / f"results/splits/{name}.csv").groupby("part")["clip"].agg(set)
     assert set(listed.index) == {"training", "test"} and {clip[-2:] for clip in listed["test"]} == {"02"}
-    spoken = {f"{speaker}_{emotion}_1" for speaker, emotion in product(("EB0", "KS0"), nemo.EMOTIONS)}
+    spoken = {f"{speaker}_{emotion}_1" for speaker, emotion in product(("EB0", "KS0"), NEMO.emotions)}
     assert spoken - listed["training"] == {"EB0_sadness_1", "KS0_sadness_1", "EB0_fear_1", "KS0_fear_1"}
     plain, adapted = (pd.read_csv(home / f"results/predictions/{name}{end}.csv") for end in ("", "-adapted"))
     assert list(plain["clip"]) == list(adapted["clip"]) and uar(adapted) > 0.9  # the emotion is the pitch

@@ -5,13 +5,12 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pooch
 
-from speech_emotion.corpora import emodb, nemo, urdu
 from speech_emotion.corpora.clips import CLIP_SUFFIXES, NoDataError, walk_clips
+from speech_emotion.corpora.foreign import EMODB_WITH_BOREDOM, NEMO, URDU
 from speech_emotion.corpora.ravdess import expected_clips
 from speech_emotion.locks import locked
 
@@ -36,58 +35,20 @@ class Archive:
     checksum: str | None = None
 
 
-_SPEECH, _SONG = expected_clips("speech"), expected_clips("song")
+def _ravdess(channel: str, checksum: str) -> Archive:
+    clips = expected_clips(channel)
+    url = f"https://zenodo.org/records/1188976/files/Audio_{channel.title()}_Actors_01-24.zip"
+    return Archive("RAVDESS", url, f"{channel}_actors", clips.__contains__, len(clips), 1, checksum)
+
+
 CORPORA = {
     "ravdess": (
-        Archive(
-            "RAVDESS",
-            "https://zenodo.org/records/1188976/files/Audio_Speech_Actors_01-24.zip",
-            "speech_actors",
-            _SPEECH.__contains__,
-            len(_SPEECH),
-            1,
-            "md5:bc696df654c87fed845eb13823edef8a",
-        ),
-        Archive(
-            "RAVDESS",
-            "https://zenodo.org/records/1188976/files/Audio_Song_Actors_01-24.zip",
-            "song_actors",
-            _SONG.__contains__,
-            len(_SONG),
-            1,
-            "md5:5411230427d67a21e18aa4d466e6d1b9",
-        ),
-    ),
-    "nemo": (
-        Archive(
-            "nEMO",
-            "https://github.com/amu-cai/nEMO/archive/66de9999a8f2f605eb5f64841790aa5cb0877782.zip",
-            "nemo",
-            nemo.describe,
-            nemo.N_CLIPS,
-            1.2,
-        ),
-    ),
-    "emodb": (
-        Archive(
-            "EmoDB",
-            "http://emodb.bilderbar.info/download/download.zip",
-            "emodb",
-            partial(emodb.describe, boredom=True),
-            emodb.N_CLIPS,
-            0.2,
-        ),
-    ),
-    "urdu": (
-        Archive(
-            "URDU",
-            "https://github.com/siddiquelatif/URDU-Dataset/archive/4b546d4e0fa36d1c86c53a281631b2ab7ce2fdec.zip",
-            "urdu",
-            urdu.describe,
-            urdu.N_CLIPS,
-            0.2,
-        ),
-    ),
+        _ravdess("speech", "md5:bc696df654c87fed845eb13823edef8a"),
+        _ravdess("song", "md5:5411230427d67a21e18aa4d466e6d1b9"),
+    )
+} | {
+    corpus.folder: (Archive(corpus.name, corpus.archive, corpus.folder, corpus.describe, corpus.n_clips, corpus.space),)
+    for corpus in (NEMO, EMODB_WITH_BOREDOM, URDU)
 }
 
 

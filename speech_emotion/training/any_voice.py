@@ -16,7 +16,7 @@ import torch
 from sklearn.model_selection import GroupKFold
 from tqdm import tqdm
 
-from speech_emotion.corpora import nemo
+from speech_emotion.corpora.foreign import NEMO
 from speech_emotion.evaluation.metrics import fit_temperature
 from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings, WhisperEncoder, load_encoder
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint
@@ -60,7 +60,7 @@ class AnyVoiceRecipe:
         settings = replace(cls.published_settings(shuffle_labels, spoken), **options)
         if without_nemo:
             settings = replace(settings, with_nemo=False)
-        return cls(encoder_of(encoder), settings, (nemo.clip_table(data),) if settings.with_nemo else ())
+        return cls(encoder_of(encoder), settings, (NEMO.clip_table(data),) if settings.with_nemo else ())
 
     def fit(
         self, parts: Parts, clips: pd.DataFrame, labels: list[str], device: torch.device, cache_dir: str | Path
