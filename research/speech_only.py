@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from research import REPOSITORY
 from research.robustness import noisy
-from speech_emotion.audio.listing import find_recordings
+from speech_emotion.audio.files import find_recordings
 from speech_emotion.audio.resampling import load_audio
 from speech_emotion.corpora import ravdess
 from speech_emotion.corpora.foreign import EMODB_WITH_BOREDOM

@@ -18,7 +18,7 @@ from app_server import EVAL_DATA, Server, wait_until, write_two_voices
 from conftest import REPOSITORY, read_rows
 from PIL import Image, ImageColor
 
-from speech_emotion.audio.listing import find_recordings
+from speech_emotion.audio.files import find_recordings
 from speech_emotion.audio.resampling import load_audio
 from speech_emotion.commands import classify
 from speech_emotion.evaluation.plots import COLOURS

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from speech_emotion.audio.listing import find_recordings
+from speech_emotion.audio.files import find_recordings
 from speech_emotion.audio.reading import AudioError, read_pieces
 
 DEPTH = 1900

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 from recordings import RATE, likeness, make, voice
 
-from speech_emotion.audio.listing import find_recordings
+from speech_emotion.audio.files import find_recordings
 from speech_emotion.audio.reading import RecordingInfo
 from speech_emotion.audio.resampling import load_audio
 

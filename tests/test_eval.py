@@ -16,7 +16,7 @@ import soundfile
 import torch
 from conftest import REPOSITORY, read_rows, run_eval, run_eval_process, write_noise
 
-from speech_emotion.audio.listing import find_recordings
+from speech_emotion.audio.files import find_recordings
 from speech_emotion.corpora.ravdess import EMOTIONS
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.checkpoint import load_checkpoint

@@ -1,8 +1,9 @@
-"""Any file → its samples in pieces of bounded size, on its container's clock."""
+"""Any file → its samples in pieces of bounded size, on its container's clock; its channels, mixed or separate."""
 
 import logging
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,10 +11,18 @@ from typing import BinaryIO
 
 import numpy as np
 
-from speech_emotion.audio.buckets import fetched, is_url
-from speech_emotion.audio.channels import Difference, as_channels, mix
-from speech_emotion.audio.decoders import RAW_FORMATS, Block, RecordingInfo, Unreadable, in_pieces, reason
-from speech_emotion.audio.headers import cut_and_ignored, what_is_missing, what_it_is
+from speech_emotion.audio.decoders import (
+    RAW_FORMATS,
+    Block,
+    RecordingInfo,
+    Unreadable,
+    cut_and_ignored,
+    in_pieces,
+    reason,
+    what_is_missing,
+    what_it_is,
+)
+from speech_emotion.audio.files import fetched, is_url
 from speech_emotion.audio.isolation import DecoderLost, isolated
 from speech_emotion.terminal import printable
 
@@ -27,6 +36,13 @@ _FFMPEG_ONLY = b"ID3", b"OggS", b"Creative Voice File", b"\xf0\x7e", b"riff", b"
 _LOUDEST = 1e9  # of full scale; the square of a larger value overflows float32
 _MOSTLY = 0.5  # of the samples that are possible, for the others to be silence
 _PIECE = 2**24  # values per piece, all channels together: 30 s of eleven channels at 48 kHz
+_CANCELS = 10**-1.0  # of the channels' energy: if their mean has less, they have opposite signs and cancel
+_ALONE = 10**-1.5  # a channel is alone where all others are 15 dB fainter; crosstalk is fainter still
+_ALONE_S = 0.5  # total time alone that two channels each need for the recording to hold different sounds
+_FRAME_S = 0.05
+_HEARD = 10**-3.5  # 35 dB below the loudest frame so far
+_SILENT = 1e-8  # variance of a channel, -80 dBFS
+_RELATED = 0.3  # least correlation of two channels that hold the same sound
 
 _log = logging.getLogger(__name__)
 
@@ -81,9 +97,11 @@ def read_pieces(
                 info.n_channels = max(info.n_channels, samples.shape[1])
                 difference.add(samples, rate)
                 info.channels_differ, info.channels_unrelated = difference.differ, difference.unrelated
-                if only is not None and samples.shape[1] == n_channels:
-                    samples = samples[:, only]
-                yield mix(samples) if channels == "mix" else as_channels(samples, n_channels), rate
+                has_changed = samples.shape[1] != n_channels
+                if channels == "mix":
+                    yield mix(samples if only is None or has_changed else samples[:, only]), rate
+                else:
+                    yield np.repeat(mix(samples)[:, None], n_channels, axis=1) if has_changed else samples, rate
     except (OSError, ValueError) as error:
         said = getattr(error, "strerror", None) or str(error)
         raise AudioError(f"cannot read: {printable(said).rstrip('.')}") from error
@@ -96,6 +114,63 @@ def check_samples(samples: np.ndarray, rate: int) -> None:
         raise AudioError(f"its sample rate is {rate} Hz, not {lowest} to {highest} Hz")
     if len(samples) and not -_LOUDEST < samples.min() <= samples.max() < _LOUDEST:  # also false for NaN; makes no copy
         raise ImpossibleSamples("it holds NaN, infinite or impossibly large samples")
+
+
+def mix(samples: np.ndarray) -> np.ndarray:
+    """(samples,) or (samples, channels) → (samples,): the mean, or the loudest channel if the channels cancel."""
+    if samples.ndim == 1 or samples.shape[1] == 1:
+        return samples.reshape(len(samples))
+    mean = samples.mean(axis=1)
+    energy = np.einsum("ij,ij->j", samples, samples)
+    return samples[:, energy.argmax()] if mean @ mean < _CANCELS * energy.mean() else mean
+
+
+class Difference:
+    """How the channels of a recording differ, as far as is known after the pieces added so far.
+
+    `differ`: they hold different sounds, as the two ends of a phone call do. This requires two or more channels that
+    are each alone (15 dB above all others) for half a second in total. A voice in one channel only, a voice between
+    two, and what a codec changes in two equal channels do not count.
+    `unrelated`: two channels that are not silent are not correlated, such as a voice and a time code.
+    """
+
+    def __init__(self) -> None:
+        self._loudest = 0.0
+        self._alone: Counter[int] = Counter()  # frames of each channel
+        self._n_samples, self._sums, self._products = 0, 0.0, 0.0  # (channels,), (channels, channels)
+
+    def add(self, samples: np.ndarray, rate: int) -> None:
+        """Adds (samples, channels) at `rate` Hz."""
+        frame = max(1, int(_FRAME_S * rate))
+        n, channels = len(samples) // frame, samples.shape[1]
+        if channels == 1:
+            return
+        if np.shape(self._sums) in ((), (channels,)):  # or their number has changed
+            self._n_samples += len(samples)
+            self._sums = self._sums + samples.sum(axis=0, dtype=np.float64)
+            self._products = self._products + samples.T @ samples
+        if n:
+            frames = samples[: n * frame].reshape(n, frame, channels)
+            energy = np.einsum("ijk,ijk->ik", frames, frames)
+            second, first = np.sort(energy, axis=1)[:, -2:].T
+            self._loudest = max(self._loudest, float(first.max()) / frame)
+            alone = (first > _HEARD * self._loudest * frame) & (second < _ALONE * first)
+            self._alone.update(energy.argmax(axis=1)[alone].tolist())
+
+    @property
+    def differ(self) -> bool:
+        return sum(_FRAME_S * frames >= _ALONE_S for frames in self._alone.values()) > 1
+
+    @property
+    def unrelated(self) -> bool:
+        if not self._n_samples:
+            return False
+        mean = self._sums / self._n_samples
+        covariance = self._products / self._n_samples - np.outer(mean, mean)
+        variance = covariance.diagonal()
+        sounds = np.flatnonzero(variance > _SILENT)
+        deviation = np.sqrt(variance[sounds])
+        return bool((np.abs(covariance[np.ix_(sounds, sounds)]) < _RELATED * np.outer(deviation, deviation)).any())
 
 
 def _opened(path: str | Path | BinaryIO) -> AbstractContextManager[BinaryIO]:

@@ -154,7 +154,7 @@ def classify(options: EvalOptions, url: str | None = None) -> int:
 
     `url` is what the tables call a single recording, if not its path.
     """
-    from speech_emotion.audio.listing import find_recordings
+    from speech_emotion.audio.files import find_recordings
     from speech_emotion.commands.summary import FileNotes, Summary
     from speech_emotion.evaluation.truth import Evaluation, LabelTable, RavdessNames
     from speech_emotion.inference.formats import format_of

@@ -11,7 +11,7 @@ from unicodedata import normalize
 
 import pandas as pd
 
-from speech_emotion.audio.buckets import is_url
+from speech_emotion.audio.files import is_url
 from speech_emotion.corpora.spelling import some, spelling
 
 # Accepted column names, in any case; speaker is optional.

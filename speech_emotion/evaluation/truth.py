@@ -14,7 +14,7 @@ from unicodedata import normalize
 
 import numpy as np
 
-from speech_emotion.audio.buckets import is_url
+from speech_emotion.audio.files import is_url
 from speech_emotion.corpora.clips import has_speakers
 from speech_emotion.corpora.ravdess import EMOTIONS, parse_name
 from speech_emotion.corpora.spelling import SHOWN, some, spelling

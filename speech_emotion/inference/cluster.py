@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from speech_emotion.audio.buckets import is_url
+from speech_emotion.audio.files import is_url
 from speech_emotion.inference.predictor import Predictor, Statistics
 from speech_emotion.inference.recording import Answer
 from speech_emotion.models.checkpoint import Checkpoint

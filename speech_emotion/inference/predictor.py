@@ -14,9 +14,8 @@ from typing import TypeVar
 import numpy as np
 import torch
 
-from speech_emotion.audio.channels import mix
 from speech_emotion.audio.decoders import Block
-from speech_emotion.audio.reading import AudioError, RecordingInfo, check_samples, read_pieces
+from speech_emotion.audio.reading import AudioError, RecordingInfo, check_samples, mix, read_pieces
 from speech_emotion.audio.resampling import resample_pieces
 from speech_emotion.audio.windows import RecordingWindows, Speech, Window
 from speech_emotion.corpora.segments import Segment

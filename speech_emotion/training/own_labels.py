@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from speech_emotion.audio.buckets import is_url
+from speech_emotion.audio.files import is_url
 from speech_emotion.corpora.labels import LabelsError, check_trainable, read_labels
 from speech_emotion.corpora.ravdess import EMOTIONS
 from speech_emotion.corpora.spelling import some, spelling

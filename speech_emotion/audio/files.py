@@ -1,14 +1,18 @@
-"""Paths, folders, patterns and urls → the recordings to classify."""
+"""Paths, folders, patterns and urls (s3://, gs:// and whatever else pyarrow supports) → the recordings to classify."""
 
 import os
+import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from glob import glob, has_magic
 from pathlib import Path
+from typing import BinaryIO
 
-from speech_emotion.audio.buckets import is_url, list_files
 from speech_emotion.audio.decoders import RAW_FORMATS
+from speech_emotion.optional import needed_by
 
 # fmt: off
 AUDIO_SUFFIXES = {  # of common formats that FFmpeg or libsndfile reads
@@ -36,7 +40,8 @@ def find_recordings(paths: Iterable[str | Path]) -> tuple[list[str], int]:
     counts once. A folder that cannot be listed is returned itself, so that its row says why. A pattern (ann/*.m4a,
     calls/**) is expanded unless a file has that name: to files with the suffix that it gives, else to audio and video
     files, and to folders. A url (s3://bucket/prefix) is a file or folder in a bucket. Raises FileNotFoundError if a
-    path does not exist or there is nothing to classify, and for urls what list_files raises.
+    path does not exist or there is nothing to classify, and for urls
+    what fetched raises.
     """
     recordings: dict[str, None] = {}  # an ordered set
     others: Counter[str] = Counter()  # the endings of other files
@@ -58,7 +63,7 @@ def find_recordings(paths: Iterable[str | Path]) -> tuple[list[str], int]:
 def _files(path: str, visited: set[Hashable]) -> Iterator[tuple[str, bool]]:
     """The files that a path stands for, each with whether it is to be classified."""
     if is_url(path):
-        for file in list_files(path):
+        for file in _list_bucket(path):
             below = file.removeprefix(path.rstrip("/"))
             is_hidden = any(part[:1] == "." or part.lower() in _OF_SYSTEMS for part in below.split("/"))
             yield file, file == path or (not is_hidden and _is_audio(file))
@@ -123,7 +128,7 @@ def _exists(path: str) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except (OSError, ValueError):
-        return True
+        pass
     return True
 
 
@@ -140,3 +145,55 @@ def _is_audio(path: str) -> bool:
     except OSError:
         return True  # its row says why
     return not content or b"\0" in content or b"\xff" in content
+
+
+def is_url(path: object) -> bool:
+    return "://" in str(path)
+
+
+@contextmanager
+def fetched(url: str) -> Iterator[BinaryIO]:
+    """Context manager: a temporary copy of the file on the local disk.
+
+    Raises FileNotFoundError if there is no such file, OSError if the store does not answer, ValueError for an unknown
+    kind of store and for a web address, ImportError without pyarrow.
+    """
+    store, path, _ = _located(url)
+    with tempfile.TemporaryFile(buffering=0) as copy:  # without a name, so that nothing is left behind at any end
+        with store.open_input_stream(path) as source:
+            shutil.copyfileobj(source, copy)
+        copy.seek(0)
+        yield copy
+
+
+def _list_bucket(url: str) -> list[str]:
+    """The urls of the file with this name, or else of all files below this folder or prefix, sorted."""
+    store, path, root = _located(url)
+    from pyarrow.fs import FileSelector, FileType
+
+    kind = store.get_file_info(path).type
+    if kind == FileType.NotFound:
+        raise FileNotFoundError(f"there is no file or folder {url}")
+    if kind == FileType.File:
+        return [url]
+    below = store.get_file_info(FileSelector(path, recursive=True))
+    return sorted(root + info.path for info in below if info.is_file)
+
+
+def _located(url: str) -> tuple:
+    """`url` → the pyarrow.fs.FileSystem, the path in it, and the prefix that turns such a path into a url."""
+    scheme, _, rest = url.partition("://")
+    if scheme.lower() in ("http", "https", "ftp"):
+        raise ValueError(f"{url} is a web address: download the file first, and give its name")
+    bucket, _, key = rest.partition("/")
+    store, base = _file_system(f"{scheme}://{bucket}/")
+    base = base.rstrip("/")
+    return store, f"{base}/{key}".rstrip("/"), f"{scheme}://{bucket}".removesuffix(base)
+
+
+@lru_cache
+def _file_system(root: str) -> tuple:
+    """Cached by bucket, because finding its region and the credentials takes requests."""
+    with needed_by(root, "pyarrow"):
+        from pyarrow.fs import FileSystem
+    return FileSystem.from_uri(root)
