@@ -1,7 +1,5 @@
 """The statistics of the user's own recordings, against a second calculation in numpy; nothing is read from disk."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -68,14 +66,6 @@ def test_voices_are_shrunk_towards_all_of_them_and_these_towards_training():
     assert str(found) == "adapted to 3 voices, by 3 of 4 recordings"
 
 
-def test_all_recordings_are_one_voice_unless_told_otherwise():
-    heard = {"a/1.wav": {0: sounds(4, 1)}, "b/1.wav": {0: sounds(5, 3)}}
-    found = Adaptation(Listener(heard), heard)
-    expected = shrunk(np.concatenate([sounds(4, 1), sounds(5, 3)]), Listener({}).network.settings.shrinkage)
-    np.testing.assert_allclose(found("a/1.wav"), np.stack(expected), atol=1e-4)
-    assert str(found) == "adapted to 1 voice, by 2 of 2 recordings"
-
-
 @pytest.mark.parametrize(("n", "chosen"), [(3, [0, 1, 2]), (4, [0, 2]), (7, [0, 3, 6]), (9, [0, 3, 6])])
 def test_of_many_recordings_some_are_heard_evenly_chosen(monkeypatch, n, chosen):
     monkeypatch.setattr(adaptation, "LIMIT", 3)
@@ -109,9 +99,3 @@ def test_one_sided_voices_among_others_get_the_statistics_of_all():
     together = shrunk(np.concatenate([sounds(4, 1), sounds(5, 2) + 100]), listener.network.settings.shrinkage)
     np.testing.assert_allclose(found("b/1.wav"), np.stack(together), rtol=1e-4)
     assert str(found).endswith("; one emotion prevails in 2, which get the statistics of all")
-
-
-def test_a_network_that_takes_no_statistics_is_refused():
-    listener = SimpleNamespace(network=SimpleNamespace(takes_statistics=False))
-    with pytest.raises(ValueError, match="cannot adapt to recordings; --model model_any_voice.pt can"):
-        Adaptation(listener, [])

@@ -1,7 +1,6 @@
 """app.py as a command: its options, and the sentences that it ends with."""
 
 import socket
-import subprocess
 import sys
 
 import pytest
@@ -10,12 +9,6 @@ from conftest import REPOSITORY, call_main
 from speech_emotion.commands import serve
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models import published
-
-
-def test_help_needs_neither_server_nor_torch():
-    program = "import sys; sys.modules.update(fastapi=None, torch=None, numpy=None); import app; sys.exit(app.main())"
-    result = subprocess.run([sys.executable, "-c", program, "--help"], cwd=REPOSITORY, capture_output=True, text=True)
-    assert result.returncode == 0 and "--max-mb" in result.stdout and result.stderr == ""
 
 
 def test_without_its_packages_one_sentence_says_what_to_install(monkeypatch, capsys):
@@ -39,16 +32,6 @@ def test_the_model_for_other_voices_is_offered_first_where_it_is(monkeypatch, tm
 def test_a_published_model_without_an_emotion_of_the_server_is_not_offered(capsys):
     assert list(serve.load_models(None, Predictor, ["sad", "angry"])) == ["model_any_voice.pt", "model.pt"]
     assert "model_sad_removed.pt is not offered: this model does not have the emotion sad" in capsys.readouterr().err
-
-
-def test_the_limits_of_the_options_are_those_of_the_server():
-    pytest.importorskip("fastapi")
-    from speech_emotion.serving.guard import Limits
-
-    options = vars(serve.parse_arguments([]))
-    assert {name: value for name, value in options.items() if hasattr(Limits, name)} == {
-        name: getattr(Limits, name) for name in ("recording_mb", "recording_minutes", "requests", "live", "silence_s")
-    }
 
 
 @pytest.mark.parametrize(

@@ -75,13 +75,6 @@ def test_eval_answers_only_the_emotions_that_can_occur(tmp_path, monkeypatch, ca
     assert "did you mean angry?" in capsys.readouterr().err
 
 
-def test_a_run_with_other_emotions_is_not_resumed(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "out.csv.part").write_text("left by another run\n")
-    assert main([str(FILE), "--emotions", "angry", "sad", "--resume"]) == 2
-    assert "out.csv.part" in capsys.readouterr().err
-
-
 def test_a_table_with_fewer_emotions_says_what_asking_for_these_would_change(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     names = ["bright_french.mp3", "flat_spanish.mp3", "deep_german.ogg", "even_male.flac"]

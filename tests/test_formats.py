@@ -7,7 +7,6 @@ import soundfile
 from conftest import REPOSITORY, read_rows, run_eval, run_eval_process
 from praatio import textgrid
 
-from speech_emotion.inference.formats import captions, joined, read_table
 from speech_emotion.inference.table import Table
 
 RATE = 16_000
@@ -29,19 +28,6 @@ def write(path, stretches, length_s=14.1):
         table.write([{"url": "a.wav"}], stretches, length_s)
         table.finish()
     return path
-
-
-def test_neighbours_of_one_emotion_are_joined_where_they_meet():
-    assert joined(STRETCHES) == {"": JOINED}
-    assert joined([]) == {} and captions([]) == []
-    two = [stretch(0, 3, "sad", channel=1), stretch(2, 4, "sad", channel=2)]
-    assert joined(two) == {"1": [(0, 3, "sad")], "2": [(2, 4, "sad")]}
-    assert captions(two) == [(0, 3, "1: sad"), (2, 4, "2: sad")]
-
-
-@pytest.mark.parametrize("name", ["t.csv", "t.jsonl"])
-def test_tables_hold_every_stretch(tmp_path, name):
-    assert list(read_table(write(tmp_path / name, STRETCHES))) == STRETCHES
 
 
 @pytest.mark.parametrize("name", TRACKS)

@@ -24,15 +24,6 @@ def test_a_second_process_is_told_who_holds_the_lock(tmp_path, content):
         assert path.exists()
 
 
-@pytest.mark.parametrize(
-    ("folder", "sentence"),
-    [("/proc/self", "cannot write to the folder /proc/self: "), ("nowhere", "there is no folder nowhere")],
-)
-def test_a_folder_that_cannot_be_written_is_not_taken_for_a_lock(folder, sentence):
-    with pytest.raises(OSError, match=sentence), locked(f"{folder}/lock", WORK):
-        pass
-
-
 def test_a_full_disk_leaves_no_lock_behind(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, limits[1]))

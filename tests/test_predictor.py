@@ -9,7 +9,7 @@ from torch import nn
 from speech_emotion.audio.windows import WindowSettings
 from speech_emotion.inference import predictor
 from speech_emotion.inference.predictor import Predictor
-from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint
+from speech_emotion.models.checkpoint import Checkpoint
 
 
 class Loudness(nn.Module):
@@ -100,12 +100,6 @@ def test_embeddings_come_in_order_a_row_for_each_stretch(loudness, paths):
     stretches = next(loudness.answers(paths[1:2])).stretches
     assert len(stretches) > 1 and found[paths[1]][0].shape == (len(stretches), 2)
     assert found[paths[2]] == {}
-
-
-def test_a_network_without_statistics_refuses_them_at_once(model):
-    predictor = Predictor(load_checkpoint(model), "cpu")
-    with pytest.raises(ValueError, match="takes no statistics"):
-        predictor.answers([], statistics=lambda path, channel: None)
 
 
 def test_a_single_path_is_one_recording_and_bytes_are_refused(loudness, paths, tmp_path):

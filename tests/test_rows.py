@@ -28,12 +28,6 @@ def test_a_recording_is_the_mean_of_its_stretches_by_how_long_each_is_heard():
     }  # fmt: skip
 
 
-def test_channels_have_a_column_where_each_has_rows():
-    assert columns(LABELS, "each") == ["url", "channel", "emotion", "confidence", *LABELS, "error"]
-    assert stretch_columns(LABELS, "each")[:4] == ["url", "channel", "start", "end"]
-    assert cell("channel", 2) == "2" and value("channel", "2") == 2
-
-
 def test_an_error_names_its_recording_only_when_it_is_printed():
     row = rows.error_row("\x1b.wav", LABELS, "too short")
     assert list(row) == columns(LABELS) and row["error"] == "too short" and row["calm"] is row["confidence"] is None
@@ -77,16 +71,6 @@ def test_low_confidence_or_a_close_second_is_uncertain(probabilities, uncertain)
 )
 def test_a_cell_and_what_it_says(column, given, text, back):
     assert cell(column, given) == text and value(column, text) == back
-
-
-def test_a_rounded_row_is_what_its_cells_say():
-    row = {"url": "'=a", "channel": 2, "start": -0.00001, "confidence": 0.94995, "calm": 0.123456, "sad": None}
-    assert rows.rounded(row) == {name: value(name, cell(name, each)) for name, each in row.items()}
-
-
-def test_a_name_that_is_not_utf8_can_be_written_all_the_same():
-    row = {"url": "\udcff\u00e9", "calm": 0.5, "error": ""}
-    assert rows.in_utf8(row) == row | {"url": "\\xff\u00e9"}
 
 
 @hypothesis.given(strategies.text("=+-@;\t\r\n'\" ,a\uff1d"))
