@@ -50,13 +50,3 @@ def test_crossval_computes_every_committed_prediction(make, monkeypatch):
     names.remove("random7-split0-cosine_warm_restarts")  # of which the learning curve is kept
     published = {path.stem for path in Path(REPOSITORY, "results/predictions").glob("*.csv")}
     assert names == {name for name in published if "urdu" not in name}
-
-
-def test_quick_notebooks_leave_the_committed_ones_alone(make):
-    calls, places = [], (["--inplace"], ["--output-dir", ".cache/quick"])
-    for name in ("audioClassification.ipynb", "unseenVoices.ipynb"):
-        calls.append([["jupyter", "nbconvert", "--to", "notebook", "--execute", *place, name] for place in places])
-    full, quick = make("notebook"), make("notebook", "QUICK=1")
-    assert full[::2] == [full_call for full_call, _ in calls] == make("notebook", "QUICK=0")[::2]
-    assert quick[::2] == [["1", *quick_call] for _, quick_call in calls]
-    assert [call[-1] for call in quick[1::2]] == [f".cache/quick/{call[-1]}" for call, _ in calls]

@@ -5,35 +5,16 @@ from dataclasses import asdict, dataclass
 from types import ModuleType
 from typing import ClassVar
 
-import pytest
 import torch
 from linear_network import LinearNetwork
-from torch import nn
 
 from speech_emotion.corpora.ravdess import clip_table
 from speech_emotion.evaluation.metrics import prediction_table, uar
 from speech_emotion.inference.predictor import Predictor
-from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
-from speech_emotion.models.cnn import EmotionCNN
-from speech_emotion.models.features import FeatureSettings, WhisperFeatures
-from speech_emotion.models.network import NETWORKS, Network, NetworkFromScratch
+from speech_emotion.models.network import NETWORKS
 from speech_emotion.models.onnx_export import WindowClassifier
 from speech_emotion.training.cnn import EmotionCNNRecipe, TrainingSettings
 from speech_emotion.training.runs import Run, carry_out, recipe_of
-
-
-def test_the_networks_offer_what_is_asked_of_them():
-    features = FeatureSettings()
-    assert isinstance(EmotionCNN.for_features(features, 3), NetworkFromScratch)
-    assert isinstance(AnyVoice(AnyVoiceSettings(3, n_blocks=1, width=64), WhisperFeatures()), Network)
-    assert not isinstance(nn.Linear(2, 2), Network)
-    for name, network in NETWORKS.items():
-        assert recipe_of(name).network is network
-
-
-def test_an_unknown_network_is_named_with_those_there_are():
-    with pytest.raises(ValueError, match="there is no network 'rnn', only cnn, any-voice"):
-        recipe_of("rnn")
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """The pictures of the notebooks can be read: scales, titles, colours."""
 
-import numpy as np
 import pytest
 import torch
 from matplotlib.colors import to_hex
@@ -8,7 +7,6 @@ from matplotlib.image import AxesImage
 
 from research import notebook_plots
 from speech_emotion.audio.windows import WindowSettings
-from speech_emotion.corpora.ravdess import EMOTIONS
 from speech_emotion.evaluation import plots
 from speech_emotion.models.cnn import EmotionCNN
 from speech_emotion.models.features import FeatureSettings
@@ -60,17 +58,6 @@ def test_mfccs_have_one_scale_and_coefficient_0_apart():
     assert "coefficients" in figure.axes[-1].get_ylabel(), "a colour bar"
 
 
-def test_spectrograms_stand_side_by_side_under_their_titles_on_one_scale():
-    titles = ["as recorded", "1", "2"]
-    log_mels = {title: torch.full((64, 151), 10.0 * number) for number, title in enumerate(titles)}
-    figure = notebook_plots.plot_log_mels(log_mels, FEATURES)
-    assert [ax.get_title() for ax in figure.axes[:-1]] == titles
-    assert {image.get_clim() for image in images(figure)} == {(-80.0, 0.0)}
-    assert {float(image.get_array().max()) for image in images(figure)} == {0.0} and figure.axes[
-        -1
-    ].get_ylabel() == "dB"
-
-
 def test_the_drawing_of_the_network_has_the_sizes_of_its_layers():
     network = EmotionCNN.for_features(FEATURES, n_classes=8)
     sizes = []
@@ -84,16 +71,3 @@ def test_the_drawing_of_the_network_has_the_sizes_of_its_layers():
         assert any(text.endswith("\n" + " x ".join(map(str, size))) for text in texts)
     assert sum("residual" in text for text in texts) == 6
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
-
-
-def test_some_speakers_and_all_emotions_have_a_colour_and_every_point_is_drawn():
-    rng = np.random.default_rng(0)
-    speakers, emotions = np.arange(240) % 24 + 1, np.array(EMOTIONS)[rng.integers(8, size=240)]
-    figure = notebook_plots.plot_embeddings({"a": rng.normal(size=(240, 2))}, speakers, emotions)
-    by_speaker, by_emotion = figure.axes
-    labels = by_speaker.get_legend_handles_labels()[1]
-    assert labels == ["the others", "actor 1", "actor 6", "actor 11", "actor 16", "actor 21"]
-    assert by_emotion.get_legend_handles_labels()[1] == list(EMOTIONS)
-    for ax in figure.axes:
-        assert sum(len(points.get_offsets()) for points in ax.collections) == 240
-        assert len({to_hex(points.get_facecolor()[0]) for points in ax.collections}) == len(ax.collections)
