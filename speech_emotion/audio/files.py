@@ -6,6 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from functools import lru_cache
 from glob import glob, has_magic
 from pathlib import Path
@@ -82,7 +83,12 @@ def _files(path: str, visited: set[Hashable]) -> Iterator[tuple[str, bool]]:
             elif "**" not in path:  # which already matches files in subfolders
                 yield from _walk(match, visited)
     else:
-        raise FileNotFoundError(f"there is no file or folder {path}")
+        folder, name = os.path.split(path)
+        near = []
+        with suppress(OSError):
+            near = get_close_matches(name, os.listdir(folder or "."), 1)
+        remedy = f"; did you mean {os.path.join(folder, near[0])}?" if near else ""
+        raise FileNotFoundError(f"there is no file or folder {path}{remedy}")
 
 
 def _walk(path: str, visited: set[Hashable]) -> Iterator[tuple[str, bool]]:

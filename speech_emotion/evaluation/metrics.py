@@ -12,12 +12,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from speech_emotion.inference.rows import error_sentence, prediction_row
 
 if TYPE_CHECKING:
     import pandas as pd
+    import torch
 
 _WEIGHTS_AT_ONCE = 10_000_000  # weights of the bootstrap in memory: 80 MB
 
@@ -162,6 +162,8 @@ def wilson_interval(share, n):
 
 def fit_temperature(logits: torch.Tensor, targets: torch.Tensor) -> float:
     """The temperature with the lowest negative log-likelihood (Guo et al., 2017); logits (N, classes), targets (N,)."""
+    import torch  # here, because a path that does not exist is told before it is imported
+
     temperatures = torch.logspace(-1.5, 1.5, 301)
     losses = [torch.nn.functional.cross_entropy(logits / t, targets) for t in temperatures]
     return float(temperatures[int(torch.stack(losses).argmin())])
