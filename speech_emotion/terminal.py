@@ -48,6 +48,13 @@ def count(n: int, noun: str, verb: str = "") -> str:
     return f"{n} {noun}{'' if n == 1 else 's'} {one if n == 1 else several}".rstrip()
 
 
+def clock(seconds: float) -> str:
+    """3:05, or 1:03:05, as a player shows it."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
 class _LossyStderr(io.FileIO):
     """Standard error without the errors of writing to it: a full disk there stops no run."""
 

@@ -40,8 +40,41 @@ def test_the_bundled_recordings_all_get_an_emotion(tmp_path):
         assert sum(probabilities.values()) == pytest.approx(1, abs=1e-3)
         assert row["emotion"] == max(probabilities, key=probabilities.get)
         assert float(row["confidence"]) == max(probabilities.values()) and row["error"] == ""
-    assert result.stdout.startswith(f"{len(table)} recordings classified; the table is in out.csv\n")
-    assert "\nmodel.pt was trained on the 24 speakers of RAVDESS only; " in result.stdout
+    first_line, second_line, *_ = result.stdout.splitlines()
+    assert first_line == "model_any_voice.pt, for voices that no model was trained on; --model chooses another"
+    assert second_line == f"{len(table)} recordings classified; the table is in out.csv"
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "model"),
+    [
+        (["03-01-06-01-02-01-12.flac"], [], "model.pt"),
+        (["03-01-06-01-02-01-12.flac", "a.flac"], [], "model_any_voice.pt"),
+        (["a.flac"], [], "model_any_voice.pt"),
+        (["03-01-06-01-02-01-12.flac"], ["--adapt"], "model_any_voice.pt"),
+        (["a.flac"], ["--model", "model.pt"], ""),
+    ],
+)
+def test_the_model_is_chosen_by_the_recordings(tmp_path, names, options, model):
+    """The one that was trained on RAVDESS for RAVDESS's clips; that for all voices for all others, and to adapt."""
+    for name in names:
+        shutil.copy(REPOSITORY / "eval_data" / "even_male.flac", tmp_path / name)
+    result = run_eval(*names, *options, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    first_line = result.stdout.splitlines()[0]
+    assert (first_line.partition(",")[0] if "--model chooses another" in first_line else "") == model
+    rows = read_rows(tmp_path / "out.csv")
+    assert run_eval(*names, *options, "--model", model or "model.pt", cwd=tmp_path).returncode == 0
+    assert read_rows(tmp_path / "out.csv") == rows
+
+
+def test_a_folder_behind_adapt_is_a_folder(tmp_path):
+    write_noise(tmp_path / "memos" / "a.wav", 0)
+    result = run_eval("--model", "any-voice", "--all-sounds", "--adapt", "memos", cwd=tmp_path)
+    assert result.returncode == 0 and "adapted" in result.stdout, result.stderr
+    assert [row["url"] for row in read_rows(tmp_path / "out.csv")] == ["memos/a.wav"]
+    result = run_eval("memos", "--adapt", "folders", cwd=tmp_path)
+    assert result.returncode == 2 and "--adapt takes all, folder, speaker, not folders" in result.stderr
 
 
 def test_few_recordings_are_printed_with_their_emotions_and_many_are_counted(tmp_path, model):
@@ -49,7 +82,7 @@ def test_few_recordings_are_printed_with_their_emotions_and_many_are_counted(tmp
     names = [f"{number}.wav" for number in range(10)]
     for seed, name in enumerate(names):
         write_noise(tmp_path / name, seed)
-    head, *lines = run_eval("=broken.wav", *names[:9], cwd=tmp_path).stdout.splitlines()
+    head, *lines = run_eval("=broken.wav", *names[:9], "--model", "model.pt", cwd=tmp_path).stdout.splitlines()
     assert head == "9 recordings classified, 1 without an emotion; the table is in out.csv"
     broken, *rows = read_rows(tmp_path / "out.csv")
     assert lines[0] == f"  -                =broken.wav: {broken['error']}"
@@ -60,7 +93,7 @@ def test_few_recordings_are_printed_with_their_emotions_and_many_are_counted(tmp
     assert not all("(uncertain)" in line for line in lines[1:10])
     head, line, *_ = run_eval("0.wav", "--model", model, cwd=tmp_path).stdout.splitlines()
     assert head == "1 recording classified; the table is in out.csv" and line.endswith("0.wav  (uncertain)")
-    head, *lines = run_eval("=broken.wav", *names, cwd=tmp_path).stdout.splitlines()
+    head, *lines = run_eval("=broken.wav", *names, "--model", "model.pt", cwd=tmp_path).stdout.splitlines()
     assert head == "10 recordings classified, 1 without an emotion; the table is in out.csv"
     assert "mean confidence" in lines[0] and f"  =broken.wav: {broken['error']}" in lines
 
@@ -92,7 +125,6 @@ def test_recordings_with_ravdess_names_are_evaluated(tone_data, tmp_path, model)
     right = np.mean([emotion == row["emotion"] for emotion, row in zip(truth, table, strict=True)])
     assert f"60 recordings have RAVDESS names: accuracy {right:.4f}" in result.stdout
     assert "UAR is the mean recall of neutral, calm, " in result.stdout and "confusion matrix" in result.stdout
-    assert "more accurate" not in result.stdout  # these voices the model knows
 
 
 def test_batch_size_workers_and_order_change_nothing(tone_data, model):
@@ -110,6 +142,7 @@ def test_batch_size_workers_and_order_change_nothing(tone_data, model):
     ("arguments", "message"),
     [
         (["nowhere"], "there is no file or folder nowhere"),
+        (["a.wave"], "there is no file or folder a.wave; did you mean a.wav?"),
         (["empty"], "there is no audio file in empty"),
         (["a.wav", "--model", "nowhere.pt"], "there is no model file nowhere.pt; there are model.pt, "),
         (["a.wav", "--model", "model_any_voices.pt"], "model_any_voices.pt; did you mean model_any_voice.pt?"),
@@ -140,6 +173,12 @@ def test_wrong_usage_is_one_sentence_and_exit_2(tmp_path, model, arguments, mess
     assert result.returncode == 2 and message in result.stderr
     assert result.stderr.startswith("eval.py: ") and result.stderr.count("\n") == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.wav", "empty", "folder.png"], "nothing was begun"
+
+
+def test_a_wrong_path_is_told_before_torch_is_imported():
+    code = "import sys; from speech_emotion.__main__ import main; print(main(['nowhere']), 'torch' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert result.stdout == "2 False\n" and result.stderr.startswith("speech-emotion: there is no file or folder")
 
 
 @pytest.mark.parametrize("name", ["a.wav", "03-01-06-01-02-01-12.wav"])

@@ -15,14 +15,13 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from speech_emotion.models.published import find_model
-from speech_emotion.terminal import DEVICES, Parser, count, positive, program, say
+from speech_emotion.terminal import DEVICES, Parser, positive, program, say
 
 if TYPE_CHECKING:  # --help pays neither for these nor for torch
     from speech_emotion.commands.summary import Summary
     from speech_emotion.corpora.segments import Segment
     from speech_emotion.inference.cluster import ClusterPredictor
     from speech_emotion.inference.predictor import Predictor
-    from speech_emotion.inference.rows import Row
 
 STANDARD_INPUT = "-"
 PICTURES = (".png", ".pdf", ".svg")
@@ -30,10 +29,7 @@ EPILOG = (
     "Exit status: 0 every recording has an emotion, 1 some have an error instead, 2 wrong usage or a full disk, 130 "
     "stopped with Ctrl-C, 143 with SIGTERM."
 )
-STRANGERS = (
-    "{} was trained on the 24 speakers of RAVDESS only; --model model_any_voice.pt is more accurate for the speech of "
-    "others, but not for song without --adapt"
-)
+ADAPT = ("all", "folder", "speaker")
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,7 @@ class EvalOptions:
     """The options of eval.py, under their names on the command line."""
 
     paths: list[str]
-    model: Path
+    model: Path | None  # None chooses by the recordings
     emotions: list[str]
     out: str
     timeline: str | None
@@ -61,6 +57,10 @@ class EvalOptions:
     ray: str | None
     debug: bool
 
+    @property
+    def outputs(self) -> list[str]:
+        return [file for file in (self.out, self.timeline, self.plot) if file]
+
 
 def parse_arguments(arguments: list[str] | None, name: str = "eval.py") -> EvalOptions:
     """Raises FileNotFoundError for a model that does not exist."""
@@ -69,7 +69,8 @@ def parse_arguments(arguments: list[str] | None, name: str = "eval.py") -> EvalO
     # fmt: off
     add("paths", nargs="*", metavar="PATH", help="recordings or folders, also s3:// and gs://, or - for standard input "
         "(default: those in --labels, else eval_data)")
-    add("--model", default="model.pt", metavar="FILE", help="checkpoint (default: model.pt)")
+    add("--model", type=find_model, metavar="FILE", help="checkpoint (default: model.pt if all recordings have names "
+        "of RAVDESS, else model_any_voice.pt)")
     add("--emotions", action="extend", nargs="+", default=[], metavar="EMOTION", help="the emotions that can occur; "
         "only these are answered (default: all that the model knows)")
     add("--out", default="out.csv", metavar="FILE", help="table: .csv, .jsonl or .parquet (default: out.csv)")
@@ -81,9 +82,9 @@ def parse_arguments(arguments: list[str] | None, name: str = "eval.py") -> EvalO
     add("--tier", default="", metavar="NAME", help="the tier of a .TextGrid that holds the segments")
     add("--plot", metavar="FILE", help="picture (.png, .pdf, .svg) of the emotions; over time with --timeline and a "
         "single recording")
-    add("--adapt", nargs="?", const="all", choices=["all", "folder", "speaker"], help="normalise by the recordings' "
-        "own mean and deviation, without labels: by all of them (try this first); by folder, if each holds many "
-        "recordings of one voice with several emotions; or by the speakers of --segments (for model_any_voice.pt)")
+    add("--adapt", nargs="?", const="all", metavar="|".join(ADAPT), help="normalise by the recordings' own mean and "
+        "deviation, without labels: by all of them (try this first); by folder, if each holds many recordings of one "
+        "voice with several emotions; or by the speakers of --segments (for model_any_voice.pt)")
     add("--channels", choices=["mix", "each"], default="mix", help="mix the channels of a recording (default), or "
         "classify each separately, such as two microphones")
     add("--track", type=positive, metavar="N", help="audio track to use, from 1 (default: FFmpeg's choice)")
@@ -104,6 +105,10 @@ def parse_arguments(arguments: list[str] | None, name: str = "eval.py") -> EvalO
     add("--debug", action="store_true", help="show where errors come from")
     # fmt: on
     options = EvalOptions(**vars(parser.parse_args(arguments)))
+    if options.adapt and options.adapt not in ADAPT:  # --adapt FOLDER
+        if not os.path.exists(options.adapt):
+            parser.error(f"--adapt takes {', '.join(ADAPT)}, not {options.adapt}")
+        options = replace(options, paths=[options.adapt, *options.paths], adapt="all")
     if options.plot and Path(options.plot).suffix.lower() not in PICTURES:
         parser.error(f"--plot writes {', '.join(PICTURES)}, not {options.plot}")
     if STANDARD_INPUT in options.paths and (len(options.paths) > 1 or options.resume or options.ray):
@@ -112,11 +117,11 @@ def parse_arguments(arguments: list[str] | None, name: str = "eval.py") -> EvalO
         parser.error("--segments cannot be combined with --channels each")
     if options.adapt == "speaker" and not options.segments:
         parser.error("--adapt speaker needs --segments with speakers")
-    if options.segments and not options.timeline:
-        options = replace(options, timeline="segments.csv")
     if options.labels and options.channels == "each":
         parser.error("--labels gives a recording one emotion; leave out --channels each")
-    return replace(options, model=find_model(options.model))
+    if options.segments and not options.timeline:
+        options = replace(options, timeline="segments.csv")
+    return options
 
 
 def _address(text: str) -> str:
@@ -154,24 +159,32 @@ def classify(options: EvalOptions, url: str | None = None) -> int:
 
     `url` is what the tables call a single recording, if not its path.
     """
+    # What is wrong with the options is said before torch is imported, which takes seconds.
     from speech_emotion.audio.files import find_recordings
-    from speech_emotion.commands.summary import FileNotes, Summary
+    from speech_emotion.corpora.segments import read_segments
     from speech_emotion.evaluation.truth import Evaluation, LabelTable, RavdessNames
     from speech_emotion.inference.formats import format_of
-    from speech_emotion.inference.predictor import Predictor
     from speech_emotion.inference.table import check_outputs
-    from speech_emotion.models.checkpoint import load_checkpoint
 
     truth = LabelTable(options.labels, must_exist=not options.paths) if options.labels else RavdessNames()
     recordings, n_others = find_recordings(options.paths or truth.paths or ["eval_data"])
-    segments = segments_of(options, recordings)
-    outputs = [file for file in (options.out, options.timeline, options.plot) if file]
-    check_outputs(outputs, [*filter(None, [options.model, options.labels, options.segments]), *recordings])
-    if missing := [str(Path(file).parent) for file in outputs if not Path(file).parent.is_dir()]:
+    model, first_line = (options.model, "") if options.model else default_model(recordings, options.adapt)
+    if options.segments and len(recordings) > 1:
+        raise ValueError(f"--segments are those of one recording, not of {len(recordings)}")
+    segments = read_segments(options.segments, recordings[0], options.tier) if options.segments else []
+    if options.adapt == "speaker" and not any(segment.speaker for segment in segments):
+        raise ValueError(f"{options.segments} names no speakers, which --adapt speaker needs")
+    check_outputs(options.outputs, [*filter(None, [model, options.labels, options.segments]), *recordings])
+    if missing := [str(Path(file).parent) for file in options.outputs if not Path(file).parent.is_dir()]:
         raise FileNotFoundError(f"there is no folder {missing[0]}")
     if options.timeline and format_of(options.timeline).is_track and len(recordings) > 1:
         raise ValueError(f"{options.timeline} can only hold one recording, not {len(recordings)}; use a .csv")
-    checkpoint = load_checkpoint(options.model)
+
+    from speech_emotion.commands.summary import Summary
+    from speech_emotion.inference.predictor import Predictor
+    from speech_emotion.models.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(model)
     if options.ray:
         from speech_emotion.inference.cluster import ClusterPredictor
 
@@ -181,19 +194,17 @@ def classify(options: EvalOptions, url: str | None = None) -> int:
     evaluation = Evaluation(truth, predictor.labels, options.map)
     if options.labels and (warning := evaluation.check(recordings)):
         say(warning, is_error=True)
-    summary = Summary(options.out, predictor.labels, evaluation, FileNotes(options.channels, options.track, n_others))
-    stretches = write_tables(options, recordings, predictor, summary, segments, url)
+    if first_line:
+        say(first_line)
+    summary = Summary(options, predictor.labels, evaluation, n_others)
+    write_tables(options, recordings, predictor, summary, segments, url)
     say(summary)
-    if segments:
-        say(f"{count(len(segments), 'segment')} of {options.segments}: the table is in {options.timeline}")
-    if not predictor.network.takes_statistics and any(RavdessNames().find(path) is None for path in recordings):
-        say(STRANGERS.format(options.model.name))
     if options.plot:
         from speech_emotion.evaluation import plots
 
         plots.use_style()
-        if stretches:
-            figure = plots.plot_recording(stretches, predictor.labels)
+        if len(recordings) == 1 and summary.stretches:
+            figure = plots.plot_recording(summary.stretches, predictor.labels)
         else:
             figure = plots.plot_folder(summary.bins, summary.n_failed, evaluation)
         plots.save_picture(figure, options.plot)
@@ -201,18 +212,16 @@ def classify(options: EvalOptions, url: str | None = None) -> int:
     return 1 if summary.n_failed or truth.absence else 0
 
 
-def segments_of(options: EvalOptions, recordings: list[str]) -> "list[Segment]":
-    """The segments in the file that --segments names; raises ValueError if they are not those of one recording."""
-    if not options.segments:
-        return []
-    from speech_emotion.corpora.segments import read_segments
+def default_model(recordings: list[str], adapt: str | None) -> tuple[Path, str]:
+    """The published model for these recordings, and a line that says which and why."""
+    from speech_emotion.evaluation.truth import RavdessNames
 
-    if len(recordings) != 1:
-        raise ValueError(f"--segments are those of one recording, not of {len(recordings)}")
-    segments = read_segments(options.segments, recordings[0], options.tier)
-    if options.adapt == "speaker" and not any(segment.speaker for segment in segments):
-        raise ValueError(f"{options.segments} names no speakers, which --adapt speaker needs")
-    return segments
+    name, reason = "model_any_voice.pt", "for voices that no model was trained on"
+    if adapt:
+        reason = "which can adapt"
+    elif all(map(RavdessNames().find, recordings)):
+        name, reason = "model.pt", "because all recordings have names of RAVDESS"
+    return find_model(name), f"{name}, {reason}; --model chooses another"
 
 
 def write_tables(
@@ -222,24 +231,23 @@ def write_tables(
     summary: "Summary",
     segments: "list[Segment]",
     url: str | None = None,
-) -> "list[Row]":
-    """Classify the recordings and write the rows of each as soon as they are known, under `url` if given.
-
-    Returns the stretches if there is a timeline and a single recording.
-    """
+) -> None:
+    """Classify the recordings and write the rows of each as soon as they are known, under `url` if given."""
     from tqdm import tqdm
 
+    from speech_emotion.inference.adaptation import GROUPS, Adaptation
     from speech_emotion.inference.rows import columns, stretch_columns
     from speech_emotion.inference.table import Table
 
+    channels, track, adapt, timeline = options.channels, options.track, options.adapt, options.timeline
     # Everything that changes rows; the list of recordings only if rows depend on other recordings.
-    settings = [predictor.digest, options.adapt, predictor.speech_only, options.channels, options.track]
-    settings += [predictor.labels, segments, *(recordings if options.adapt else [])]
+    settings = [predictor.digest, adapt, predictor.speech_only, channels, track, predictor.labels, segments]
+    settings += recordings if adapt else []
     table = Table(
         options.out,
-        columns(predictor.labels, options.channels),
-        timeline=options.timeline,
-        stretch_columns=stretch_columns(predictor.labels, options.channels, bool(segments)) if options.timeline else (),
+        columns(predictor.labels, channels),
+        timeline=timeline,
+        stretch_columns=stretch_columns(predictor.labels, channels, bool(segments)) if timeline else (),
         resume=options.resume,
         run=sha256(repr(settings).encode()).hexdigest(),
     )
@@ -247,24 +255,19 @@ def write_tables(
         for rows in table.kept():
             summary.add(rows)
         left = [path for path in recordings if path not in table]
-        reading = {name: getattr(options, name) for name in ("batch_size", "workers", "channels", "track")}
-        reading |= {"segments": segments, "by_speaker": options.adapt == "speaker"}
-        statistics = None
-        if options.adapt:
-            from speech_emotion.inference.adaptation import GROUPS, Adaptation
-
-            # Of all recordings, also those already classified, so that a resumed run gives the same table.
-            statistics = Adaptation(predictor, recordings, GROUPS[options.adapt], **reading)
         if options.resume and len(left) == len(recordings):
             say(f"there is no run to resume for {options.out}; classifying all recordings", is_error=True)
+        reading = {"channels": channels, "track": track, "segments": segments, "by_speaker": adapt == "speaker"}
+        reading |= {"batch_size": options.batch_size, "workers": options.workers}
+        # Of all recordings, also those already classified, so that a resumed run gives the same table.
+        statistics = Adaptation(predictor, recordings, GROUPS[adapt], **reading) if adapt else None
         with tqdm(total=len(recordings), initial=len(recordings) - len(left), unit="file") as progress:
             for answer in predictor.answers(left, statistics=statistics, **reading):
                 for row in (*answer.rows, *answer.stretches):
                     row["url"] = url or row["url"]
-                table.write(answer.rows, answer.stretches if options.timeline else (), answer.length_s)
-                summary.add(answer.rows, answer.info)
+                table.write(answer.rows, answer.stretches if timeline else (), answer.length_s)
+                summary.add(answer.rows, answer)
                 progress.update()
         table.finish()
     if statistics:
         say(statistics)
-    return answer.stretches if options.timeline and len(left) == len(recordings) == 1 else []

@@ -2,44 +2,63 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
+from itertools import groupby
+from typing import TYPE_CHECKING
 
-from speech_emotion.audio.reading import RecordingInfo
 from speech_emotion.evaluation.truth import Evaluation
-from speech_emotion.inference.rows import Row, error_sentence, is_uncertain, rounded
-from speech_emotion.terminal import count, printable
+from speech_emotion.inference.recording import Answer
+from speech_emotion.inference.rows import FIXED, Row, error_sentence, is_uncertain, rounded
+from speech_emotion.terminal import clock, count, printable
+
+if TYPE_CHECKING:
+    from speech_emotion.commands.classify import EvalOptions
 
 SHOWN = 10  # most rows that are listed one by one, and most errors in a longer table
 CONFIDENCE_BINS = 20
+LONG_S = 60  # a recording of this length is more than one emotion
+PARTS = 3  # emotions and stretches that are named for a long recording
 
 
 class Summary:
     """Counts the rows of a table as they are written; `str` returns what eval.py prints."""
 
-    def __init__(self, path: str | Path, labels: list[str], evaluation: Evaluation, files: "FileNotes"):
-        """`path` is that of the table; rows are passed on to `evaluation`, the information about files to `files`."""
-        self.path, self.evaluation, self.files = path, evaluation, files
+    def __init__(self, options: "EvalOptions", labels: list[str], evaluation: Evaluation, n_others: int = 0):
+        """Rows are passed on to `evaluation`; `n_others` is the number of files that are not recordings."""
+        self.options, self.evaluation, self.n_others = options, evaluation, n_others
         self.n_rows = self.n_failed = 0
         self.n_recordings = self.n_with_emotion = 0
-        self.rows: list[str] = []  # the first SHOWN
+        self.stretches: list[Row] = []  # of the latest recording
+        self.is_any_long = False
+        self.lines: list[str] = []  # on the first SHOWN rows
         self.errors: list[str] = []  # the first SHOWN
+        self.notes: Counter[tuple[str, str]] = Counter()  # recordings by what is remarkable about their files
         self.confidences: Counter[str] = Counter()  # sums by emotion
         self.bins = {label: [0] * CONFIDENCE_BINS for label in labels}
 
-    def add(self, rows: Sequence[Row], info: RecordingInfo | None = None) -> None:
-        """Add the rows of one recording, one per channel; `info` is None for those kept from an earlier run."""
+    def add(self, rows: Sequence[Row], answer: Answer | None = None) -> None:
+        """Add the rows of one recording, one per channel; `answer` is None for those kept from an earlier run."""
+        self.stretches, length_s = (answer.stretches, answer.length_s) if answer else ([], 0.0)
+        self.is_any_long |= length_s >= LONG_S
         for row in map(rounded, rows):
+            self.n_rows += 1
+            if self.n_rows <= SHOWN:
+                self.lines += row_lines(row, self.stretches, length_s)
             self._count(row)
             self.evaluation.add(row)
         self.n_recordings += 1
         self.n_with_emotion += not all(row["error"] for row in rows)
-        if info:
-            self.files.add(info)
+        if answer:
+            info, options = answer.info, self.options
+            self.notes["is/are", "damaged; only the part that could be read was used"] += info.is_damaged
+            self.notes["has/have", "several audio tracks; --track N chooses one"] += (
+                info.n_tracks > 1 and options.track is None
+            )
+            self.notes["has/have", "different sound in each channel; --channels each classifies them separately"] += (
+                info.channels_differ and options.channels == "mix"
+            )
+            self.notes["has/have", "bytes after the end, which were ignored"] += info.n_ignored > 0
 
     def _count(self, row: Row) -> None:
-        self.n_rows += 1
-        if self.n_rows <= SHOWN:
-            self.rows.append(answer_line(row))
         if row["error"]:
             self.n_failed += 1
             if len(self.errors) < SHOWN:
@@ -53,9 +72,13 @@ class Summary:
         classified = f"{count(self.n_with_emotion, 'recording')} classified"
         if n_without := self.n_recordings - self.n_with_emotion:
             classified += f", {n_without} without an emotion"
-        lines = [f"{classified}; the table is in {self.path}", *(f"  {note}" for note in self.files.lines())]
+        lines = [f"{classified}; the table is in {self.options.out}"]
+        lines += [f"  {count(n, 'recording', verb)} {note}" for (verb, note), n in self.notes.items() if n]
+        if self.n_others:
+            were = "was" if self.n_others == 1 else "were"
+            lines.append(f"  {count(self.n_others, 'other file')} in the folders {were} ignored")
         if self.n_rows <= SHOWN:
-            lines += [f"  {row}" for row in self.rows]
+            lines += [f"  {line}" for line in self.lines]
         else:
             counts = Counter({label: sum(bins) for label, bins in self.bins.items() if any(bins)})
             for label, n in counts.most_common():
@@ -63,44 +86,34 @@ class Summary:
             lines += [f"  {error}" for error in self.errors]
             if self.n_failed > len(self.errors):
                 lines.append(f"  and {self.n_failed - len(self.errors)} more, see the column `error`")
+        if self.options.timeline:
+            lines.append(f"the timeline is in {self.options.timeline}")
+        elif self.is_any_long:
+            lines.append("--timeline FILE writes the emotion of every stretch of speech")
         return "\n".join([*lines, *self.evaluation.lines()])
 
 
-def answer_line(row: Row) -> str:
-    """A row as a line for the terminal: emotion or error, confidence, and a mark if it is uncertain."""
-    channel = f", channel {row['channel']}" if row.get("channel") else ""
+def row_lines(row: Row, stretches: list[Row], length_s: float) -> list[str]:
+    """A row for the terminal: emotion or error, confidence, and a mark if it is uncertain.
+
+    Of a long recording, the emotions with the highest means, and where the longest parts with one emotion are.
+    """
+    channel = row.get("channel")
+    name = printable(row["url"]) + (f", channel {channel}" if channel else "")
     if row["error"]:
-        return f"{'-':<10}       {printable(row['url'])}{channel}: {printable(row['error'])}"
+        return [f"{'-':<10}       {name}: {printable(row['error'])}"]
     mark = "  (uncertain)" if is_uncertain(row) else ""
-    return f"{row['emotion']:<10} {row['confidence']:.2f}  {printable(row['url'])}{channel}{mark}"
-
-
-class FileNotes:
-    """Counts files that need a remark: damaged, with several tracks or different channels, or not recordings."""
-
-    def __init__(self, channels: str, track: int | None, n_others: int):
-        """`channels` and `track` are the options of the run, `n_others` the number of files that are not recordings."""
-        self._channels, self._track, self.n_others = channels, track, n_others
-        self.n_damaged = self.n_longer = self.n_with_tracks = self.n_with_channels = 0
-
-    def add(self, info: RecordingInfo) -> None:
-        self.n_damaged += info.is_damaged
-        self.n_longer += info.n_ignored > 0
-        self.n_with_tracks += info.n_tracks > 1 and self._track is None
-        self.n_with_channels += info.channels_differ and self._channels == "mix"
-
-    def lines(self) -> list[str]:
-        """Lines for the terminal; empty if there is nothing to remark."""
-        several, different = "several audio tracks; --track N chooses one", "different sound in each channel; "
-        notes = [
-            (self.n_damaged, "is/are", "damaged; only the part that could be read was used"),
-            (self.n_with_tracks, "has/have", several),
-            (self.n_with_channels, "has/have", f"{different}--channels each classifies them separately"),
-        ]
-        lines = [f"{count(n, 'recording', verb)} {note}" for n, verb, note in notes if n]
-        if self.n_longer:
-            lines.append(f"bytes after the end of {count(self.n_longer, 'recording')} were ignored")
-        if self.n_others:
-            were = "was" if self.n_others == 1 else "were"
-            lines.append(f"{count(self.n_others, 'other file')} in the folders {were} ignored")
-        return lines
+    if length_s < LONG_S:
+        return [f"{row['emotion']:<10} {row['confidence']:.2f}  {name}{mark}"]
+    means = sorted(((row[label], label) for label in row if label not in FIXED), reverse=True)
+    mix = ", ".join(f"{label} {mean:.2f}" for mean, label in means[:PARTS])
+    own = [stretch for stretch in stretches if stretch.get("channel") == channel]
+    parts = [(emotion, list(part)) for emotion, part in groupby(own, lambda stretch: stretch["emotion"]) if emotion]
+    parts.sort(key=lambda part: sum(stretch["start"] - stretch["end"] for stretch in part[1]))
+    longest = ", ".join(
+        f"{emotion} {clock(part[0]['start'])} to {clock(part[-1]['end'])}" for emotion, part in parts[:PARTS]
+    )
+    return [
+        f"{'mixed' if mark else row['emotion']:<10}       {name}, {clock(length_s)} long: {mix}",
+        f"{'':<10}       longest parts: {longest}",
+    ]
