@@ -7,14 +7,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from conftest import call_main, read_rows, run_eval, write_noise
-from scipy.stats import binom
+from conftest import REPOSITORY, call_main, read_rows, run_eval, write_noise
+from scipy.stats import binom, binomtest
 from sklearn.metrics import classification_report, confusion_matrix, recall_score
 
 from speech_emotion.commands import compare
 from speech_emotion.corpora.ravdess import EMOTIONS
 from speech_emotion.evaluation.metrics import accuracy, bootstrap_interval, uar
 from speech_emotion.evaluation.truth import Evaluation, LabelTable, RavdessNames, findings
+from speech_emotion.models.checkpoint import load_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +45,7 @@ def test_eval_says_how_often_it_is_right_by_a_table(calls, model, tmp_path):
     present = {*truth.values()}
     recall = recall_score([*truth.values()], predicted, labels=sorted(present), average="macro", zero_division=0)
     assert f"7 recordings have labels in {calls}/truth.csv: accuracy {share:.4f} (" in result.stdout
-    assert f"UAR {recall:.4f} (" in result.stdout and "95 % intervals, by speaker" in result.stdout
+    assert f"UAR {recall:.4f}\n(95 % intervals, by speaker)" in result.stdout, "too few for an interval of UAR"
     assert "calibration error 0." in result.stdout
     names = [label for label in ("neutral", "happy", "sad", "angry") if label in present]
     assert f"UAR is the mean recall of {', '.join(names)}\n" in result.stdout
@@ -139,6 +140,40 @@ def test_a_map_without_anything_to_judge_is_said_to_have_no_effect(calls, model,
     assert "--map has no effect: the true emotion of these recordings is not known\n" in result.stdout
 
 
+@pytest.mark.parametrize("part", ["all", "training"])
+def test_clips_that_the_model_was_trained_on_are_not_counted_as_test_clips(tone_data, tmp_path, part):
+    model = REPOSITORY / "model.pt"
+    test_clips = {*load_checkpoint(model).split["test"]}
+    paths = sorted((tone_data / "song_actors" / "Actor_01").iterdir())
+    if part == "training":
+        paths = [path for path in paths if path.stem not in test_clips]
+    result = run_eval(*paths, "--model", model, cwd=tmp_path)
+    table = pd.DataFrame(read_rows(tmp_path / "out.csv"))
+    table["truth"] = [EMOTIONS[int(Path(url).stem.split("-")[2]) - 1] for url in table["url"]]
+    is_test = table["url"].map(lambda url: Path(url).stem in test_clips)
+    trained_on, test = (
+        (len(rows), (rows["emotion"] == rows["truth"]).mean(), rows.groupby("truth"))
+        for rows in (table[~is_test], table[is_test])
+    )
+    head = f"{len(table)} recordings have RAVDESS names; the model was trained on {trained_on[0]} of them"
+    if part == "training":
+        assert f"{head}: accuracy {trained_on[1]:.4f} (" in result.stdout and "test clips" not in result.stdout
+    else:
+        assert f"{head} (accuracy {trained_on[1]:.4f}, UAR " in result.stdout
+        assert f"\n{test[0]} are its test clips: accuracy {test[1]:.4f} (" in result.stdout
+        for emotion, rows in test[2]:
+            assert re.search(rf"^{emotion} .* {len(rows)}$", result.stdout, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("right", "n"), [(1, 1), (0, 3), (19, 20)])
+def test_intervals_claim_no_more_than_the_clips_allow(right, n):
+    table = {"clip": range(n), "emotion": ["sad"] * n, "prediction": ["sad"] * right + ["calm"] * (n - right)}
+    said = findings(table | {"confidence": [0.5] * n}, ["sad", "calm"])
+    low, high = binomtest(right, n).proportion_ci(method="wilson")
+    assert said.startswith(f"accuracy {right / n:.4f} ({low:.4f} to {high:.4f}), UAR {right / n:.4f}")
+    assert said.splitlines()[0].count("(") == (2 if n >= 10 else 1)
+
+
 def test_one_ravdess_file_gives_no_warning(tone_data, model, tmp_path):
     path = next(tone_data.rglob("*.wav"))
     result = run_eval(path, "--model", model, "--plot", "a.png", cwd=tmp_path)
@@ -157,7 +192,8 @@ def test_the_numbers_of_each_emotion_are_those_of_scikit_learn():
         precision, recall = ("-" if label == "b" else f"{precision:.3f}"), ("-" if label == "d" else f"{recall:.3f}")
         assert re.search(rf"^{label} +{precision} +{recall} +{n:.0f}$", said, re.MULTILINE), said
     mean = np.mean([report[label]["recall"] for label in labels[:3]])
-    assert f"UAR {mean:.4f} (" in said and "UAR is the mean recall of a, b, c\n" in said
+    assert f"UAR {mean:.4f} (" in said, "each emotion has ten clips"
+    assert "UAR is the mean recall of a, b, c\n" in said
     assert "macro" not in said
 
 

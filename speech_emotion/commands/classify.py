@@ -191,7 +191,8 @@ def classify(options: EvalOptions, url: str | None = None) -> int:
         predictor = ClusterPredictor(checkpoint, options.device, options.ray, options.speech_only, options.emotions)
     else:
         predictor = Predictor(checkpoint, options.device, options.speech_only, options.emotions)
-    evaluation = Evaluation(truth, predictor.labels, options.map)
+    test_clips = () if options.labels else checkpoint.split.get("test", ())
+    evaluation = Evaluation(truth, predictor.labels, options.map, test_clips)
     if options.labels and (warning := evaluation.check(recordings)):
         say(warning, is_error=True)
     if first_line:

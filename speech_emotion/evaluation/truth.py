@@ -18,13 +18,21 @@ from speech_emotion.audio.files import is_url
 from speech_emotion.corpora.clips import has_speakers
 from speech_emotion.corpora.ravdess import EMOTIONS, parse_name
 from speech_emotion.corpora.spelling import SHOWN, some, spelling
-from speech_emotion.evaluation.metrics import accuracy, bootstrap_interval, confusion, expected_calibration_error, uar
+from speech_emotion.evaluation.metrics import (
+    accuracy,
+    bootstrap_interval,
+    confusion,
+    expected_calibration_error,
+    uar,
+    wilson_interval,
+)
 from speech_emotion.inference.rows import Row
 from speech_emotion.terminal import count
 
 if TYPE_CHECKING:
     import pandas as pd
 
+FEWEST = 10  # clips of each emotion for an interval of UAR: a bootstrap of fewer does not know what it has not seen
 COLUMNS = ("clip", "speaker", "emotion", "prediction", "confidence")  # of a table of predictions
 
 
@@ -92,8 +100,18 @@ class Evaluation:
     without regard to case, and RAVDESS's emotions also in other usual forms, such as fear for fearful.
     """
 
-    def __init__(self, truth: RavdessNames | LabelTable, labels: list[str], joins: Iterable[str] = ()):
-        """Raises ValueError for an invalid join, and for a join of labels that neither the model nor the truth has."""
+    def __init__(
+        self,
+        truth: RavdessNames | LabelTable,
+        labels: list[str],
+        joins: Iterable[str] = (),
+        test_clips: Iterable[str] = (),
+    ):
+        """`test_clips` are those of RAVDESS that the model was not trained on; if there are none, nothing is known.
+
+        Raises ValueError for an invalid join, and for a join of labels that neither the model nor the truth has.
+        """
+        self._test_clips = {*test_clips}
         occurring = [*labels, *map(spelling(labels), truth.labels)]
         self._spelled = spelling(occurring)
         self.source, self._truth, self._joins = truth.source, truth, _parse_joins(joins, self._spelled)
@@ -150,19 +168,28 @@ class Evaluation:
         return len(self._rows)
 
     def table(self) -> "pd.DataFrame":
-        """The predictions, with COLUMNS."""
+        """The predictions, with COLUMNS, of test clips if there are any."""
         import pandas as pd
 
-        return pd.DataFrame(self._rows, columns=COLUMNS)
+        return pd.DataFrame(self._rows_of(is_test=True) or self._rows, columns=COLUMNS)
+
+    def _rows_of(self, is_test: bool) -> list[tuple]:
+        """The rows of the test clips, or those of the clips that the model was trained on."""
+        return [row for row in self._rows if self._test_clips and (row[0] in self._test_clips) is is_test]
 
     def lines(self) -> list[str]:
         """Lines for the terminal; empty if no true label is known."""
         lines = []
         if self._rows:
-            predictions = dict(zip(COLUMNS, zip(*self._rows, strict=True), strict=True))
-            have = count(len(self), "recording", "has/have")
-            lines = ["", f"{have} {self.source}: {findings(predictions, self.labels)}"]
-            lines += self._with_emotions_of_table(predictions)
+            test, trained_on = self._rows_of(is_test=True), self._rows_of(is_test=False)
+            head = f"{count(len(self), 'recording', 'has/have')} {self.source}"
+            if trained_on:
+                head += f"; the model was trained on {len(trained_on)} of them"
+                if test:
+                    seen = _columns(trained_on)
+                    head += f" (accuracy {accuracy(seen):.4f}, UAR {uar(seen):.4f})\n{len(test)} are its test clips"
+            predictions = _columns(test or self._rows)
+            lines = ["", f"{head}: {findings(predictions, self.labels)}", *self._with_emotions_of_table(predictions)]
         if self.unknown:
             counts = some(f"{label} {n}" for label, n in self.unknown.most_common())
             lines.append(f"left out: {self.unknown.total()} with a label that the model does not know ({counts})")
@@ -194,6 +221,10 @@ class Evaluation:
         ]
 
 
+def _columns(rows: list[tuple]) -> dict[str, tuple]:
+    return dict(zip(COLUMNS, zip(*rows, strict=True), strict=True))
+
+
 def _parse_joins(joins: Iterable[str], spelled: Callable[[str], str]) -> dict[str, str]:
     """calm=neutral → {"calm": "neutral"}. Raises ValueError for an invalid or contradictory join."""
     parsed: dict[str, str] = {}
@@ -215,12 +246,16 @@ def group_column(predictions: "pd.DataFrame | dict") -> str:
 def findings(predictions: "pd.DataFrame | dict", labels: list[str]) -> str:
     """The report as text: accuracy and UAR with intervals, calibration error, numbers per emotion, confusion matrix."""
     by = group_column(predictions)
-    numbers = []
-    for name, metric in (("accuracy", accuracy), ("UAR", uar)):
-        low, high = bootstrap_interval(predictions, metric, by)
-        numbers.append(f"{name} {metric(predictions):.4f} ({low:.4f} to {high:.4f})")
-    true = {*predictions["emotion"]}
-    present = [label for label in labels if label in true | {*predictions["prediction"]}]
+    true = Counter(predictions["emotion"])
+    low, high = wilson_interval(right := accuracy(predictions), true.total())
+    if by == "speaker":  # of which there may be too few for a bootstrap, or who may all be alike
+        ends = bootstrap_interval(predictions, accuracy, by)
+        low, high = min(low, ends[0]), max(high, ends[1])
+    numbers = [f"accuracy {right:.4f} ({low:.4f} to {high:.4f})", f"UAR {uar(predictions):.4f}"]
+    if min(true.values()) >= FEWEST:
+        low, high = bootstrap_interval(predictions, uar, by)
+        numbers[1] += f" ({low:.4f} to {high:.4f})"
+    present = [label for label in labels if label in {*true, *predictions["prediction"]}]
     counts = confusion(predictions, present)
     totals = zip(counts.diagonal(), counts.sum(axis=0), counts.sum(axis=1), strict=True)
     shares = [(_share(right, predicted), _share(right, n), n) for right, predicted, n in totals]
