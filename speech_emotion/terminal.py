@@ -7,11 +7,12 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
+SHOWN = 10  # names listed in a sentence
 DEVICES = ("auto", "cpu", "cuda", "mps")
 _LARGEST = 2**31 - 1  # of a number given as an option
 _SIGNALS = ("SIGTERM", "SIGHUP")  # from kill, and when the terminal is closed
@@ -53,6 +54,13 @@ def clock(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+def some(names: Iterable[str]) -> str:
+    """The first `SHOWN` names and the number of others, for a sentence."""
+    names = list(names)
+    rest = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 class _LossyStderr(io.FileIO):

@@ -1,8 +1,7 @@
 import pytest
 
-from speech_emotion.corpora.labels import LabelsError, check_trainable, read_labels
+from speech_emotion.corpora.labels import LabelsError, check_trainable, read_labels, spelling
 from speech_emotion.corpora.ravdess import EMOTIONS
-from speech_emotion.corpora.spelling import spelling
 from speech_emotion.inference.table import Table
 
 

@@ -97,7 +97,13 @@ def test_segments_come_in_order_of_time(tmp_path):
     [
         ("talk.pdf", "x", {}, r"talk\.pdf is not a format of segments; these are \.srt, .*\.json"),
         ("talk.srt", "", {}, r"talk\.srt (has no segments|is not a valid \.srt file of segments)"),
-        ("talk.csv", "begin,end\n1,2\n", {}, r"has the columns begin,end: start and end are required"),
+        ("talk.csv", "begin,end\n1,2\n", {}, "has the columns begin, end: start and end are required, text and spea"),
+        (
+            "talk.csv",
+            "start,end,text\n1,2,Well, hello\n",
+            {},
+            "line 2 of .*talk.csv does not have one value per col",
+        ),
         ("talk.csv", "start,end\n2,1\n", {}, "a segment from 2 to 1 s"),
         ("talk.csv", "start,end\nnan,1\n", {}, "a segment from nan to 1 s"),
         ("talk.csv", "start,end\none,2\n", {}, r"is not a valid \.csv file of segments: could not convert"),

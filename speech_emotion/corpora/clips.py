@@ -32,8 +32,3 @@ def walk_clips(folder: str | Path, describe: Callable[[str], dict | None], no_da
     if not rows:
         raise NoDataError(no_data.format(folder=folder))
     return pd.DataFrame(rows.values()).sort_values("clip", ignore_index=True)
-
-
-def has_speakers(clips: "pd.DataFrame | dict") -> bool:
-    """Whether at least two speakers are known."""
-    return "speaker" in clips and len({*clips["speaker"]}) > 1

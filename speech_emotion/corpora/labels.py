@@ -5,30 +5,47 @@ import csv
 import io
 import os
 import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 from unicodedata import normalize
 
-import pandas as pd
-
 from speech_emotion.audio.files import is_url
-from speech_emotion.corpora.spelling import some, spelling
+from speech_emotion.terminal import some
 
-# Accepted column names, in any case; speaker is optional.
-COLUMNS = {
+if TYPE_CHECKING:  # slow to import, and not needed for spelling
+    import pandas as pd
+
+Columns = dict[str, tuple[str, ...]]  # of a table, each with the names that it may have, in any case
+
+COLUMNS: Columns = {
     "path": ("path", "file", "filename", "file_name", "filepath", "file_path", "url", "audio"),
     "emotion": ("emotion", "emotions", "label", "labels"),
-    "speaker": ("speaker", "speaker_id"),
+    "speaker": ("speaker", "speaker_id"),  # optional
 }
-DELIMITERS = ",;\t"  # spreadsheets write semicolons in much of Europe, and tabs as text
+_DELIMITERS = ",;\t"  # spreadsheets write semicolons in much of Europe, and tabs as text
 _LARGEST = 2**26  # bytes; 400 000 recordings with nine probabilities have about as many
+
+# Other forms of RAVDESS's emotions.
+_FORMS = {
+    "neutral": ("neutrality", "neu"),
+    "calm": ("calmness",),
+    "happy": ("happiness", "joy", "joyful", "hap"),
+    "sad": ("sadness", "sorrow"),
+    "angry": ("anger", "ang"),
+    "fearful": ("fear", "afraid", "scared", "fea"),
+    "disgust": ("disgusted", "dis"),
+    "surprised": ("surprise", "sur"),
+}
+_EMOTION_OF = {form: emotion for emotion, forms in _FORMS.items() for form in forms}
 
 
 class LabelsError(ValueError):
     """The table of labels cannot be used; the message is one sentence that names the file."""
 
 
-def read_labels(file: str | Path, must_exist: bool = True) -> pd.DataFrame:
+def read_labels(file: str | Path, must_exist: bool = True) -> "pd.DataFrame":
     """One row per recording: clip (the path as written), path, emotion, and speaker if the file has it.
 
     Paths are absolute, relative to the CSV file or else to the current folder, or urls; backslashes may stand for
@@ -38,8 +55,18 @@ def read_labels(file: str | Path, must_exist: bool = True) -> pd.DataFrame:
     large, lacks a column or a value, names recordings that do not exist (if `must_exist`), or gives one recording two
     emotions or speakers.
     """
+    import pandas as pd
+
     file = Path(file)
-    rows, n_without_emotion = _rows(file)
+    try:
+        rows, n_without_emotion = _labelled_rows(file)
+    except OSError as error:
+        raise LabelsError(f"cannot read {file}: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise LabelsError(f"{file} is not a CSV table in UTF-8 or UTF-16; save it as CSV UTF-8") from error
+    if not rows:
+        what = "emotions" if n_without_emotion else "recordings"
+        raise LabelsError(f"{file} has no {what} below its first line")
     clips = pd.DataFrame(rows)[[column for column in COLUMNS if column in rows[0]]]
     clips.insert(0, "clip", clips["path"])
     clips["path"] = [_located(path, file.parent) for path in clips["path"]]
@@ -56,19 +83,19 @@ def read_labels(file: str | Path, must_exist: bool = True) -> pd.DataFrame:
     return clips
 
 
-def missing(clips: pd.DataFrame) -> pd.DataFrame:
+def missing(clips: "pd.DataFrame") -> "pd.DataFrame":
     """The clips that do not exist on this machine; urls are not checked."""
     return clips[[not is_url(path) and not os.path.isfile(path) for path in clips["path"]]]
 
 
-def absence(absent: pd.DataFrame, n: int, file: str | Path) -> str:
+def absence(absent: "pd.DataFrame", n: int, file: str | Path) -> str:
     """A sentence about missing recordings among the `n` in `file`."""
     do = "does" if len(absent) == 1 else "do"
     where = "beside it or in the current folder"
     return f"{len(absent)} of {n} recordings in {file} {do} not exist {where}: {some(absent['clip'])}"
 
 
-def check_trainable(clips: pd.DataFrame) -> None:
+def check_trainable(clips: "pd.DataFrame") -> None:
     """Raises LabelsError if there is only one label, or a label with a single recording, which cannot be held out."""
     counts = clips["emotion"].value_counts()
     if len(counts) < 2:
@@ -78,59 +105,88 @@ def check_trainable(clips: pd.DataFrame) -> None:
         raise LabelsError(f"training needs at least two recordings of each emotion; there is only one of {names}")
 
 
-def _rows(file: Path) -> tuple[list[dict[str, str]], int]:
-    """The rows of the file with an emotion, with the keys of COLUMNS, and the number of those without."""
+def has_speakers(clips: "pd.DataFrame | dict") -> bool:
+    """Whether at least two speakers are known."""
+    return "speaker" in clips and len({*clips["speaker"]}) > 1
+
+
+def spelling(labels: Iterable[str], forms: dict[str, str] = _EMOTION_OF) -> Callable[[str], str]:
+    """A function that maps a label to its spelling in `labels`: the same except for case, else another of its `forms`.
+
+    >>> spelling(["happy", "sad"])("Happiness")
+    'happy'
+    """
+    exact, usual = {}, {}
+    for label in labels:
+        folded = label.casefold()
+        exact.setdefault(folded, label)
+        usual.setdefault(forms.get(folded, folded), label)
+
+    def spelled(label: str) -> str:
+        folded = label.casefold()
+        return exact.get(folded) or usual.get(forms.get(folded, folded), label)
+
+    return spelled
+
+
+def read_text(file: Path) -> str:
+    """A text in UTF-8 or UTF-16. Raises OSError, UnicodeDecodeError, and LabelsError if it is too large."""
+    with file.open("rb") as stream:
+        content = stream.read(_LARGEST + 1)
+    if len(content) > _LARGEST:
+        raise LabelsError(f"{file} has more than {_LARGEST // 2**20} MB, which is too much")
+    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return content.decode("utf-16" if is_utf16 else "utf-8-sig")
+
+
+def read_csv(file: Path, columns: Columns, required: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """The rows of a table with a header, each with its number in the file and its values of `columns`.
+
+    It is separated by commas, semicolons or tabs, or by the character that a first line `sep=` names for Excel. Raises
+    LabelsError if a required column is missing or a row has more values than columns; csv.Error; as read_text.
+    """
+    lines = io.StringIO(read_text(file), newline="")
+    header = lines.readline()
+    declared = re.fullmatch(r"sep=(.)\s*", header, re.IGNORECASE)
+    if declared:
+        header = lines.readline()
+    delimiter = declared[1] if declared else max(_DELIMITERS, key=header.count)
+    reader = csv.DictReader(chain([header], lines), strict=True, skipinitialspace=True, delimiter=delimiter)
+    if not reader.fieldnames:
+        raise LabelsError(f"{file} is empty")
+    by_name = {name.strip().lower(): name for name in reversed(reader.fieldnames)}
+    names = {
+        column: next(by_name[name] for name in accepted if name in by_name)
+        for column, accepted in columns.items()
+        if by_name.keys() & {*accepted}
+    }
+    if not {*required} <= names.keys():
+        optional = [column for column in columns if column not in required]
+        raise LabelsError(
+            f"{file} has the columns {', '.join(reader.fieldnames)}: {' and '.join(required)} are required, "
+            f"{' and '.join(optional)} {'is' if len(optional) == 1 else 'are'} optional"
+        )
+    for row in reader:
+        number = reader.line_num + bool(declared)
+        if any(value.strip() for value in row.pop(None, [])):
+            where = f"line {number} of {file}"
+            raise LabelsError(f"{where} does not have one value per column; a value that contains a comma needs quotes")
+        yield number, {column: row[name] or "" for column, name in names.items()}
+
+
+def _labelled_rows(file: Path) -> tuple[list[dict[str, str]], int]:
+    """The rows of the file with an emotion, and the number of those without."""
     rows, n_without_emotion = [], 0
-    try:
-        with file.open("rb") as stream:
-            content = stream.read(_LARGEST + 1)
-        if len(content) > _LARGEST:
-            raise LabelsError(f"{file} has more than {_LARGEST // 2**20} MB, which is too much for a table of labels")
-        is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        lines = io.TextIOWrapper(io.BytesIO(content), "utf-16" if is_utf16 else "utf-8-sig", newline="")
-        first = lines.readline()
-        if declared := re.fullmatch(r"sep=(.)\s*", first, re.IGNORECASE):  # a line that Excel heeds and hides
-            delimiter, first = declared[1], lines.readline()
-        else:
-            delimiter = max(
-                DELIMITERS, key=lambda delimiter: len(_named(next(csv.reader([first], delimiter=delimiter), [])))
-            )
-        reader = csv.DictReader(chain([first], lines), strict=True, skipinitialspace=True, delimiter=delimiter)
-        names = _named(reader.fieldnames or [])
-        if not reader.fieldnames:
-            raise LabelsError(f"{file} is empty")
-        if not {"path", "emotion"} <= names.keys():
-            header = ", ".join(reader.fieldnames)
-            raise LabelsError(f"{file} has the columns {header}: path and emotion are required, speaker is optional")
-        for row in reader:
-            where = f"line {reader.line_num + bool(declared)} of {file}"
-            if any(value.strip() for value in row.pop(None, [])):
-                raise LabelsError(
-                    f"{where} does not have one value per column; a path that contains a comma needs quotes"
-                )
-            values = {column: normalize("NFC", (row[name] or "").strip()) for column, name in names.items()}
-            if not values["emotion"]:
-                n_without_emotion += any(values.values())  # spreadsheets also write rows of nothing but commas
-                continue
-            if empty := [column for column, value in values.items() if not value]:
-                raise LabelsError(f"{where} has no {empty[0]}")
-            values["path"] = row[names["path"]]  # unchanged, because file systems distinguish Unicode forms
-            rows.append(values)
-    except OSError as error:
-        raise LabelsError(f"cannot read {file}: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise LabelsError(f"{file} is not a CSV table in UTF-8 or UTF-16; save it as CSV UTF-8") from error
-    if not rows:
-        what = "emotions" if n_without_emotion else "recordings"
-        raise LabelsError(f"{file} has no {what} below its first line")
+    for number, values in read_csv(file, COLUMNS, ("path", "emotion")):
+        path = values["path"]
+        values = {column: normalize("NFC", value.strip()) for column, value in values.items()}
+        if not values["emotion"]:
+            n_without_emotion += any(values.values())  # spreadsheets also write rows of nothing but commas
+            continue
+        if empty := [column for column, value in values.items() if not value]:
+            raise LabelsError(f"line {number} of {file} has no {empty[0]}")
+        rows.append(values | {"path": path})  # unchanged, because file systems distinguish Unicode forms
     return rows, n_without_emotion
-
-
-def _named(header: list[str]) -> dict[str, str]:
-    """The name in the header of each of COLUMNS that it has."""
-    by_name = {name.strip().lower(): name for name in reversed(header)}
-    columns = {column: [by_name[name] for name in names if name in by_name] for column, names in COLUMNS.items()}
-    return {column: names[0] for column, names in columns.items() if names}
 
 
 def _located(path: str, folder: Path) -> str:

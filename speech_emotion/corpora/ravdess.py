@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from speech_emotion.corpora.clips import walk_clips
-from speech_emotion.corpora.spelling import some
+from speech_emotion.terminal import some
 
 if TYPE_CHECKING:  # not needed to parse names, and slow to import
     import pandas as pd

@@ -3,8 +3,6 @@
 A new format is a function and an entry in FORMATS.
 """
 
-import csv
-import io
 import json
 import math
 import re
@@ -12,9 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from speech_emotion.corpora.spelling import some
+from speech_emotion.corpora.labels import LabelsError, read_csv, read_text
 from speech_emotion.optional import needed_by
-from speech_emotion.terminal import printable
+from speech_emotion.terminal import printable, some
 
 MOST = 100_000  # segments; a day of speech has about 30 000
 _LARGEST = 2**26  # bytes
@@ -58,6 +56,8 @@ def read_segments(file: str | Path, recording: str | Path = "", tier: str = "") 
         raise SegmentsError(f"{path} is not in UTF-8; save it as UTF-8") from error
     except (ImportError, SegmentsError):
         raise
+    except LabelsError as error:
+        raise SegmentsError(error) from error
     except Exception as error:  # damaged files can raise any exception in the libraries
         reason = printable(str(error).partition("\n")[0])
         raise SegmentsError(f"{path} is not a valid {path.suffix} file of segments: {reason}") from error
@@ -71,17 +71,12 @@ def read_segments(file: str | Path, recording: str | Path = "", tier: str = "") 
     return segments
 
 
-def _text(path: Path) -> str:
-    content = path.read_bytes()
-    return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-
-
 def _subtitles(path: Path) -> Iterator[Segment]:
     """SubRip or WebVTT; the speaker is read from `[NAME]: ` as whisperX writes it, and from WebVTT's `<v NAME>`."""
     with needed_by("reading subtitles", "pysubs2"):
         from pysubs2 import SSAFile
 
-    for event in SSAFile.from_string(_text(path), keep_html_tags=True):
+    for event in SSAFile.from_string(read_text(path), keep_html_tags=True):
         content = event.text.replace(r"\N", "\n").partition("\n\n")[0]  # what follows a blank line is a WebVTT comment
         speaker = ""
         if match := _SPEAKER.match(content):
@@ -106,13 +101,13 @@ def _text_grid(path: Path, tier: str = "") -> list[Segment]:
 
 def _audacity_labels(path: Path) -> list[Segment]:
     """start, end and text, separated by tabs; the lines with frequencies, which begin with a backslash, are skipped."""
-    rows = (line.split("\t", 2) for line in _text(path).splitlines() if line.strip() and not line.startswith("\\"))
+    rows = (line.split("\t", 2) for line in read_text(path).splitlines() if line.strip() and not line.startswith("\\"))
     return [Segment(float(start), float(end), *map(_one_line, label)) for start, end, *label in rows]
 
 
 def _rttm(path: Path, recording: str = "") -> list[Segment]:
     """NIST's Rich Transcription Time Marked: SPEAKER file channel start duration - - speaker."""
-    rows = [line.split() for line in _text(path).splitlines() if line.startswith("SPEAKER ")]
+    rows = [line.split() for line in read_text(path).splitlines() if line.startswith("SPEAKER ")]
     files = {row[1] for row in rows}
     if len(files) > 1 and recording not in files:
         raise SegmentsError(f"{path} has no segments of {recording}, but of {some(sorted(files))}")
@@ -125,29 +120,19 @@ def _rttm(path: Path, recording: str = "") -> list[Segment]:
 
 def _csv(path: Path) -> list[Segment]:
     """A table with the columns start and end, in seconds, and optionally text and speaker."""
-    text = _text(path)
-    header = text.partition("\n")[0]
-    delimiter = max(",;\t", key=header.count)
-    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
-    reader.fieldnames = [name.strip().lower() for name in reader.fieldnames or []]
-    if not {"start", "end"} <= {*reader.fieldnames}:
-        raise SegmentsError(
-            f"{path} has the columns {header.strip()}: start and end are required, text and speaker are optional"
-        )
-    return [
-        Segment(float(row["start"]), float(row["end"]), _one_line(row.get("text")), (row.get("speaker") or "").strip())
-        for row in reader
-    ]
+    columns = {name: (name,) for name in ("start", "end", "text", "speaker")}
+    return [_segment(row) for _, row in read_csv(path, columns, ("start", "end"))]
 
 
 def _whisper(path: Path) -> list[Segment]:
     """The JSON of whisper and whisperX: a list of segments, or an object that holds it."""
-    content = json.loads(_text(path))
-    rows = content["segments"] if isinstance(content, dict) else content
-    return [
-        Segment(float(row["start"]), float(row["end"]), _one_line(row.get("text")), row.get("speaker") or "")
-        for row in rows
-    ]
+    content = json.loads(read_text(path))
+    return [_segment(row) for row in (content["segments"] if isinstance(content, dict) else content)]
+
+
+def _segment(row: dict) -> Segment:
+    speaker = (row.get("speaker") or "").strip()
+    return Segment(float(row["start"]), float(row["end"]), _one_line(row.get("text")), speaker)
 
 
 def _one_line(text: str | None) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pandas as pd
 from sklearn.model_selection import StratifiedGroupKFold, train_test_split
 
-from speech_emotion.corpora.clips import has_speakers
+from speech_emotion.corpora.labels import has_speakers
 from speech_emotion.corpora.ravdess import copies_of
 
 # Test actors of the five folds in Luna-Jiménez et al. (2021), Sensors 21(22): 7665.

@@ -15,9 +15,8 @@ from unicodedata import normalize
 import numpy as np
 
 from speech_emotion.audio.files import is_url
-from speech_emotion.corpora.clips import has_speakers
+from speech_emotion.corpora.labels import has_speakers, spelling
 from speech_emotion.corpora.ravdess import EMOTIONS, parse_name
-from speech_emotion.corpora.spelling import SHOWN, some, spelling
 from speech_emotion.evaluation.metrics import (
     accuracy,
     bootstrap_interval,
@@ -27,7 +26,7 @@ from speech_emotion.evaluation.metrics import (
     wilson_interval,
 )
 from speech_emotion.inference.rows import Row
-from speech_emotion.terminal import count
+from speech_emotion.terminal import SHOWN, count, some
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 import torch
 
-from speech_emotion.corpora.spelling import spelling
+from speech_emotion.corpora.labels import spelling
 
 ALIKE = {"neutral": "calm", "calm": "neutral"}  # RAVDESS is almost alone in telling them apart
 

@@ -10,9 +10,8 @@ import torch
 from tqdm import tqdm
 
 from speech_emotion.audio.files import is_url
-from speech_emotion.corpora.labels import LabelsError, check_trainable, read_labels
+from speech_emotion.corpora.labels import LabelsError, check_trainable, read_labels, spelling
 from speech_emotion.corpora.ravdess import EMOTIONS
-from speech_emotion.corpora.spelling import some, spelling
 from speech_emotion.corpora.splits import folds
 from speech_emotion.evaluation.metrics import accuracy, bootstrap_interval, fit_temperature, prediction_table, uar
 from speech_emotion.evaluation.plots import plot_confusion, plot_reliability, save_picture, use_style
@@ -20,7 +19,7 @@ from speech_emotion.evaluation.truth import findings, group_column
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.any_voice import AnyVoice
 from speech_emotion.models.checkpoint import Checkpoint, check_labels, load_checkpoint, save_checkpoint
-from speech_emotion.terminal import printable
+from speech_emotion.terminal import printable, some
 from speech_emotion.training.any_voice_head import Corpus, TeachingSettings, taught
 from speech_emotion.training.cnn import target_indices
 
