@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from itertools import pairwise
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -20,6 +20,7 @@ from speech_emotion.audio.files import find_recordings
 from speech_emotion.corpora.ravdess import EMOTIONS
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.checkpoint import load_checkpoint
+from speech_emotion.terminal import clock
 
 
 def voice(seconds: float, rate: int = 16_000) -> np.ndarray:
@@ -216,6 +217,25 @@ def test_a_long_recording_is_the_mean_of_its_timeline(tmp_path, model):
     assert float(long["confidence"]) == max(float(long[emotion]) for emotion in EMOTIONS)
 
 
+def test_of_a_long_recording_the_mix_and_the_longest_parts_are_printed(tmp_path, model):
+    soundfile.write(tmp_path / "long.wav", np.concatenate([voice(40), np.zeros(16_000), voice(30)]), 16_000)
+    said = run_eval("long.wav", "--model", model, cwd=tmp_path).stdout
+    (row,) = read_rows(tmp_path / "out.csv")
+    means = sorted(((float(row[emotion]), emotion) for emotion in EMOTIONS), reverse=True)
+    is_mixed = means[0][0] < 0.4 or means[0][0] - means[1][0] < 0.1
+    mix = ", ".join(f"{emotion} {mean:.2f}" for mean, emotion in means[:3])
+    assert f"  {'mixed' if is_mixed else row['emotion']:<10}       long.wav, 1:11 long: {mix}\n" in said
+    assert said.endswith("\n--timeline FILE writes the emotion of every stretch of speech\n")
+    said = run_eval("long.wav", "--model", model, "--timeline", "t.csv", cwd=tmp_path).stdout
+    parts = []
+    for emotion, part in groupby(read_rows(tmp_path / "t.csv"), lambda stretch: stretch["emotion"]):
+        spans = [(float(stretch["start"]), float(stretch["end"])) for stretch in part]
+        parts.append((-sum(end - start for start, end in spans), emotion, spans[0][0], spans[-1][1]))
+    _, emotion, start, end = min(parts)
+    assert f"longest parts: {emotion} {clock(start)} to {clock(end)}" in said
+    assert said.endswith("\nthe timeline is in t.csv\n")
+
+
 def test_the_plot_of_a_folder_agrees_with_the_table_without_a_display(tone_data, tmp_path, model):
     (tmp_path / "broken.wav").write_text("this is not audio")
     clips = sorted(tone_data.glob("speech_actors/Actor_01/*.wav"))[::4]
@@ -231,12 +251,11 @@ def test_the_plot_of_a_folder_agrees_with_the_table_without_a_display(tone_data,
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".csv", ".svg", ".wav"]
 
 
-def test_the_picture_of_one_recording_is_its_timeline_and_survives_a_resume(tmp_path, model):
+def test_the_picture_of_one_recording_is_its_timeline_even_without_one_and_survives_a_resume(tmp_path, model):
     soundfile.write(tmp_path / "a.wav", voice(20), 16_000)
     pictures = []
-    for _ in range(2):
-        arguments = ("a.wav", "--model", model, "--timeline", "t.csv", "--resume", "--plot", "a.png")
-        assert run_eval(*arguments, cwd=tmp_path).returncode == 0
+    for options in (["--timeline", "t.csv", "--resume"], []):
+        assert run_eval("a.wav", "--model", model, *options, "--plot", "a.png", cwd=tmp_path).returncode == 0
         pictures.append((tmp_path / "a.png").read_bytes())
     image = plt.imread(tmp_path / "a.png")
     assert image.shape == (540, 1200, 4) and image[..., :3].std() > 0.05 and pictures[0] == pictures[1]

@@ -80,8 +80,8 @@ def parse_arguments(arguments: list[str] | None, name: str = "eval.py") -> EvalO
         "(Audacity), .rttm, .csv with start and end, or .json from whisper; --timeline gets their rows, with text and "
         "speaker (default: segments.csv)")
     add("--tier", default="", metavar="NAME", help="the tier of a .TextGrid that holds the segments")
-    add("--plot", metavar="FILE", help="picture (.png, .pdf, .svg) of the emotions; over time with --timeline and a "
-        "single recording")
+    add("--plot", metavar="FILE", help="picture (.png, .pdf, .svg) of the emotions; over time for a single "
+        "recording")
     add("--adapt", nargs="?", const="all", metavar="|".join(ADAPT), help="normalise by the recordings' own mean and "
         "deviation, without labels: by all of them (try this first); by folder, if each holds many recordings of one "
         "voice with several emotions; or by the speakers of --segments (for model_any_voice.pt)")
@@ -204,8 +204,9 @@ def classify(options: EvalOptions, url: str | None = None) -> int:
         from speech_emotion.evaluation import plots
 
         plots.use_style()
-        if len(recordings) == 1 and summary.stretches:
-            figure = plots.plot_recording(summary.stretches, predictor.labels)
+        stretches = [row for row in summary.stretches if row["emotion"]]
+        if len(recordings) == 1 and stretches:
+            figure = plots.plot_recording(stretches, predictor.labels)
         else:
             figure = plots.plot_folder(summary.bins, summary.n_failed, evaluation)
         plots.save_picture(figure, options.plot)

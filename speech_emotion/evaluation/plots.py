@@ -11,16 +11,27 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-import seaborn as sns
-from matplotlib import font_manager
+from matplotlib import colormaps, font_manager
 from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
 
 from speech_emotion.evaluation.metrics import calibration_bins, confusion, label_columns, recalls, wilson_interval
 from speech_emotion.evaluation.truth import Evaluation
+from speech_emotion.terminal import clock
 
 BLUE, ORANGE = "#0173b2", "#de8f05"  # the first two of seaborn's "colorblind"
+GREY = "#262626"  # of text and axes
+STYLE = {
+    "figure.dpi": 110, "savefig.dpi": 150, "font.size": 12, "xtick.labelsize": 11, "ytick.labelsize": 11,
+    "legend.fontsize": 11, "axes.labelsize": 12, "axes.titlesize": 12, "axes.spines.top": False,
+    "axes.spines.right": False, "axes.edgecolor": GREY, "axes.labelcolor": GREY, "text.color": GREY,
+    "xtick.color": GREY, "ytick.color": GREY,
+    "axes.prop_cycle": plt.cycler(color=[BLUE, ORANGE, "#029e73", "#d55e00", "#cc78bc"]),
+    "text.parse_math": False,  # a label between dollars is no formula
+}  # fmt: skip
 
 # Distinguishable with red-green colour blindness; emotions that are drawn side by side also differ in lightness.
 COLOURS = {
@@ -36,15 +47,16 @@ COLOURS = {
 
 OTHER_SCRIPTS = {"Noto Sans CJK JP", "Noto Sans Arabic", "Noto Sans Devanagari", "Arial Unicode MS", "Yu Gothic"}
 NO_EMOTION = "no emotion"  # label of the bar for recordings with an error
+MOST_COLUMNS = 60  # of a timeline; narrower ones are a bar code
+MOST_TICKS = 8
+TICKS_S = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600)  # between two ticks of a timeline
 _FEWEST = 5  # clips in a bin of the reliability diagram; smaller bins are not drawn
 
 
 def use_style() -> None:
-    sns.set_theme(context="notebook", style="ticks", palette="colorblind")
-    plt.rcParams["font.family"] = ["sans-serif", *sorted(OTHER_SCRIPTS & {*font_manager.get_font_names()})]
+    fonts = ["sans-serif", *sorted(OTHER_SCRIPTS & {*font_manager.get_font_names()})]
+    plt.rcParams.update(STYLE | {"font.family": fonts})
     warnings.filterwarnings("ignore", "Glyph .* missing from font")  # a box is drawn instead
-    plt.rcParams.update({"figure.dpi": 110, "savefig.dpi": 150, "axes.spines.top": False, "axes.spines.right": False})
-    plt.rcParams["text.parse_math"] = False  # a label between dollars is no formula
 
 
 def save_picture(figure: Figure, path: str | Path) -> None:
@@ -80,14 +92,17 @@ def plot_confusion(predictions: pd.DataFrame, title="", ax: Axes | None = None, 
     shares = counts / counts.sum(axis=1, keepdims=True)
     if ax is None:
         _, ax = plt.subplots(figsize=(5.8, 5.0), layout="constrained")
-    sns.heatmap(
-        shares, annot=np.where(counts > 0, counts.astype(str), ""), fmt="", cmap="Blues", vmin=0, vmax=1, ax=ax,
-        xticklabels=labels, yticklabels=rows, cbar_kws={"label": "share of the true emotion"},
-    )  # fmt: skip
+    mesh = ax.pcolormesh(shares, cmap="Blues", vmin=0, vmax=1)
+    ax.figure.colorbar(mesh, ax=ax, label="share of the true emotion")
+    for row, column in np.argwhere(counts):
+        colour = "white" if shares[row, column] > 0.5 else GREY
+        ax.text(column + 0.5, row + 0.5, counts[row, column], ha="center", va="center", color=colour)
+    ax.set_xticks(np.arange(len(labels)) + 0.5, labels, rotation=45, ha="right", rotation_mode="anchor")
+    ax.set_yticks(np.arange(len(rows)) + 0.5, rows)
     ax.set(xlabel="predicted", ylabel="true", title=title)
-    plt.setp(ax.get_xticklabels(), rotation=45, ha="right", rotation_mode="anchor")
-    plt.setp(ax.get_yticklabels(), rotation=0)  # seaborn rotates them if there is room
+    ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
+    ax.invert_yaxis()
     return ax.figure
 
 
@@ -191,24 +206,28 @@ def plot_recording(stretches: list[dict], labels: list[str]) -> Figure:
 
 
 def plot_timeline(stretches: list[dict], labels: list[str], ax: Axes) -> QuadMesh:
-    """The probability of each emotion over time in one recording; a line marks the predicted emotion.
+    """The probability of each emotion over time in one recording; a line marks the most probable one.
 
-    `stretches` are rows of eval.py's timeline for one channel, at least one, with start, end (s), emotion and a
-    probability per label; the plot is blank between them.
-    Returns the coloured mesh, for a colour bar.
+    `stretches` are rows of eval.py's timeline for one channel, at least one, with start, end (s) and a probability per
+    label; the plot is blank between them. Of more than MOST_COLUMNS, the mean over equal parts of the recording is
+    shown. Returns the coloured mesh, for a colour bar.
     """
-    spans = [(float(stretch["start"]), float(stretch["end"])) for stretch in stretches]
-    edges, columns = [spans[0][0]], []
-    for stretch, (start, end) in zip(stretches, spans, strict=True):
-        if start > edges[-1]:
-            edges.append(start)
-            columns.append([np.nan] * len(labels))
-        edges.append(end)
-        columns.append([float(stretch[label]) for label in labels])
-    mesh = ax.pcolormesh(edges, np.arange(len(labels) + 1) - 0.5, np.transpose(columns), cmap="Blues", vmin=0, vmax=1)
-    given = [labels.index(stretch["emotion"]) for stretch in stretches]
-    ax.hlines(given, *zip(*spans, strict=True), color=ORANGE, linewidth=4, label="predicted emotion")
-    ax.set(xlabel="time (s)", yticks=range(len(labels)), yticklabels=labels)
+    spans = np.array([(float(stretch["start"]), float(stretch["end"])) for stretch in stretches])
+    end = spans.max()
+    edges = np.unique(spans) if len(spans) <= MOST_COLUMNS else np.linspace(0, end, MOST_COLUMNS + 1)
+    seconds = np.minimum(spans[:, 1:], edges[1:]) - np.maximum(spans[:, :1], edges[:-1])  # (stretches, columns)
+    seconds = seconds.clip(min=0)
+    total = seconds.sum(axis=0)[:, None]
+    probabilities = np.array([[float(stretch[label]) for label in labels] for stretch in stretches])
+    means = np.divide(seconds.T @ probabilities, total, out=np.full((len(total), len(labels)), np.nan), where=total > 0)
+    mesh = ax.pcolormesh(edges, np.arange(len(labels) + 1) - 0.5, means.T, cmap="Blues", vmin=0, vmax=1)
+    is_speech = total[:, 0] > 0
+    given = means[is_speech].argmax(axis=1)
+    ax.hlines(given, edges[:-1][is_speech], edges[1:][is_speech], color=ORANGE, linewidth=4, label="most probable")
+    step = next((step for step in TICKS_S if end / step <= MOST_TICKS), TICKS_S[-1])
+    ax.xaxis.set_major_locator(MultipleLocator(step))
+    ax.xaxis.set_major_formatter(lambda seconds, position: clock(seconds))
+    ax.set(xlim=(0, end), xlabel="time (m:ss)", yticks=range(len(labels)), yticklabels=labels)
     ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()
     return mesh
@@ -217,5 +236,6 @@ def plot_timeline(stretches: list[dict], labels: list[str], ax: Axes) -> QuadMes
 def _colours(names: Collection[str]) -> list[str]:
     """The colours of RAVDESS's emotions, further colours for other labels, light grey for `no emotion`."""
     others = [name for name in names if name not in {*COLOURS, NO_EMOTION}]
-    colours = COLOURS | dict(zip(others, sns.color_palette("husl", len(others)).as_hex(), strict=True))
+    hues = map(to_hex, colormaps["hsv"](np.arange(len(others)) / max(len(others), 1) * 0.9))
+    colours = COLOURS | dict(zip(others, hues, strict=True))
     return [colours.get(name, "lightgrey") for name in names]
