@@ -13,13 +13,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import soundfile
-import torch
 from conftest import REPOSITORY, read_rows, run_eval, run_eval_process, write_noise
 
-from speech_emotion.audio.files import find_recordings
 from speech_emotion.corpora.ravdess import EMOTIONS
 from speech_emotion.inference.predictor import Predictor
-from speech_emotion.models.checkpoint import load_checkpoint
 from speech_emotion.terminal import clock
 
 
@@ -145,20 +142,14 @@ def test_batch_size_workers_and_order_change_nothing(tone_data, model):
         (["nowhere"], "there is no file or folder nowhere"),
         (["a.wave"], "there is no file or folder a.wave; did you mean a.wav?"),
         (["empty"], "there is no audio file in empty"),
-        (["a.wav", "--model", "nowhere.pt"], "there is no model file nowhere.pt; there are model.pt, "),
         (["a.wav", "--model", "model_any_voices.pt"], "model_any_voices.pt; did you mean model_any_voice.pt?"),
         (["a.wav", "--model", "a.wav"], "a.wav is not a readable model file"),
         (["a.wav", "--out", "nowhere/out.csv"], "there is no folder nowhere"),
         (["a.wav", "--out", "/proc/self/out.csv"], "cannot write to the folder /proc/self: "),
         (["a.wav", "--batch-size", "0"], "'0' is not a whole number from 1 to 2147483647"),
-        (["a.wav", "--track", "8589934592"], "'8589934592' is not a whole number from 1 to 2147483647"),
-        (["a.wav", "--workers", "two"], "'two' is not a whole number from 1 to "),
         (["a.wav", "--out", "empty"], "empty is a folder"),
         (["a.wav", "--out", "b.csv", "--timeline", "b.csv"], "two of the files to write are the same"),
-        (["a.wav", "--out", "b.png", "--plot", "b.png"], "two of the files to write are the same"),
         (["a.wav", "--plot", "a.gif"], "writes .png, .pdf, .svg, not a.gif"),
-        (["a.wav", "--plot", "nowhere/a.png"], "there is no folder nowhere"),
-        (["a.wav", "--plot", "folder.png"], "folder.png is a folder"),
         (["a.wav", "--device", "abacus"], "invalid choice"),
         (["-", "a.wav"], "- (standard input) cannot be combined with other recordings"),
         (["a.wav", "--labels", "t.csv", "--channels", "each"], "--labels gives a recording one emotion"),
@@ -166,14 +157,13 @@ def test_batch_size_workers_and_order_change_nothing(tone_data, model):
 )
 def test_wrong_usage_is_one_sentence_and_exit_2(tmp_path, model, arguments, message):
     (tmp_path / "empty").mkdir()
-    (tmp_path / "folder.png").mkdir()
     soundfile.write(tmp_path / "a.wav", np.zeros(100), 16_000)
     if "--model" not in arguments:
         arguments = [*arguments, "--model", model]
     result = run_eval(*arguments, cwd=tmp_path)
     assert result.returncode == 2 and message in result.stderr
     assert result.stderr.startswith("eval.py: ") and result.stderr.count("\n") == 1
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.wav", "empty", "folder.png"], "nothing was begun"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.wav", "empty"], "nothing was begun"
 
 
 def test_a_wrong_path_is_told_before_torch_is_imported():
@@ -182,16 +172,15 @@ def test_a_wrong_path_is_told_before_torch_is_imported():
     assert result.stdout == "2 False\n" and result.stderr.startswith("speech-emotion: there is no file or folder")
 
 
-@pytest.mark.parametrize("name", ["a.wav", "03-01-06-01-02-01-12.wav"])
-def test_neither_classifying_nor_the_report_imports_slow_packages(tmp_path, model, name):
+def test_neither_classifying_nor_the_report_imports_slow_packages(tmp_path, model):
+    name = "03-01-06-01-02-01-12.wav"
     soundfile.write(tmp_path / name, voice(1), 16_000)
     code = f"import sys; sys.path.insert(0, {str(REPOSITORY)!r})\n"
     code += f"from speech_emotion.commands import classify; classify.main([{name!r}, '--model', {str(model)!r}])\n"
     slow = {"librosa", "matplotlib", "seaborn", "sklearn", "scipy", "pandas", "av", "sympy", "torch._dynamo"}
     code += f"print(sorted({slow} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert result.stdout.endswith("[]\n")
-    assert ("confusion matrix" in result.stdout) == (name != "a.wav")
+    assert result.stdout.endswith("[]\n") and "confusion matrix" in result.stdout
 
 
 def test_a_long_recording_is_the_mean_of_its_timeline(tmp_path, model):
@@ -261,56 +250,6 @@ def test_the_picture_of_one_recording_is_its_timeline_even_without_one_and_survi
     assert image.shape == (540, 1200, 4) and image[..., :3].std() > 0.05 and pictures[0] == pictures[1]
 
 
-def test_a_plot_is_drawn_even_if_all_recordings_have_errors(tmp_path, model):
-    (tmp_path / "a.wav").write_text("this is not audio")
-    arguments = ("a.wav", "--model", model, "--timeline", "t.csv", "--plot", "a.pdf")
-    assert run_eval(*arguments, cwd=tmp_path).returncode == 1
-    assert (tmp_path / "a.pdf").read_bytes().startswith(b"%PDF")
-
-
-def test_any_file_name_is_preserved_and_none_is_a_formula_in_a_spreadsheet(tmp_path, model):
-    formulas = [b"=1+1.wav", b"+1.wav", b"-x.wav", b"@a.wav", b"\tb.wav"]
-    names = [*formulas, b'quo"te,comma.wav', b"new\nline.wav", b"\xff.wav"]
-    for name in names:
-        soundfile.write(tmp_path / "good", voice(1), 16_000, format="WAV")
-        os.rename(tmp_path / "good", os.path.join(os.fsencode(tmp_path), name))
-    result = run_eval("--model", model, "--", *map(os.fsdecode, names), cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    urls = [os.fsencode(row["url"]) for row in read_rows(tmp_path / "out.csv")]
-    assert urls == [b"'" + name for name in formulas] + names[len(formulas) :]
-
-
-def test_pipes_and_circular_or_dangling_links_affect_at_most_one_row(tmp_path, model):
-    folder = tmp_path / "recordings"
-    (folder / "deep" / "x.wav").mkdir(parents=True)
-    soundfile.write(folder / "deep" / "x.wav" / "good.wav", voice(1), 16_000)
-    (folder / "deep" / "loop").symlink_to(folder)
-    (tmp_path / "elsewhere").mkdir()
-    soundfile.write(tmp_path / "elsewhere" / "linked.flac", voice(1), 16_000)
-    (folder / "link").symlink_to(tmp_path / "elsewhere")
-    (folder / "dangling.wav").symlink_to("nowhere.wav")
-    os.mkfifo(folder / "pipe.wav")
-    (folder / "cover.jpg").write_bytes(b"a picture")
-    assert run_eval("recordings", "recordings/cover.jpg", "--model", model, cwd=tmp_path).returncode == 1
-    rows = {row["url"]: row["error"] for row in read_rows(tmp_path / "out.csv")}
-    assert list(rows) == [
-        "recordings/dangling.wav", "recordings/pipe.wav", "recordings/deep/x.wav/good.wav",
-        "recordings/link/linked.flac", "recordings/cover.jpg",
-    ]  # fmt: skip
-    assert [bool(error) for error in rows.values()] == [True, True, False, False, True]
-    assert "a pipe or a device" in rows["recordings/pipe.wav"]
-
-
-def test_a_file_may_vanish_before_it_is_read(tmp_path, model):
-    for name in "abc":
-        soundfile.write(tmp_path / f"{name}.wav", voice(1), 16_000)
-    recordings, n_others = find_recordings([tmp_path])
-    (tmp_path / "b.wav").unlink()
-    a, b, c = Predictor(model, "cpu").predict(recordings)
-    assert n_others == 0 and not a["error"] and not c["error"]
-    assert b["error"].endswith("No such file or directory") and b["emotion"] == "" and b["confidence"] is None
-
-
 def test_debug_shows_where_an_error_comes_from(tmp_path, model, caplog):
     (tmp_path / "broken.wav").write_text("this is not audio")
     with caplog.at_level("DEBUG"):
@@ -331,16 +270,6 @@ def test_a_waveform_and_its_file_get_the_same_row(tmp_path, model):
         predictor.predict_waveform(np.zeros((2, 3, 4)), 16_000)
 
 
-def test_predicting_changes_neither_torchs_threads_nor_the_model(tmp_path, model):
-    soundfile.write(tmp_path / "a.wav", voice(1), 16_000)
-    before, checkpoint = torch.get_num_threads(), load_checkpoint(model)
-    weights = {name: tensor.clone() for name, tensor in checkpoint.network.state_dict().items()}
-    list(Predictor(checkpoint, "cpu").predict([tmp_path / "a.wav"]))
-    assert torch.get_num_threads() == before
-    for name, tensor in checkpoint.network.state_dict().items():
-        assert torch.equal(tensor, weights[name])
-
-
 def test_the_example_of_the_documentation_runs(tmp_path, model, monkeypatch, capsys):
     _, _, example = (REPOSITORY / "docs" / "eval.md").read_text(encoding="utf-8").partition("**Python.**")
     code = textwrap.dedent("\n".join(line for line in example.splitlines() if line.startswith("    ")))
@@ -349,9 +278,3 @@ def test_the_example_of_the_documentation_runs(tmp_path, model, monkeypatch, cap
     monkeypatch.chdir(tmp_path)
     exec(compile(code, "docs/eval.md", "exec"), {})
     assert capsys.readouterr().out.startswith("hello.wav ") and "from speech_emotion import Predictor" in code
-
-
-def test_importing_the_package_imports_neither_torch_nor_numpy():
-    code = "import sys, speech_emotion; print(sorted({'torch', 'numpy'} & set(sys.modules)))"
-    result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert result.stdout == "[]\n"

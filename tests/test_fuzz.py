@@ -22,7 +22,7 @@ from speech_emotion.models.features import FeatureSettings
 
 pytestmark = pytest.mark.slow
 bounded = settings(
-    max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 NOISE = np.random.default_rng(0).normal(scale=0.1, size=4_000)
 

@@ -146,25 +146,9 @@ def test_no_more_is_kept_than_is_allowed(predictor):
         LiveRecording(predictor, 100)
 
 
-def test_a_sample_may_be_split_between_two_messages(predictor):
-    content = pcm(sound((0.5, 1e-4), (1, 0.1)))
-    whole, split = LiveRecording(predictor, RATE), LiveRecording(predictor, RATE)
-    whole.add(content)
-    for start in range(0, len(content), 7_777):
-        split.add(content[start : start + 7_777])
-        at_once(split.update())
-    assert at_once(split.finish()).rows == at_once(whole.finish()).rows
-
-
 def test_silence_and_nothing_at_all_have_no_rows(predictor):
     for content in (b"", bytes(2), bytes(3 * 2 * RATE)):
         live = LiveRecording(predictor, RATE)
         live.add(content)
         assert at_once(live.update()).stretches == []
         assert at_once(live.finish()).rows[0]["error"] in ("too short", "silent")
-
-
-def test_what_arrives_at_once_is_classified_bit_by_bit(predictor):
-    live = LiveRecording(predictor, RATE)
-    live.add(pcm(sound((25, 0.1))))
-    assert [round(at_once(live.update()).seconds) for _ in range(4)] == [10, 20, 25, 25]

@@ -83,18 +83,6 @@ def test_a_run_killed_anywhere_is_resumed_to_the_same_tables(home):
         assert run(resume=True) == whole, length
 
 
-@pytest.mark.parametrize("options", [{"run": "other"}, {"timeline": None, "stretch_columns": ()}])
-def test_the_part_of_another_run_is_refused_and_stays(home, options):
-    with table(run="this") as tables:
-        tables.write(rows_of("a"))
-    before = Path("out.csv.part").read_bytes()
-    with pytest.raises(ValueError, match=f"out.csv.part {OTHER_RUN}"):
-        table(**{"run": "this", "resume": True, **options})
-    assert Path("out.csv.part").read_bytes() == before and names(home) == ["out.csv.part"]
-    with table(run="this", resume=True) as tables:
-        assert "a" in tables
-
-
 def test_a_part_that_no_table_wrote_is_refused(home):
     Path("out.csv.part").write_text("url,emotion,confidence,error\r\n")
     with pytest.raises(ValueError, match=OTHER_RUN):
@@ -145,13 +133,6 @@ def test_a_run_that_was_killed_at_its_end_classifies_nothing_again(home, model, 
     assert eval.main([*arguments, "--resume"]) == 1
     assert "1 recording classified, 1 without an emotion; the table is in out.csv" in capsys.readouterr().out
     assert {"out.csv", "t.csv"} == {*names(home)} - {"a.wav", "b.wav"}
-
-
-def test_ctrl_c_before_there_is_a_row_leaves_no_file(home, model, monkeypatch, capsys):
-    write_noise(home / "a.wav", 0)
-    stop_after(0, monkeypatch)
-    assert eval.main(["a.wav", "--model", str(model)]) == 130
-    assert capsys.readouterr().err.endswith("\neval.py: stopped\n") and names(home) == ["a.wav"]
 
 
 def test_one_process_at_a_time_writes_a_table(home, model, refused):

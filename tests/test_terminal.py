@@ -158,11 +158,3 @@ def test_help_waits_for_no_library(arguments):
     result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert result.stdout.endswith("\n0 []\n")
     assert f"speech-emotion {arguments[0] if arguments else 'COMMAND'}" in result.stdout
-
-
-@pytest.mark.parametrize("door", ["eval.py", "train.py", "app.py"])
-def test_every_door_opens(door):
-    result = subprocess.run(
-        [sys.executable, door, "--help"], cwd=REPOSITORY, capture_output=True, text=True, check=True
-    )
-    assert result.stdout.startswith(f"usage: {door} ")

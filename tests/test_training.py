@@ -20,13 +20,11 @@ from speech_emotion.training.augment import AugmentationSettings
 from speech_emotion.training.cache import log_mels
 from speech_emotion.training.cnn import (
     SCHEDULES,
-    EmotionCNNRecipe,
     TrainingSettings,
     learning_rates,
     mixup,
     target_indices,
     train,
-    update_average,
 )
 
 CPU = torch.device("cpu")
@@ -113,50 +111,6 @@ def test_mixup_blends_views_and_labels_in_the_same_pairs():
     np.testing.assert_allclose(soft, share * labels + (1 - share) * labels[partner])
 
 
-def test_the_average_forgets_the_faster_the_earlier_it_is():
-    network, average = nn.BatchNorm1d(1), nn.BatchNorm1d(1)
-    average.weight.data.fill_(0.0)
-    expected = {"weight": 0.0, "running_mean": 0.0}
-    for step in range(1, 41):
-        values = {"weight": float(step), "running_mean": 10.0 / step}
-        network.weight.data.fill_(values["weight"])
-        network.running_mean.fill_(values["running_mean"])
-        network.num_batches_tracked.fill_(step)
-        update_average(average, network, step, 0.7)
-        decay = min(0.7, step / (step + 10))
-        expected = {name: decay * expected[name] + (1 - decay) * values[name] for name in values}
-        assert average.weight.item() == pytest.approx(expected["weight"])
-        assert average.running_mean.item() == pytest.approx(expected["running_mean"])
-        assert average.num_batches_tracked == step
-
-
-def rates(schedule: str, n_steps: int) -> np.ndarray:
-    """The learning rate of every step."""
-    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1e-2)
-    scheduler = learning_rates(optimizer, TrainingSettings(learning_rate=1e-2, schedule=schedule), n_steps)
-    used = []
-    for _ in range(n_steps):
-        used.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        scheduler.step()
-    return np.array([*used, optimizer.param_groups[0]["lr"]])
-
-
-def test_one_cycle_rises_for_15_percent_of_the_run_and_falls_along_a_cosine():
-    used, peak = rates("one_cycle", 200), 0.15 * 201 - 1
-    low, high, last = 1e-2 / 20, 1e-2, 1e-2 / 20 / 1e3
-    for step, rate in enumerate(used):
-        start, end, done = (low, high, step / peak) if step <= peak else (high, last, (step - peak) / (200 - peak))
-        assert rate == pytest.approx(end + (start - end) * (1 + np.cos(np.pi * done)) / 2)
-
-
-def test_warm_restarts_come_after_a_seventh_and_three_sevenths_of_the_run():
-    used = rates("cosine_warm_restarts", 70)
-    assert (np.flatnonzero(np.diff(used) > 0) + 1).tolist() == [11, 33]
-    assert used[[0, 11, 33]] == pytest.approx(1e-2)
-    np.testing.assert_allclose(used[:11], 1e-2 * (1 + np.cos(np.pi * np.arange(11) / 11)) / 2)
-
-
 def test_without_a_learning_rate_the_numbers_are_those_of_the_first_weights(uneven, cache_dir, single_precision):
     """Both parts have the same clips: what training says of them is what validation says."""
     settings = replace(PLAIN, epochs=2, learning_rate=0.0, label_smoothing=0.0, seed=5)
@@ -234,32 +188,6 @@ def test_the_curve_is_of_the_network_as_it_is_used(uneven, cache_dir):
     assert losses[0] == pytest.approx(losses[1])
 
 
-@pytest.mark.parametrize(("kind", "has_mkldnn", "has_bfloat16", "enabled"), [
-    ("cpu", True, True, True), ("cpu", True, False, False), ("cpu", False, True, False), ("cuda", False, True, True),
-    ("cuda", True, False, False), ("mps", True, True, False),
-])  # fmt: skip
-def test_bfloat16_is_used_where_the_hardware_multiplies_it(monkeypatch, kind, has_mkldnn, has_bfloat16, enabled):
-    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: has_mkldnn)
-    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: has_bfloat16, raising=False)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: has_bfloat16)
-    monkeypatch.setattr(torch, "autocast", lambda *arguments, enabled: (*arguments, enabled))
-    assert cnn.autocast(torch.device(kind)) == (kind, torch.bfloat16, enabled)
-
-
-@pytest.mark.parametrize(
-    ("options", "settings"),
-    [
-        ({}, TrainingSettings()),
-        ({"seed": 3, "schedule": "cosine_warm_restarts"}, TrainingSettings(seed=3, schedule="cosine_warm_restarts")),
-        ({"shuffle_labels": True}, TrainingSettings(epochs=30)),
-        ({"shuffle_labels": True, "epochs": 2}, TrainingSettings(epochs=2)),
-    ],
-)
-def test_the_settings_of_a_run_are_the_published_ones_with_the_given_options(options, settings):
-    nothing = {"data": "data", "spoken": False, "shuffle_labels": False}
-    assert EmotionCNNRecipe.from_options(**nothing | options).settings == settings
-
-
 def test_the_network_can_learn_eight_clips_by_heart(clips, cache_dir):
     eight = clips.drop_duplicates("emotion")
     settings = TrainingSettings(epochs=40, mixup=0.0, label_smoothing=0.0, ema_decay=0.9, augmentation=OFF)
@@ -283,13 +211,6 @@ def test_every_schedule_trains_and_the_same_seed_gives_the_same_network(clips, c
     assert np.isfinite(history.to_numpy()).all()
     for one, other in zip(first.network.parameters(), second.network.parameters(), strict=True):
         torch.testing.assert_close(one, other)
-
-
-def test_an_unknown_schedule_and_no_epoch_are_refused():
-    with pytest.raises(ValueError, match="schedule is 'linear', expected one of"):
-        TrainingSettings(schedule="linear")
-    with pytest.raises(ValueError, match="at least one epoch, not 0"):
-        TrainingSettings(epochs=0)
 
 
 def test_a_loss_that_is_not_finite_ends_the_training_in_its_epoch(clips, cache_dir):
