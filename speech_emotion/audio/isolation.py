@@ -39,26 +39,25 @@ def isolated(file: BinaryIO, info: RecordingInfo, track: int | None = None, endi
     if not hasattr(socket, "send_fds"):
         yield from ffmpeg(file, info, track, ending)
         return
-    decoder, is_ready = _idle_decoder() or _Decoder(), False
+    decoder, answer = _idle_or_new(), {}
     try:
         socket.send_fds(decoder.connection, [json.dumps([track, ending]).encode()], [file.fileno()])
-        while line := decoder.answers.readline(_LINE):
-            answer = json.loads(line)
-            if "rate" not in answer:
-                is_ready = True
-                break
-            samples = np.empty((answer["channels"], answer["n_samples"]), np.float32)
-            if decoder.answers.readinto(samples) < samples.nbytes:
-                break
-            yield samples.T, answer["rate"]
-    except ConnectionError:
+        while "error" not in answer:
+            answer = json.loads(decoder.answers.readline(_LINE))
+            if "rate" in answer:
+                samples = np.empty((answer["channels"], answer["n_samples"]), np.float32)
+                if decoder.answers.readinto(samples) < samples.nbytes:
+                    break
+                yield samples.T, answer["rate"]
+    except (ConnectionError, json.JSONDecodeError):
         pass  # the process has died
     finally:
-        if is_ready and len(_idle) < (os.cpu_count() or 1):
+        if "error" in answer and len(_idle) < (os.cpu_count() or 1):
             _idle.append(decoder)
         else:
-            status = decoder.end()
-    if not is_ready:
+            decoder.end()
+    if "error" not in answer:
+        status = decoder.process.returncode
         if status == -signal.SIGALRM:
             raise DecoderLost(f"FFmpeg found no sound in {PATIENCE_S} s")
         raise DecoderLost(f"FFmpeg {'cannot be started' if status > 0 else 'crashed'}")
@@ -89,24 +88,23 @@ class _Decoder:
                 start_new_session=True,  # so Ctrl-C does not reach it
             )
 
-    def end(self) -> int:
-        """End the process; its status is that with which it ended, perhaps by itself."""
+    def end(self) -> None:
         self.answers.close()
         self.connection.close()
         self.process.kill()
-        return self.process.wait()
+        self.process.wait()
 
 
 _idle: list[_Decoder] = []
 
 
-def _idle_decoder() -> _Decoder | None:
-    """A process that waits, lives, and is ours: in a fork, poll knows that it is not."""
+def _idle_or_new() -> _Decoder:
+    """A process that waits and lives; in a fork, poll knows that it is not ours."""
     with suppress(IndexError):
         while (decoder := _idle.pop()).process.poll() is not None:
             decoder.end()
         return decoder
-    return None
+    return _Decoder()
 
 
 def serve(memory: int, patience_s: int) -> None:

@@ -4,7 +4,7 @@ import logging
 import os
 import stat
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
@@ -200,21 +200,24 @@ def _decode(file: BinaryIO, ending: str, track: int | None, info: RecordingInfo)
     if not (is_mpeg or start.startswith(_FFMPEG_ONLY) or (track or 1) > 1 or ending in RAW_FORMATS):
         readers.insert(0, ("libsndfile", _libsndfile(file)))
     reasons: list[str] = []
-    given = 0  # samples returned so far
+    n_given = 0  # samples
     for name, blocks in readers:
         file.seek(0)
+        n_read = 0
         try:
-            for samples, rate in _after(given, blocks):
-                given += len(samples)
-                yield samples, rate
-            if given:
+            for samples, rate in blocks:
+                n_read += len(samples)
+                if n_read > n_given:
+                    samples, n_given = samples[n_given - n_read :], n_read
+                    yield samples, rate
+            if n_given:
                 return
         except DecoderLost as error:
             raise AudioError(str(error)) from error
         except Exception as error:  # damaged files can raise any exception in the decoders and their bindings
             _log.debug("%s on %s", name, printable(file.name), exc_info=True)
             reasons.append(f"{name}: {reason(error)}")
-    if not given:
+    if not n_given:
         raise AudioError(what_is_missing(file, start) or "; ".join(reasons) or "it holds no samples")
     info.is_damaged = True
 
@@ -223,27 +226,15 @@ def _libsndfile(file: BinaryIO) -> Iterator[Block]:
     """Blocks (samples, channels) with their rate; damaged files can raise any exception."""
     import soundfile
 
-    # By descriptor, because the name might not be UTF-8.
-    with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
+    descriptor = file.fileno()  # the name might not be UTF-8
+    with soundfile.SoundFile(descriptor, closefd=False) as sound:
         if sound.subtype.startswith("MPEG"):
             raise Unreadable("MP3 is left to FFmpeg")
         frames = max(1, _BLOCK // sound.channels)
         while len(samples := sound.read(frames, dtype="float32", always_2d=True)):
             yield samples, sound.samplerate
-        if sound.format == "FLAC" and _flac_follows(file.fileno()):
-            raise Unreadable("it is longer than its header declares")
-
-
-def _flac_follows(descriptor: int) -> bool:
-    """Whether data follow the samples that the first header declares, which is where libFLAC stops."""
-    read = os.lseek(descriptor, 0, os.SEEK_CUR)
-    os.lseek(descriptor, max(4, read - _READ_AHEAD), os.SEEK_SET)
-    return read < os.fstat(descriptor).st_size or b"fLaC" in os.read(descriptor, _READ_AHEAD)
-
-
-def _after(n: int, blocks: Iterable[Block]) -> Iterator[Block]:
-    """The blocks without their first `n` samples."""
-    for samples, rate in blocks:
-        if n < len(samples):
-            yield samples[n:], rate
-        n = max(0, n - len(samples))
+        if sound.format == "FLAC":  # of which libFLAC stops at the end that the first header declares
+            n_read = os.lseek(descriptor, 0, os.SEEK_CUR)
+            os.lseek(descriptor, max(4, n_read - _READ_AHEAD), os.SEEK_SET)
+            if n_read < os.fstat(descriptor).st_size or b"fLaC" in os.read(descriptor, _READ_AHEAD):
+                raise Unreadable("it is longer than its header declares")
