@@ -5,9 +5,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import chain, groupby, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,7 +20,7 @@ from speech_emotion.audio.reading import AudioError, RecordingInfo, check_sample
 from speech_emotion.audio.resampling import resample_pieces
 from speech_emotion.audio.windows import RecordingWindows, Speech, Window
 from speech_emotion.corpora.segments import Segment
-from speech_emotion.inference.recording import Answer, Recording
+from speech_emotion.inference.recording import Answer, Embedded, Recording
 from speech_emotion.inference.rows import Row, error_row
 from speech_emotion.inference.speech import NoDetectorError, SpeechDetector, which_speak
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint
@@ -30,15 +31,7 @@ S, T = TypeVar("S"), TypeVar("T")
 _READ_AT_ONCE = 16  # windows per read, so that a long recording is never in memory as a whole
 
 Statistics = Callable[[str, int | str], torch.Tensor]  # path, Recording.voice → mean and standard deviation, (2, D)
-
-
-@dataclass(frozen=True)
-class _BatchItem:
-    """A window of a recording, or a placeholder for a recording without windows."""
-
-    recording: Recording
-    window: Window | None = None
-    inputs: torch.Tensor | None = None  # the network's input for the window
+Prepared = tuple[Window, torch.Tensor]  # with the network's input
 
 
 class Predictor:
@@ -63,16 +56,13 @@ class Predictor:
         """
         self.device = choose_device(device)
         checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
-        self.labels, self.digest = checkpoint.labels, checkpoint.digest
-        self._all_labels, self._counts_for = checkpoint.labels, torch.eye(len(checkpoint.labels))
-        self.features = checkpoint.features
+        self.digest, self.features, self._all_labels = checkpoint.digest, checkpoint.features, checkpoint.labels
+        self.labels, self._counts_for = choose_emotions(self._all_labels, emotions or self._all_labels)
         self.temperature = checkpoint.temperature
         self.front_end = checkpoint.network.front_end
         self.network = checkpoint.network.for_inference().to(self.device)
         self.speech_only = self.network.speech_only if speech_only is None else speech_only
         self._detector = SpeechDetector() if self.speech_only else None
-        if emotions:
-            self.labels, self._counts_for = choose_emotions(self._all_labels, emotions)
 
     def for_emotions(self, emotions: Sequence[str]) -> "Predictor":
         """This predictor with answers limited to these emotions: their probabilities are divided by their sum.
@@ -110,9 +100,8 @@ class Predictor:
         """
         if statistics and not self.network.takes_statistics:
             raise ValueError("this model takes no statistics of recordings")
-        classify = partial(self._classify, statistics)
-        recordings = self._schedule(_several(paths), batch_size, workers, classify, reading)
-        return (recording.answer(self.labels, classified) for recording, classified in recordings)
+        recordings = self.embedded(paths, batch_size, workers, **reading)
+        return (self.answer(recording, statistics) for recording in recordings)
 
     def embeddings(
         self, paths: str | Path | Iterable[str | Path], batch_size: int = 16, workers: int | None = None, **reading
@@ -124,11 +113,11 @@ class Predictor:
     def embedded(
         self, paths: str | Path | Iterable[str | Path], batch_size: int = 16, workers: int | None = None, **reading
     ) -> Iterator[Recording]:
-        """Each recording, in order, with the embeddings of its windows."""
-        recordings = self._schedule(_several(paths), batch_size, workers, lambda _, embeddings: embeddings, reading)
-        for recording, embedded in recordings:
-            recording.embedded = embedded
-            yield recording
+        """Each recording, in order, with the embeddings of its windows. Raises TypeError for bytes."""
+        if isinstance(paths, (bytes, bytearray)):
+            raise TypeError("paths are names of files, not bytes; open the bytes with soundfile, then predict_waveform")
+        several = [paths] if isinstance(paths, (str, os.PathLike)) else paths
+        return self._embed_all(several, batch_size, workers or torch.get_num_threads(), reading)
 
     def predict_waveform(self, samples: np.ndarray, sample_rate: int) -> Row:
         """The row of a recording in memory, (samples,) or (samples, channels).
@@ -199,107 +188,83 @@ class Predictor:
         """
         yield from recording.measure()
         while prepared := recording.read(_READ_AT_ONCE, self._prepare):
-            recording.embedded += self._embed_prepared(prepared)
+            recording.embedded += self._embed(prepared)
             yield
 
-    def embed_windows(self, windows: Iterable[tuple[Window, torch.Tensor]]) -> list[tuple[Window, torch.Tensor]]:
+    def embed_windows(self, windows: Iterable[tuple[Window, torch.Tensor]]) -> list[Embedded]:
         """Windows with their samples → the same windows, with the amount of speech in each, and embeddings, (D,)."""
-        return self._embed_prepared([self._prepare(window, samples) for window, samples in windows])
-
-    def answer(self, recording: Recording, statistics: Statistics | None = None) -> Answer:
-        """The answer for an embedded recording."""
-        windows, embeddings = zip(*recording.embedded, strict=True) if recording.embedded else ((), ())
-        places = [(recording.path, recording.voice(window)) for window in windows]
-        probabilities = self._classify(statistics, places, embeddings)
-        return recording.answer(self.labels, list(zip(windows, probabilities, strict=True)))
+        return self._embed([self._prepare(window, samples) for window, samples in windows])
 
     @torch.inference_mode()
-    def probabilities(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Network inputs from the front end, (B, ...) → probabilities (B, classes)."""
-        return self._probabilities(self.network.classify(self.network.embed(inputs.to(self.device))))
+    def answer(self, recording: Recording, statistics: Statistics | None = None) -> Answer:
+        """The answer for an embedded recording."""
+        if not recording.embedded:
+            return recording.answer(self.labels, [])
+        windows, embeddings = zip(*recording.embedded, strict=True)
+        given = None
+        if statistics:
+            given = [statistics(recording.path, recording.voice(window)) for window in windows]
+            given = torch.stack(given).to(self.device)
+        logits = self.network.classify(torch.stack(embeddings), given)
+        chosen = calibrated(logits, self.temperature).cpu() @ self._counts_for
+        probabilities = (chosen / chosen.sum(dim=1, keepdim=True)).tolist()
+        return recording.answer(self.labels, list(zip(windows, probabilities, strict=True)))
 
-    def _schedule(
-        self,
-        paths: Iterable[str | Path],
-        batch_size: int,
-        workers: int | None,
-        work: Callable[[list[tuple[str, int | str]], list[torch.Tensor]], list[T]],
-        reading: dict,
-    ) -> Iterator[tuple[Recording, list[tuple[Window, T]]]]:
-        """Each recording, in order, with its windows and the result of `work` for each.
+    def _embed_all(
+        self, paths: Iterable[str | Path], batch_size: int, workers: int, reading: dict
+    ) -> Iterator[Recording]:
+        def embed(batch: list[tuple[Recording, Prepared | None]]) -> list[tuple[Recording, Embedded | None]]:
+            embedded = iter(self._embed([prepared for _, prepared in batch if prepared]))
+            return [(recording, next(embedded) if prepared else None) for recording, prepared in batch]
 
-        `work` gets the path and voice of each window in a batch, and their embeddings.
-        """
-
-        def results(batch: list[_BatchItem]) -> list[tuple[_BatchItem, T | None]]:
-            items = [item for item in batch if item.window]
-            places = [(item.recording.path, item.recording.voice(item.window)) for item in items]
-            done = iter(work(places, self._embed([item.inputs for item in items])))
-            return [(item, next(done) if item.window else None) for item in batch]
-
-        workers = workers or torch.get_num_threads()
         # One torch thread per worker: recordings and batches run in parallel, so more threads would only compete.
         pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
         try:
-            items = self._read_ahead(paths, pool, 2 * (batch_size + workers), reading)
-            batches = iter(lambda: list(islice(items, batch_size)), [])
-            classified = chain.from_iterable(_in_order(pool, results, batches, workers))
-            for recording, of_recording in groupby(classified, key=lambda result: result[0].recording):
-                yield recording, [(item.window, result) for item, result in of_recording if item.window]
+            windows = self._read_ahead(paths, pool, 2 * (batch_size + workers), reading)
+            batches = iter(lambda: list(islice(windows, batch_size)), [])
+            results = chain.from_iterable(_in_order(pool, embed, batches, workers))
+            for recording, of_recording in groupby(results, key=itemgetter(0)):
+                recording.embedded = [embedded for _, embedded in of_recording if embedded]
+                yield recording
         finally:
             pool.shutdown(cancel_futures=True)
 
     def _read_ahead(
         self, paths: Iterable[str | Path], pool: ThreadPoolExecutor, ahead: int, reading: dict
-    ) -> Iterator[_BatchItem]:
-        """The windows of all recordings, in order, while the pool reads up to `ahead` recordings in advance."""
+    ) -> Iterator[tuple[Recording, Prepared | None]]:
+        """The windows of all recordings, in order, while the pool reads up to `ahead` recordings in advance.
 
-        def read(recording: Recording) -> list[tuple[Window, torch.Tensor]]:
+        A recording without windows is there once, with None.
+        """
+
+        def read(recording: Recording) -> list[Prepared]:
             return recording.read(_READ_AT_ONCE, self._prepare)
 
-        def first(path: str | Path) -> tuple[Recording, list[tuple[Window, torch.Tensor]]]:
-            info, options = RecordingInfo(), dict(reading)
+        def first(path: str | Path) -> tuple[Recording, list[Prepared]]:
+            info, options = RecordingInfo(), {"channels": "mix"} | reading
             read_track = partial(read_pieces, path, info=info, track=options.pop("track", None))
-            recording = self.recording(str(path), read_track, info, **{"channels": "mix"} | options)
+            recording = self.recording(str(path), read_track, info, **options)
             return recording, read(recording)
 
         for recording, prepared in _in_order(pool, first, paths, ahead):
-            if not prepared:
-                yield _BatchItem(recording)
-            while prepared:
-                yield from (_BatchItem(recording, *window) for window in prepared)
-                prepared = pool.submit(read, recording).result() if len(prepared) == _READ_AT_ONCE else []
+            yield from ((recording, window) for window in prepared or [None])
+            while len(prepared) == _READ_AT_ONCE:
+                prepared = pool.submit(read, recording).result()
+                yield from ((recording, window) for window in prepared)
 
     @torch.inference_mode()
-    def _prepare(self, window: Window, samples: torch.Tensor) -> tuple[Window, torch.Tensor]:
+    def _prepare(self, window: Window, samples: torch.Tensor) -> Prepared:
         """A window, with the amount of speech in it, and the network's input for its samples."""
         if self._detector is not None:
             window = replace(window, speech=self._detector(samples[None], self.features.sample_rate)[0])
         return window, self.front_end(samples[None])[0]
 
-    def _embed_prepared(self, prepared: list[tuple[Window, torch.Tensor]]) -> list[tuple[Window, torch.Tensor]]:
-        windows = [window for window, _ in prepared]
-        return list(zip(windows, self._embed([inputs for _, inputs in prepared]), strict=True))
-
     @torch.inference_mode()
-    def _embed(self, inputs: list[torch.Tensor]) -> list[torch.Tensor]:
-        """The embedding, (D,), for each network input."""
-        return list(self.network.embed(torch.stack(inputs).to(self.device))) if inputs else []
-
-    @torch.inference_mode()
-    def _classify(
-        self, statistics: Statistics | None, places: list[tuple[str, int | str]], embeddings: Sequence[torch.Tensor]
-    ) -> list[list[float]]:
-        """The probabilities for each embedding, (D,), of a window of a path and voice."""
-        if not embeddings:
+    def _embed(self, prepared: list[Prepared]) -> list[Embedded]:
+        if not prepared:
             return []
-        given = torch.stack([statistics(*place) for place in places]).to(self.device) if statistics else None
-        return self._probabilities(self.network.classify(torch.stack(embeddings), given)).tolist()
-
-    def _probabilities(self, logits: torch.Tensor) -> torch.Tensor:
-        """(B, K) → of the emotions that may be answered, (B, chosen)."""
-        chosen = calibrated(logits, self.temperature).cpu() @ self._counts_for
-        return chosen / chosen.sum(dim=1, keepdim=True)
+        windows, inputs = zip(*prepared, strict=True)
+        return list(zip(windows, self.network.embed(torch.stack(inputs).to(self.device)), strict=True))
 
 
 def _in_order(pool: ThreadPoolExecutor, work: Callable[[S], T], items: Iterable[S], ahead: int) -> Iterator[T]:
@@ -311,13 +276,6 @@ def _in_order(pool: ThreadPoolExecutor, work: Callable[[S], T], items: Iterable[
             yield running.popleft().result()
     while running:
         yield running.popleft().result()
-
-
-def _several(paths: str | Path | Iterable[str | Path]) -> Iterable[str | Path]:
-    """A single path as one of several. Raises TypeError for bytes."""
-    if isinstance(paths, (bytes, bytearray)):
-        raise TypeError("paths are names of files, not bytes; open the bytes with soundfile, then predict_waveform")
-    return [paths] if isinstance(paths, (str, os.PathLike)) else paths
 
 
 def _full_scale(samples: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from speech_emotion.terminal import printable
 NOBODY = "nobody speaks"
 
 T = TypeVar("T")
+Embedded = tuple[Window, torch.Tensor]  # with its embedding, (D,)
 _log = logging.getLogger(__name__)
 
 
@@ -43,7 +44,7 @@ class Recording:
     has_channels: bool = False  # whether each channel has a row of its own
     segments: Sequence[Segment] = ()  # given by the user, and classified in place of the stretches that are found
     by_speaker: bool = False  # whether each speaker of the segments is a voice of its own
-    embedded: list[tuple[Window, torch.Tensor]] = field(default_factory=list)  # windows with their embeddings, (D,)
+    embedded: list[Embedded] = field(default_factory=list)
     error: str = ""
     choose_channels: Callable[[RecordingWindows], RecordingWindows] | None = None  # if they are mixed and unrelated
 
