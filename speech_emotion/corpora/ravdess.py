@@ -6,7 +6,6 @@ PLoS ONE 13(5): e0196391. https://doi.org/10.1371/journal.pone.0196391
 
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,37 +39,19 @@ NO_DATA = (
 )
 
 
-@dataclass(frozen=True)
-class ClipName:
-    """The seven parts of a RAVDESS file name, in words."""
+def describe(stem: str) -> dict[str, str | int] | None:
+    """The seven parts of a RAVDESS file stem in words, sex, and speaker (the actor); None for other names.
 
-    modality: str
-    channel: str
-    emotion: str
-    intensity: str
-    statement: str
-    repetition: int
-    actor: int
-
-    @property
-    def sex(self) -> str:
-        return "male" if self.actor % 2 else "female"
-
-
-def parse_name(name: str | Path) -> ClipName:
-    """Read a RAVDESS file name such as `03-01-06-01-02-01-12.wav`; folder and suffix are ignored.
-
-    Raises ValueError unless the name is seven two-digit parts, each within its range.
+    >>> describe("03-01-06-01-02-01-12")["emotion"]
+    'fearful'
     """
-    stem = Path(name).stem
     if not _NAME.fullmatch(stem):
-        raise ValueError(f"{stem!r} is not a RAVDESS name: expected seven two-digit parts, 03-01-06-01-02-01-12")
-    values = {}
-    for (field, choices), code in zip(_FIELDS.items(), stem.split("-"), strict=True):
-        if not 1 <= int(code) <= len(choices):
-            raise ValueError(f"{stem!r} is not a RAVDESS name: {field} is {code}, expected 01 to {len(choices):02d}")
-        values[field] = choices[int(code) - 1]
-    return ClipName(**values)
+        return None
+    codes = [int(code) for code in stem.split("-")]
+    if not all(1 <= code <= len(choices) for code, choices in zip(codes, _FIELDS.values(), strict=True)):
+        return None
+    parts = {field: choices[code - 1] for code, (field, choices) in zip(codes, _FIELDS.items(), strict=True)}
+    return parts | {"sex": "male" if parts["actor"] % 2 else "female", "speaker": parts["actor"]}
 
 
 def expected_clips(channel: str | None = None) -> set[str]:
@@ -85,22 +66,9 @@ def expected_clips(channel: str | None = None) -> set[str]:
     return stems
 
 
-def describe(stem: str) -> dict[str, str | int] | None:
-    """The seven parts of a RAVDESS stem, sex and speaker (the actor); None for other names.
-
-    Raises ValueError, like parse_name, if a part is out of range.
-    """
-    if not _NAME.fullmatch(stem):
-        return None
-    name = parse_name(stem)
-    return {**asdict(name), "sex": name.sex, "speaker": name.actor}
-
-
 def clip_table(data_dir: str | Path) -> "pd.DataFrame":
-    """One row per clip below `data_dir`, at any depth, sorted by file stem.
+    """One row per clip below `data_dir`, sorted by file stem: clip (the stem), path, and what `describe` says.
 
-    Columns: clip (file stem), path, and the parts of the name: modality, channel, emotion, intensity,
-    statement, repetition, actor, and sex, speaker (the actor).
     Raises NoDataError if there are no clips.
     """
     return walk_clips(data_dir, describe, NO_DATA)

@@ -16,7 +16,7 @@ import numpy as np
 
 from speech_emotion.audio.files import is_url
 from speech_emotion.corpora.labels import has_speakers, spelling
-from speech_emotion.corpora.ravdess import EMOTIONS, parse_name
+from speech_emotion.corpora.ravdess import EMOTIONS, describe
 from speech_emotion.evaluation.metrics import (
     accuracy,
     bootstrap_interval,
@@ -54,11 +54,9 @@ class RavdessNames:
 
     def find(self, url: str) -> Truth | None:
         """What is known about a recording; None if its emotion is unknown."""
-        try:
-            name = parse_name(url)
-        except ValueError:
-            return None
-        return Truth(Path(url).stem, name.emotion, str(name.actor))
+        clip = Path(url).stem
+        name = describe(clip)
+        return Truth(clip, name["emotion"], str(name["actor"])) if name else None
 
 
 class LabelTable:
