@@ -1,25 +1,35 @@
 """Recordings in a bucket, which pyarrow's own S3 client reads from a server of these tests; and Parquet tables."""
 
-import os
+import sys
+from pathlib import Path
 
 import pytest
-from conftest import read_rows, run_eval, run_eval_process, write_noise
+from conftest import read_rows, run_eval, write_noise
 
 from speech_emotion.corpora.ravdess import EMOTIONS
 
 WITHOUT_PYARROW = "requirements-ray.txt is not installed"
 
 
-def test_a_bucket_gives_the_rows_of_its_files(bucket, model, tmp_path):
+@pytest.fixture
+def calls(bucket, monkeypatch) -> Path:
+    """The folder that is s3://calls in this process."""
     pytest.importorskip("pyarrow", reason=WITHOUT_PYARROW)
     folder, environment = bucket
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return folder
+
+
+def test_a_bucket_gives_the_rows_of_its_files(calls, model, tmp_path):
+    folder = calls
     for seed, name in enumerate(["a.wav", "deep/b c#%20+é.flac", "deep/er/d.ogg", ".hidden/e.wav", "deep/.f.wav"]):
         write_noise(folder / "rows" / name, seed)
     (folder / "rows" / "broken.wav").write_text("this is not audio")
     (folder / "rows" / "notes.txt").write_text("left alone")
     tables = {}
     for place in (f"{folder}/rows", f"file://{folder}/rows", "s3://calls/rows"):
-        result = run_eval_process(place + "/", "--model", model, cwd=tmp_path, env=environment)
+        result = run_eval(place + "/", "--model", model, cwd=tmp_path)
         assert result.returncode == 1 and "3 recordings classified, 1 without an emotion" in result.stdout, (
             result.stderr
         )
@@ -38,18 +48,19 @@ def test_a_bucket_gives_the_rows_of_its_files(bucket, model, tmp_path):
         ("https://calls/a.wav", "download the file first"),
     ],
 )
-def test_a_url_of_nothing_is_one_sentence(bucket, model, tmp_path, path, message):
-    pytest.importorskip("pyarrow", reason=WITHOUT_PYARROW)
-    result = run_eval_process(path, "--model", model, cwd=tmp_path, env=bucket[1])
+def test_a_url_of_nothing_is_one_sentence(calls, model, tmp_path, path, message):
+    result = run_eval(path, "--model", model, cwd=tmp_path)
     assert result.returncode == 2 and message in result.stderr and result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("arguments", [["s3://calls/a.wav"], ["a.wav", "--out", "a.parquet"]])
-def test_without_pyarrow_one_sentence_says_what_to_install(model, tmp_path, arguments):
+def test_without_pyarrow_one_sentence_says_what_to_install(model, tmp_path, monkeypatch, arguments):
     write_noise(tmp_path / "a.wav", 0)
     (tmp_path / "pyarrow.py").write_text("raise ImportError")
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    result = run_eval_process(*arguments, "--model", model, cwd=tmp_path, env=environment)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "pyarrow"]:
+        monkeypatch.delitem(sys.modules, name)
+    result = run_eval(*arguments, "--model", model, cwd=tmp_path)
     assert result.returncode == 2 and result.stderr.count("\n") == 1
     assert result.stderr.endswith("needs pyarrow: pip install '.[ray]' in the folder of eval.py\n")
 
