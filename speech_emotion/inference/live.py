@@ -2,9 +2,8 @@
 
 import math
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import TypeVar
 
 import numpy as np
@@ -17,7 +16,7 @@ from speech_emotion.audio.stretches import FRAME_S, SETTINGS, frame_energy, n_fr
 from speech_emotion.audio.windows import Window, find_windows, stretch_window
 from speech_emotion.inference.adaptation import Voices
 from speech_emotion.inference.predictor import Predictor, Statistics
-from speech_emotion.inference.recording import Answer, Recording
+from speech_emotion.inference.recording import Answer, Embedded, Recording
 from speech_emotion.inference.rows import Row
 
 T = TypeVar("T")
@@ -64,8 +63,8 @@ class LiveRecording:
         self._waveform, self._offset = torch.empty(0), 0  # what came out, and its position; without the settled part
         self._energy = np.empty(0, np.float32)  # of each frame so far
         self._begin = 0  # first frame after the settled stretches
-        self._settled: list[tuple[Window, torch.Tensor]] = []  # with their embeddings
-        self._current: dict[tuple[int, int], tuple[Window, torch.Tensor]] = {}  # by first and last sample
+        self._settled: list[Embedded] = []
+        self._current: dict[tuple[int, int], Embedded] = {}  # by first and last sample
         self._voice_from_s = 0.0
         self.heard_s = 0.0  # duration at the last update
 
@@ -91,21 +90,25 @@ class LiveRecording:
         """The provisional result; yields between batches. Not reentrant. `adapt` uses the statistics of the voice."""
         self._listen()
         features, last = self._predictor.features, self._offset + len(self._waveform)
+
+        def place(window: Window) -> tuple[int, int]:
+            return window.start, min(window.end, last)
+
         windows = find_windows(self._energy[None], features, self._begin) if len(self._energy) else []
-        known, fresh = {}, {}
+        current: dict[tuple[int, int], Embedded] = {}
+        new = []
         for window in windows:
-            place = window.start, min(window.end, last)
-            if place in self._current:
-                before, embedding = self._current[place]
-                known[place] = replace(window, speech=before.speech), embedding
+            if place(window) in self._current:
+                before, embedding = self._current[place(window)]
+                current[place(window)] = replace(window, speech=before.speech), embedding
             else:
                 start, end = window.start - self._offset, window.end - self._offset
-                samples = stretch_window(self._waveform, start, end, features)
-                fresh[place] = window, samples
-        while some := list(islice(fresh, _AT_ONCE)):
-            known |= zip(some, self._predictor.embed_windows(map(fresh.pop, some)), strict=True)
+                new.append((window, stretch_window(self._waveform, start, end, features)))
+        for begin in range(0, len(new), _AT_ONCE):
+            for window, embedding in self._predictor.embed_windows(new[begin : begin + _AT_ONCE]):
+                current[place(window)] = window, embedding
             yield
-        self._current = dict(sorted(known.items()))
+        self._current = dict(sorted(current.items()))
         self.heard_s = last / features.sample_rate
         heard = self._heard(adapt)
         self._settle()
@@ -154,20 +157,20 @@ class LiveRecording:
 
     def _heard(self, adapt: bool) -> Heard:
         """The result with the rows of the last minute."""
-        seen = [*self._settled, *self._current.values()]
+        embedded = [*self._settled, *self._current.values()]
         statistics = None
         if adapt:
-            voice = self._recording([each for each in seen if each[0].span[0] >= self._voice_from_s])
+            voice = self._recording(window for window in embedded if window[0].span[0] >= self._voice_from_s)
             embeddings = voice.embeddings()
             if len(embeddings.get(0, ())) >= FEWEST_TO_ADAPT:
                 statistics = self._statistics(embeddings)
-        recent = self._recording([each for each in seen if each[0].span[1] > self.heard_s - _SHOWN_S])
+        recent = self._recording(window for window in embedded if window[0].span[1] > self.heard_s - _SHOWN_S)
         rows = self._predictor.answer(recent, statistics).stretches
         goes_on = _goes_on_since([window for window, _ in self._current.values()], self.heard_s)
         return Heard(self.heard_s, [row | {"ended": row["start"] < goes_on} for row in rows], statistics is not None)
 
-    def _recording(self, seen: list[tuple[Window, torch.Tensor]]) -> Recording:
-        return replace(self._predictor.recording(self._name, list), embedded=seen)
+    def _recording(self, embedded: Iterable[Embedded]) -> Recording:
+        return replace(self._predictor.recording(self._name, list), embedded=list(embedded))
 
     def _statistics(self, embeddings: dict[int, torch.Tensor]) -> Statistics | None:
         """The statistics of the voice; None if nobody speaks or one emotion prevails, as in Voices."""
