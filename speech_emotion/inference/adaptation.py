@@ -10,6 +10,7 @@ import torch
 from speech_emotion.inference.predictor import Predictor, Statistics
 from speech_emotion.models.any_voice import Moments
 from speech_emotion.models.network import calibrated
+from speech_emotion.terminal import count
 
 # One emotion prevails if it has this share of the probability of eight before adaptation; with another number of
 # labels, a share equally far above chance. results/EXPERIMENTS.md
@@ -120,7 +121,7 @@ class Adaptation:
         if n == n_one_sided == 1:
             return "not adapted: one emotion prevails, which adapting would take away"
         heard = f"{self._voices.n_recordings} of {self.n_recordings} recordings"
-        sentence = f"adapted to {n} voice{'s' if n != 1 else ''}, by {heard}"
-        return sentence + f"; one emotion prevails in {n_one_sided}, which get the statistics of all" * bool(
-            n_one_sided
-        )
+        sentence = f"adapted to {count(n, 'voice')}, by {heard}"
+        if n_one_sided:
+            sentence += f"; one emotion prevails in {n_one_sided}, which get the statistics of all"
+        return sentence

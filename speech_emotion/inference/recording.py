@@ -95,27 +95,29 @@ class Recording:
         """The rows for the windows and their probabilities of `labels`."""
         spoken, length_s = self._spoken(classified), self.windows.length_s
         if self.error:
-            return Answer([self._row(error_row(self.path, labels, self.error))], [], self.info, length_s)
+            row = error_row(self.path, labels, self.error)
+            return Answer([row | {"channel": None} if self.has_channels else row], [], self.info, length_s)
         if self.segments:
             return self._answer_of_segments(labels, spoken)
         rows, stretches = [], []
         for channel in range(self.windows.n_channels):
-            own = [(window, probabilities) for window, probabilities in spoken if window.channel == channel]
-            if not own:
-                rows.append(self._row(error_row(self.path, labels, NOBODY), channel + 1))
+            of_channel = [(window, probabilities) for window, probabilities in spoken if window.channel == channel]
+            number = {"channel": channel + 1} if self.has_channels else {}
+            if not of_channel:
+                rows.append(error_row(self.path, labels, NOBODY) | number)
                 continue
-            of_channel = [
-                stretch_row(self.path, labels, probabilities, window.span)
-                for (window, _), probabilities in zip(own, _blended(own).tolist(), strict=True)
+            windows = [window for window, _ in of_channel]
+            parts = [
+                stretch_row(self.path, labels, probabilities, window.span) | number
+                for window, probabilities in zip(windows, _blended(of_channel).tolist(), strict=True)
             ]
-            row = recording_row(self.path, labels, of_channel, [window.weight for window, _ in own])
-            rows.append(self._row(row, channel + 1))
-            stretches += [self._row(stretch, channel + 1) for stretch in of_channel]
+            rows.append(recording_row(self.path, labels, parts, [window.weight for window in windows]) | number)
+            stretches += parts
         return Answer(rows, sorted(stretches, key=lambda row: row["start"]), self.info, length_s)
 
     def _answer_of_segments(self, labels: list[str], spoken: list[tuple[Window, list[float]]]) -> Answer:
         """A row for each segment: the mean of its windows, weighted by audible duration."""
-        rows, answered, weights = [], [], []
+        length_s, rows, answered, weights = self.windows.length_s, [], [], []
         parts: dict[int, list[tuple[int, list[float]]]] = {}
         for window, probabilities in spoken:
             parts.setdefault(window.segment, []).append((window.weight, probabilities))
@@ -127,18 +129,14 @@ class Recording:
                 answered.append(row)
                 weights.append(sum(part_weights))
             else:
-                is_outside = segment.start >= self.windows.length_s
-                error = f"it begins after the end, {self.windows.length_s:.2f} s" if is_outside else NOBODY
+                error = NOBODY if segment.start < length_s else f"it begins after the end, {length_s:.2f} s"
                 row = error_row(self.path, labels, error) | {"start": segment.start, "end": segment.end}
             rows.append(row | {"speaker": segment.speaker, "text": segment.text})
         if answered:
             whole = recording_row(self.path, labels, answered, weights)
         else:
             whole = error_row(self.path, labels, NOBODY)
-        return Answer([whole], rows, self.info, self.windows.length_s)
-
-    def _row(self, row: Row, channel: int | None = None) -> Row:
-        return row | {"channel": channel} if self.has_channels else row
+        return Answer([whole], rows, self.info, length_s)
 
     def _spoken(self, windows: list[tuple[Window, T]]) -> list[tuple[Window, T]]:
         return [] if self.error else list(compress(windows, which_speak([window.speech for window, _ in windows])))
@@ -149,7 +147,7 @@ def _blended(parts: list[tuple[Window, list[float]]]) -> np.ndarray:
 
     Adjacent windows are parts of one stretch that was cut because it is long, not where the emotion changes.
     """
-    probabilities = np.array([each for _, each in parts])
+    probabilities = np.array([of_window for _, of_window in parts])
     spans = [window.span for window, _ in parts]
     meet = np.array([False, *(before[1] == after[0] for before, after in pairwise(spans)), False])[:, None]
     total = probabilities.copy()
