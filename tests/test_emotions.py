@@ -9,7 +9,7 @@ from speech_emotion import Predictor
 from speech_emotion.commands.classify import main
 from speech_emotion.corpora.ravdess import EMOTIONS
 from speech_emotion.inference.formats import read_table
-from speech_emotion.models.emotions import choose_emotions
+from speech_emotion.models.network import choose_emotions
 
 FILE = REPOSITORY / "eval_data" / "bright_french.mp3"
 EIGHT = list(EMOTIONS)

@@ -8,11 +8,11 @@ from typing import ClassVar
 import torch
 from linear_network import LinearNetwork
 
+from speech_emotion.commands.export import WindowClassifier
 from speech_emotion.corpora.ravdess import clip_table
 from speech_emotion.evaluation.metrics import prediction_table, uar
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.network import NETWORKS
-from speech_emotion.models.onnx_export import WindowClassifier
 from speech_emotion.training.cnn import EmotionCNNRecipe, TrainingSettings
 from speech_emotion.training.runs import Run, carry_out, recipe_of
 

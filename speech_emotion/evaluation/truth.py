@@ -207,7 +207,7 @@ class Evaluation:
         emotions = [label for label in self.labels if label in predictions["emotion"]]
         if not self._truth.paths or not 2 <= len(emotions) < len(self.labels):
             return []
-        from speech_emotion.models.emotions import choose_emotions
+        from speech_emotion.models.network import choose_emotions
 
         chosen, counts_for = choose_emotions(self.labels, emotions)
         answers = (np.array(self._probabilities) @ counts_for.numpy()).argmax(axis=1)

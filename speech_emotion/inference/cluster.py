@@ -16,7 +16,7 @@ from speech_emotion.audio.files import is_url
 from speech_emotion.inference.predictor import Predictor, Statistics
 from speech_emotion.inference.recording import Answer
 from speech_emotion.models.checkpoint import Checkpoint
-from speech_emotion.models.emotions import choose_emotions
+from speech_emotion.models.network import choose_emotions
 from speech_emotion.optional import needed_by
 
 if TYPE_CHECKING:

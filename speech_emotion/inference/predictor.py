@@ -24,8 +24,7 @@ from speech_emotion.inference.recording import Answer, Embedded, Recording
 from speech_emotion.inference.rows import Row, error_row
 from speech_emotion.inference.speech import NoDetectorError, SpeechDetector, which_speak
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint
-from speech_emotion.models.emotions import choose_emotions
-from speech_emotion.models.network import calibrated, choose_device
+from speech_emotion.models.network import calibrated, choose_device, choose_emotions
 
 S, T = TypeVar("S"), TypeVar("T")
 _READ_AT_ONCE = 16  # windows per read, so that a long recording is never in memory as a whole

@@ -5,12 +5,14 @@ recipe, and an entry in NETWORKS. If its settings have new names, checkpoint.py 
 B: windows, S: samples, M: mel bands, T: frames, D: size of the embedding, K: emotions.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
 from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 
 from speech_emotion.audio.windows import WindowSettings
+from speech_emotion.corpora.labels import spelling
 from speech_emotion.models.any_voice import AnyVoice
 from speech_emotion.models.cnn import EmotionCNN
 from speech_emotion.models.features import LogMel
@@ -70,6 +72,26 @@ NETWORKS: dict[str, type[Network]] = {"cnn": EmotionCNN, "any-voice": AnyVoice} 
 def calibrated(logits: torch.Tensor, temperature: float) -> torch.Tensor:
     """Logits (B, K) → probabilities (B, K), with the temperature of the checkpoint (Guo et al., 2017)."""
     return (logits / temperature).softmax(dim=1)
+
+
+def choose_emotions(labels: Sequence[str], emotions: Sequence[str]) -> tuple[list[str], torch.Tensor]:
+    """The chosen labels in the order of `labels` (K), and which label counts for which of them: (K, chosen), 0 or 1.
+
+    Where only one of neutral and calm is chosen, it gets the probability of both: RAVDESS is almost alone in telling
+    them apart. Case and usual forms of RAVDESS's emotions do not matter: anger is angry. Raises ValueError for a label
+    that the model does not have, and for fewer than two.
+    """
+    spelled = dict(zip(emotions, map(spelling(labels), emotions), strict=True))
+    if unknown := [emotion for emotion, label in spelled.items() if label not in labels]:
+        near = get_close_matches(unknown[0].casefold(), labels, 1)
+        remedy = f"did you mean {near[0]}?" if near else f"it has {', '.join(labels)}"
+        raise ValueError(f"this model does not have the emotion {unknown[0]}; {remedy}")
+    chosen = [label for label in labels if label in spelled.values()]
+    if len(chosen) < 2:
+        raise ValueError("at least two emotions are needed, for there to be a choice")
+    alike = {"neutral": "calm", "calm": "neutral"}
+    counts_for = [label if label in chosen else alike.get(label) for label in labels]
+    return chosen, torch.tensor([[float(label == emotion) for emotion in chosen] for label in counts_for])
 
 
 def choose_device(name: str = "auto") -> torch.device:

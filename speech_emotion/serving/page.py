@@ -25,7 +25,7 @@ _drawing = threading.Lock()  # matplotlib draws one picture at a time
 
 def fill_page(service: Service) -> str:
     """The page as HTML, with the first model and the emotions that the server answers by default selected."""
-    titles = {model.file: model.page_title for model in PUBLISHED}
+    titles = {model.file: model.title for model in PUBLISHED}
     return fill("page.html", service=service, titles=titles, colours=COLOURS)
 
 
