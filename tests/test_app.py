@@ -24,7 +24,7 @@ from speech_emotion.commands import classify
 from speech_emotion.evaluation.plots import COLOURS
 from speech_emotion.inference.formats import TRACKS
 from speech_emotion.inference.predictor import Predictor
-from speech_emotion.inference.rows import FIXED, is_uncertain
+from speech_emotion.inference.table import FIXED, is_uncertain
 
 ANY_VOICE, WITHOUT_SAD = REPOSITORY / "model_any_voice.pt", REPOSITORY / "model_sad_removed.pt"
 ANSWER = "a[download='out.csv']"

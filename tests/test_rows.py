@@ -6,8 +6,9 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
-from speech_emotion.inference import rows
-from speech_emotion.inference.rows import cell, columns, recording_row, stretch_columns, stretch_row, text, value
+from speech_emotion.inference import table
+from speech_emotion.inference.formats import cell, text, value
+from speech_emotion.inference.table import columns, recording_row, stretch_columns, stretch_row
 
 LABELS = ["calm", "sad"]
 
@@ -23,15 +24,15 @@ def test_a_recording_is_the_mean_of_its_stretches_by_how_long_each_is_heard():
     assert row == {"url": "a.wav", "emotion": "sad", "confidence": 0.55, "calm": 0.45, "sad": 0.55, "error": ""}
     assert recording_row("a.wav", LABELS, stretches, [200, 50])["calm"] == pytest.approx(0.72)
     assert list(stretches[0]) == stretch_columns(LABELS) and list(row) == columns(LABELS)
-    assert rows.prediction_row("a", "calm", row) == {
+    assert table.prediction_row("a", "calm", row) == {
         "clip": "a", "emotion": "calm", "prediction": "sad", "calm": 0.45, "sad": 0.55,
     }  # fmt: skip
 
 
 def test_an_error_names_its_recording_only_when_it_is_printed():
-    row = rows.error_row("\x1b.wav", LABELS, "too short")
+    row = table.error_row("\x1b.wav", LABELS, "too short")
     assert list(row) == columns(LABELS) and row["error"] == "too short" and row["calm"] is row["confidence"] is None
-    assert rows.error_sentence(row) == "\\x1b.wav: too short"
+    assert table.error_sentence(row) == "\\x1b.wav: too short"
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_an_error_names_its_recording_only_when_it_is_printed():
 )
 def test_low_confidence_or_a_close_second_is_uncertain(probabilities, uncertain):
     row = stretch_row("a.wav", list(probabilities), list(probabilities.values()), (0.0, 3.0))
-    assert rows.is_uncertain(row) is uncertain
+    assert table.is_uncertain(row) is uncertain
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from app_server import EVAL_DATA, NAMES, UPGRADE, Server, agree, wait_until, wri
 from conftest import REPOSITORY, read_rows, run_eval, small_any_voice
 
 from speech_emotion.inference.predictor import Predictor
-from speech_emotion.inference.rows import FIXED
+from speech_emotion.inference.table import FIXED
 
 pytest.importorskip("fastapi")
 

@@ -15,7 +15,7 @@ from speech_emotion.audio.reading import read_pieces
 from speech_emotion.evaluation.plots import use_style
 from speech_emotion.inference.live import at_once
 from speech_emotion.inference.predictor import Predictor
-from speech_emotion.inference.rows import recording_row, stretch_row
+from speech_emotion.inference.table import recording_row, stretch_row
 from speech_emotion.serving.answers import Outline, Reply, answer_all
 from speech_emotion.serving.guard import Limits
 from speech_emotion.serving.page import fill_page, headline, render

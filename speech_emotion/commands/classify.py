@@ -238,8 +238,7 @@ def write_tables(
     from tqdm import tqdm
 
     from speech_emotion.inference.adaptation import GROUPS, Adaptation
-    from speech_emotion.inference.rows import columns, stretch_columns
-    from speech_emotion.inference.table import Table
+    from speech_emotion.inference.table import Table, columns, stretch_columns
 
     channels, track, adapt, timeline = options.channels, options.track, options.adapt, options.timeline
     # Everything that changes rows; the list of recordings only if rows depend on other recordings.

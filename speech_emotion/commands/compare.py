@@ -9,7 +9,7 @@ from scipy.stats import binomtest
 from speech_emotion.evaluation.metrics import accuracy, bootstrap_interval, uar
 from speech_emotion.evaluation.truth import Evaluation, LabelTable, RavdessNames, group_column
 from speech_emotion.inference.formats import read_table
-from speech_emotion.inference.rows import FIXED
+from speech_emotion.inference.table import FIXED
 from speech_emotion.terminal import Parser, program, say
 
 

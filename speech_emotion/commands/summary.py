@@ -6,8 +6,9 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from speech_emotion.evaluation.truth import Evaluation
+from speech_emotion.inference.formats import Row
 from speech_emotion.inference.recording import Answer
-from speech_emotion.inference.rows import FIXED, Row, error_sentence, is_uncertain, rounded
+from speech_emotion.inference.table import FIXED, error_sentence, is_uncertain, rounded
 from speech_emotion.terminal import clock, count, printable
 
 if TYPE_CHECKING:

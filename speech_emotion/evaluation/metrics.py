@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from speech_emotion.inference.rows import error_sentence, prediction_row
+from speech_emotion.inference.table import error_sentence, prediction_row
 
 if TYPE_CHECKING:
     import pandas as pd

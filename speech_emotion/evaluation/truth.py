@@ -25,7 +25,7 @@ from speech_emotion.evaluation.metrics import (
     uar,
     wilson_interval,
 )
-from speech_emotion.inference.rows import Row
+from speech_emotion.inference.formats import Row
 from speech_emotion.terminal import SHOWN, count, some
 
 if TYPE_CHECKING:

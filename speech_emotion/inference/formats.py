@@ -5,6 +5,7 @@ The formats of annotation programs ("tracks") hold the emotions of one recording
 
 import csv
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,10 +15,16 @@ from itertools import islice, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from speech_emotion.inference.rows import DECIMALS, TEXT, Row, cell, in_utf8, text, value
 from speech_emotion.optional import needed_by
 
+Row = dict[str, str | int | float | None]  # text and numbers, None for a missing number
 Caption = tuple[float, float, str]  # start and end in seconds, emotion
+DECIMALS = 4  # of the numbers in a table
+TEXT = ("url", "emotion", "speaker", "text", "error")
+# Where a cell begins, also for a spreadsheet that splits at ; or tab, with what is executed as a formula behind it.
+_CELL = r"(?:^|(?<=[;\t\r\n]))"
+_FORMULA = r"(?=[\s'\"]*[=+\-@\uff1d\uff0b\uff0d\uff20]|'*[\t\r])"  # the last four signs are the wide forms
+_BARE, _QUOTED = re.compile(_CELL + _FORMULA), re.compile(f"{_CELL}'{_FORMULA}")
 _UTF8 = {"encoding": "utf-8", "errors": "surrogateescape"}  # names that are not UTF-8 are preserved
 _ROWS_AT_ONCE = 2**16  # of a Parquet file
 
@@ -107,6 +114,37 @@ def captions(stretches: Iterable[Row]) -> list[Caption]:
         for channel, of_channel in joined(stretches).items()
         for start, end, emotion in of_channel
     )
+
+
+def cell(column: str, value: str | float | None) -> str:
+    """A value as CSV text: numbers rounded, formulas escaped with an apostrophe."""
+    if column in TEXT:
+        return _BARE.sub("'", value)
+    if value is None:
+        return ""
+    return str(value) if column == "channel" else f"{value:.{DECIMALS}f}"
+
+
+def value(column: str, cell: str) -> str | float | None:
+    """The value of a CSV cell. Raises ValueError for text in a column of numbers."""
+    if column in TEXT:
+        return text(cell)
+    number = int if column == "channel" else float
+    return number(cell) if cell else None
+
+
+def text(cell: str) -> str:
+    """The text of a cell, without the apostrophes that `cell` added."""
+    return _QUOTED.sub("", cell)
+
+
+def in_utf8(row: Row) -> Row:
+    """For formats that hold nothing else: a byte of a name that is not UTF-8 becomes \\xff."""
+    texts = {column: value for column, value in row.items() if isinstance(value, str)}
+    return row | {
+        column: value.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        for column, value in texts.items()
+    }
 
 
 def _write_csv(path: Path, columns: list[str], rows: Iterable[Row], length_s: float) -> None:

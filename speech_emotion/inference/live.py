@@ -15,9 +15,9 @@ from speech_emotion.audio.resampling import Converter
 from speech_emotion.audio.stretches import FRAME_S, SETTINGS, frame_energy, n_frames
 from speech_emotion.audio.windows import Window, find_windows, stretch_window
 from speech_emotion.inference.adaptation import Voices
+from speech_emotion.inference.formats import Row
 from speech_emotion.inference.predictor import Predictor, Statistics
 from speech_emotion.inference.recording import Answer, Embedded, Recording
-from speech_emotion.inference.rows import Row
 
 T = TypeVar("T")
 STEP_S = 0.4  # new sound needed before the rows are updated

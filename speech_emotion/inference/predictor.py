@@ -20,9 +20,10 @@ from speech_emotion.audio.reading import AudioError, RecordingInfo, check_sample
 from speech_emotion.audio.resampling import resample_pieces
 from speech_emotion.audio.windows import RecordingWindows, Speech, Window
 from speech_emotion.corpora.segments import Segment
+from speech_emotion.inference.formats import Row
 from speech_emotion.inference.recording import Answer, Embedded, Recording
-from speech_emotion.inference.rows import Row, error_row
 from speech_emotion.inference.speech import NoDetectorError, SpeechDetector, which_speak
+from speech_emotion.inference.table import error_row
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint
 from speech_emotion.models.network import calibrated, choose_device, choose_emotions
 

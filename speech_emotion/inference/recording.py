@@ -13,8 +13,9 @@ import torch
 from speech_emotion.audio.reading import AudioError, RecordingInfo
 from speech_emotion.audio.windows import RecordingWindows, Window
 from speech_emotion.corpora.segments import Segment
-from speech_emotion.inference.rows import Row, error_row, recording_row, stretch_row
+from speech_emotion.inference.formats import Row
 from speech_emotion.inference.speech import which_speak
+from speech_emotion.inference.table import error_row, recording_row, stretch_row
 from speech_emotion.terminal import printable
 
 NOBODY = "nobody speaks"

@@ -1,16 +1,83 @@
-"""Tables that are written recording by recording, can be resumed, and get their names only when they are complete."""
+"""The rows of recordings and stretches, and tables that are written recording by recording and can be resumed."""
 
 import json
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path
 
-from speech_emotion.inference.formats import format_of
-from speech_emotion.inference.rows import Row, rounded
+import numpy as np
+
+from speech_emotion.inference.formats import DECIMALS, TEXT, Row, format_of
 from speech_emotion.locks import locked
+from speech_emotion.terminal import printable
+
+FIXED = (*TEXT, "channel", "confidence", "start", "end")  # every other column is a label with its probability
+_LEAST_CONFIDENCE = 0.4  # a lower confidence, or a lead of less than _LEAST_LEAD over the second label, is uncertain
+_LEAST_LEAD = 0.1
+
+
+def columns(labels: Sequence[str], channels: str = "mix") -> list[str]:
+    """Columns of out.csv: a row per recording, or with channels `each` per channel."""
+    place = ["url", "channel"] if channels == "each" else ["url"]
+    return [*place, "emotion", "confidence", *labels, "error"]
+
+
+def stretch_columns(labels: Sequence[str], channels: str = "mix", has_segments: bool = False) -> list[str]:
+    """Columns of the timeline: a row per stretch of speech, `start` and `end` in seconds.
+
+    If the user gave segments, a row per segment, with its speaker and text.
+    """
+    place = ["url", "channel"] if channels == "each" else ["url"]
+    given = ["speaker", "text", "error"] if has_segments else []
+    return [*place, "start", "end", "emotion", "confidence", *labels, *given]
+
+
+def error_row(url: str, labels: Sequence[str], error: str) -> Row:
+    """The row of a recording or channel without an emotion; `error` says why, without the file name."""
+    return {"url": url, "emotion": "", "confidence": None, **dict.fromkeys(labels), "error": error}
+
+
+def stretch_row(url: str, labels: Sequence[str], probabilities: Sequence[float], span: tuple[float, float]) -> Row:
+    start, end = span
+    return {"url": url, "start": start, "end": end, **_answer(labels, probabilities)}
+
+
+def recording_row(url: str, labels: Sequence[str], stretches: Sequence[Row], weights: Sequence[float]) -> Row:
+    """The mean of the rows of the stretches, weighted by audible duration."""
+    probabilities = [[stretch[label] for label in labels] for stretch in stretches]
+    mean = np.average(probabilities, axis=0, weights=weights)
+    return {"url": url, **_answer(labels, mean.tolist()), "error": ""}
+
+
+def prediction_row(clip: str, emotion: str, row: Row) -> Row:
+    """The row of a prediction file: clip, true emotion, prediction and probabilities."""
+    probabilities = {column: value for column, value in row.items() if column not in FIXED}
+    return {"clip": clip, "emotion": emotion, "prediction": row["emotion"], **probabilities}
+
+
+def is_uncertain(row: Row) -> bool:
+    """Whether an emotion is uncertain: its confidence is low, or the second label is close."""
+    first, *others = sorted((row[label] for label in row if label not in FIXED), reverse=True)
+    return first < _LEAST_CONFIDENCE or first - max(others, default=0.0) < _LEAST_LEAD
+
+
+def error_sentence(row: Row) -> str:
+    """A sentence for the terminal: which recording has no emotion, and why."""
+    return f"{printable(row['url'])}: {printable(row['error'])}"
+
+
+def rounded(row: Row) -> Row:
+    """As a table holds it."""
+    return {column: round(value, DECIMALS) if isinstance(value, float) else value for column, value in row.items()}
+
+
+def _answer(labels: Sequence[str], probabilities: Sequence[float]) -> Row:
+    by_label = dict(zip(labels, probabilities, strict=True))
+    emotion = max(by_label, key=by_label.get)
+    return {"emotion": emotion, "confidence": by_label[emotion], **by_label}
 
 
 class Table:

@@ -10,9 +10,10 @@ from starlette.datastructures import UploadFile
 from speech_emotion.audio.decoders import Block
 from speech_emotion.audio.reading import AudioError, RecordingInfo, read_pieces
 from speech_emotion.inference.adaptation import Voices
+from speech_emotion.inference.formats import Row
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.inference.recording import Answer, Recording
-from speech_emotion.inference.rows import Row, rounded
+from speech_emotion.inference.table import rounded
 from speech_emotion.serving.guard import MEGABYTE, Limits
 
 _PARTS_HZ = 100  # parts of an outline per second, before they are merged

@@ -11,9 +11,9 @@ from pydantic import BaseModel, ConfigDict
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import ClientDisconnect
 
-from speech_emotion.inference.formats import tracks
+from speech_emotion.inference.formats import cell, tracks
 from speech_emotion.inference.predictor import Predictor
-from speech_emotion.inference.rows import cell, columns
+from speech_emotion.inference.table import columns
 from speech_emotion.serving.guard import MEGABYTE, Guard
 from speech_emotion.serving.live import serve_live
 from speech_emotion.serving.page import fill, fill_page, render, write_csv

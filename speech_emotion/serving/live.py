@@ -8,7 +8,7 @@ from pydantic import Field
 from starlette.websockets import WebSocketDisconnect
 
 from speech_emotion.inference.live import STEP_S, LiveRecording
-from speech_emotion.inference.rows import rounded
+from speech_emotion.inference.table import rounded
 from speech_emotion.serving.answers import Reply, in_timeline
 from speech_emotion.serving.guard import Limits
 from speech_emotion.serving.service import Emotions, Service, Strict, parse

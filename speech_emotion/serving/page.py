@@ -13,7 +13,8 @@ from jinja2 import Environment, PackageLoader
 from matplotlib.figure import Figure
 
 from speech_emotion.evaluation.plots import BLUE, COLOURS, ORANGE, plot_timeline
-from speech_emotion.inference.rows import FIXED, Row, is_uncertain, recording_row
+from speech_emotion.inference.formats import Row
+from speech_emotion.inference.table import FIXED, is_uncertain, recording_row
 from speech_emotion.models.published import PUBLISHED
 from speech_emotion.serving.answers import Outline, Reply
 from speech_emotion.serving.service import Service
