@@ -208,7 +208,9 @@ def test_a_long_recording_is_the_mean_of_its_timeline(tmp_path, model):
 
 def test_of_a_long_recording_the_mix_and_the_longest_parts_are_printed(tmp_path, model):
     soundfile.write(tmp_path / "long.wav", np.concatenate([voice(40), np.zeros(16_000), voice(30)]), 16_000)
-    said = run_eval("long.wav", "--model", model, cwd=tmp_path).stdout
+    result = run_eval("long.wav", "--model", model, cwd=tmp_path)
+    said, progress = result.stdout, result.stderr
+    assert "1 of 1 recordings: 100%" in progress and "| 71 of 71 s of sound" in progress
     (row,) = read_rows(tmp_path / "out.csv")
     means = sorted(((float(row[emotion]), emotion) for emotion in EMOTIONS), reverse=True)
     is_mixed = means[0][0] < 0.4 or means[0][0] - means[1][0] < 0.1

@@ -93,6 +93,17 @@ def test_endless_paths_are_read_slightly_ahead_and_their_errors_are_raised(loudn
         list(loudness.predict(endless(9), batch_size=2, workers=1))
 
 
+def test_what_is_heard_is_told_window_by_window_in_order(loudness, paths):
+    told = []
+    answers = loudness.answers(
+        [paths[1], paths[2], paths[0]],
+        batch_size=2,
+        heard=lambda recording, window: told.append((recording.path, *window.span)),
+    )
+    stretches = [row for answer in answers for row in answer.stretches]
+    assert told == [(row["url"], row["start"], row["end"]) for row in stretches] and len(told) > 3
+
+
 def test_embeddings_come_in_order_a_row_for_each_stretch(loudness, paths):
     found = dict(loudness.embeddings([*paths, paths[0]], batch_size=2))
     assert list(found) == paths

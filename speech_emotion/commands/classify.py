@@ -29,6 +29,7 @@ EPILOG = (
     "Exit status: 0 every recording has an emotion, 1 some have an error instead, 2 wrong usage or a full disk, 130 "
     "stopped with Ctrl-C, 143 with SIGTERM."
 )
+PROGRESS = "{desc}{percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt} s of sound [{elapsed}<{remaining}]"
 ADAPT = ("all", "folder", "speaker")
 
 
@@ -262,13 +263,24 @@ def write_tables(
         reading |= {"batch_size": options.batch_size, "workers": options.workers}
         # Of all recordings, also those already classified, so that a resumed run gives the same table.
         statistics = Adaptation(predictor, recordings, GROUPS[adapt], **reading) if adapt else None
-        with tqdm(total=len(recordings), initial=len(recordings) - len(left), unit="file") as progress:
+        with tqdm(total=1, bar_format=PROGRESS) as progress:
+            n_done, done_s = 0, 0.0
+
+            def advance(recording_s: float, so_far_s: float) -> None:
+                """The recordings that were not read yet count as long as the mean of the others."""
+                progress.total = round((done_s + recording_s) / (n_done + 1) * len(left))
+                progress.update(round(done_s + so_far_s) - progress.n)
+
+            if not options.ray:  # whose processes answer whole recordings
+                reading["heard"] = lambda recording, window: advance(recording.windows.length_s, window.span[1])
             for answer in predictor.answers(left, statistics=statistics, **reading):
                 for row in (*answer.rows, *answer.stretches):
                     row["url"] = url or row["url"]
                 table.write(answer.rows, answer.stretches if timeline else (), answer.length_s)
                 summary.add(answer.rows, answer)
-                progress.update()
+                advance(answer.length_s, answer.length_s)
+                n_done, done_s = n_done + 1, done_s + answer.length_s
+                progress.set_description(f"{n_done} of {len(left)} recordings")
         table.finish()
     if statistics:
         say(statistics)

@@ -95,8 +95,8 @@ class Predictor:
         """Like predict, with the stretches of speech and information about the file.
 
         `statistics` maps a path and a voice in it to the mean and standard deviation for normalising its windows;
-        `reading` are the options `channels` and `track` of read_pieces, `segments` and `by_speaker` of Recording.
-        Raises ValueError for a network that takes no statistics.
+        `reading` are the options `channels` and `track` of read_pieces, `segments` and `by_speaker` of Recording, and
+        `heard` of embedded. Raises ValueError for a network that takes no statistics.
         """
         if statistics and not self.network.takes_statistics:
             raise ValueError("this model takes no statistics of recordings")
@@ -111,13 +111,21 @@ class Predictor:
             yield recording.path, recording.embeddings()
 
     def embedded(
-        self, paths: str | Path | Iterable[str | Path], batch_size: int = 16, workers: int | None = None, **reading
+        self,
+        paths: str | Path | Iterable[str | Path],
+        batch_size: int = 16,
+        workers: int | None = None,
+        heard: Callable[[Recording, Window], None] = lambda recording, window: None,
+        **reading,
     ) -> Iterator[Recording]:
-        """Each recording, in order, with the embeddings of its windows. Raises TypeError for bytes."""
+        """Each recording, in order, with the embeddings of its windows; `heard` is called for each window, in order.
+
+        Raises TypeError for bytes.
+        """
         if isinstance(paths, (bytes, bytearray)):
             raise TypeError("paths are names of files, not bytes; open the bytes with soundfile, then predict_waveform")
         several = [paths] if isinstance(paths, (str, os.PathLike)) else paths
-        return self._embed_all(several, batch_size, workers or torch.get_num_threads(), reading)
+        return self._embed_all(several, batch_size, workers or torch.get_num_threads(), heard, reading)
 
     def predict_waveform(self, samples: np.ndarray, sample_rate: int) -> Row:
         """The row of a recording in memory, (samples,) or (samples, channels).
@@ -211,7 +219,12 @@ class Predictor:
         return recording.answer(self.labels, list(zip(windows, probabilities, strict=True)))
 
     def _embed_all(
-        self, paths: Iterable[str | Path], batch_size: int, workers: int, reading: dict
+        self,
+        paths: Iterable[str | Path],
+        batch_size: int,
+        workers: int,
+        heard: Callable[[Recording, Window], None],
+        reading: dict,
     ) -> Iterator[Recording]:
         def embed(batch: list[tuple[Recording, Prepared | None]]) -> list[tuple[Recording, Embedded | None]]:
             embedded = iter(self._embed([prepared for _, prepared in batch if prepared]))
@@ -224,7 +237,10 @@ class Predictor:
             batches = iter(lambda: list(islice(windows, batch_size)), [])
             results = chain.from_iterable(_in_order(pool, embed, batches, workers))
             for recording, of_recording in groupby(results, key=itemgetter(0)):
-                recording.embedded = [embedded for _, embedded in of_recording if embedded]
+                for _, embedded in of_recording:
+                    if embedded:
+                        recording.embedded.append(embedded)
+                        heard(recording, embedded[0])
                 yield recording
         finally:
             pool.shutdown(cancel_futures=True)
