@@ -245,12 +245,6 @@ def test_a_recording_from_the_microphone_is_answered(page):
     assert "recording.webm: " in page.locator(".recording summary").inner_text()
 
 
-def test_the_description_of_the_api_names_the_fields(page, server):
-    page.goto(f"{server.url}/docs")
-    page.get_by_text("/predict").first.click()
-    page.get_by_text("at least two that can occur").first.wait_for()
-
-
 def test_the_emotion_is_seen_while_somebody_speaks_and_their_voice_adapted_to(page, server):
     """From the fifth of the six voices on, because none of their emotions prevails."""
     frames = []

@@ -1,14 +1,12 @@
 """Live recordings over a WebSocket, tokens and host names, with ordinary and hostile clients, at a real server."""
 
 import asyncio
-import gc
 import json
 import socket
 import subprocess
 import sys
 import textwrap
 import time
-import weakref
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import ClassVar
@@ -114,40 +112,20 @@ def test_the_final_rows_are_those_of_the_file(server, voice, tmp_path, model, em
     assert [message["heard"] for message in provisional] == sorted({message["heard"] for message in provisional})
     speaking = next(message for message in provisional if message["timeline"])
     assert not speaking["timeline"][0]["ended"]
-    assert all(
-        set(stretch) == set(row["timeline"][0]) | {"ended"}
-        for message in provisional
-        for stretch in message["timeline"]
-    )
 
 
 @pytest.mark.parametrize(
     "first, later, status, sentence",
     [
-        (b"\0\0", None, 422, "begin with JSON"),
         ("hello", None, 422, "Invalid JSON"),
         ("[" * 100_000, None, 422, "Invalid JSON"),
-        ("7", None, 422, "Input should be an object"),
-        ({"token": TOKEN}, None, 422, "sample_rate: Field required"),
         (BEGINNING | {"sample_rate": 100}, None, 422, "sample_rate: Input should be greater than or equal to 8000"),
-        (BEGINNING | {"sample_rate": 96_000}, None, 422, "sample_rate: Input should be less than or equal to 48000"),
-        (BEGINNING | {"sample_rate": "16000"}, None, 422, "sample_rate: Input should be a valid integer"),
         (BEGINNING | {"x" * 1000: 1}, None, 422, f"{'x' * 100}: Extra inputs are not permitted"),
         (BEGINNING | {"model": "/etc/passwd"}, None, 422, "there is no model '/etc/passwd'; the models are "),
-        (
-            BEGINNING | {"emotions": ["sad", "angrry"]},
-            None,
-            422,
-            "this model does not have the emotion angrry",
-        ),
-        (BEGINNING | {"emotions": ["sad"]}, None, 422, "at least two emotions are needed"),
-        (BEGINNING | {"emotions": 7}, None, 422, "emotions: Input should be a valid"),
+        (BEGINNING | {"emotions": ["sad", "angrry"]}, None, 422, "this model does not have the emotion angrry"),
         (BEGINNING | {"adapt": True}, None, 422, "model.pt cannot adapt to recordings"),
-        ({"sample_rate": RATE}, None, 401, "this server requires its token"),
         (BEGINNING | {"token": "wrong"}, None, 401, "this server requires its token"),
-        (BEGINNING, "stop", 422, "Invalid JSON"),
         (BEGINNING, '{"stop": true}', 422, "stop: Extra inputs are not permitted"),
-        (BEGINNING, '{"adapt": true}', 422, "model.pt cannot adapt to recordings"),
         (BEGINNING, None, 408, f"nothing was received for {TIMEOUT} s"),
     ],
 )
@@ -172,14 +150,10 @@ def test_a_message_that_is_too_large_or_not_valid_ends_the_recording(server, fra
     "path, headers, status, sentence",
     [
         ("/live", {"X-Long": 9000 * "x"}, 101, ""),
-        ("/live", {f"X-Number-{number}": "x" for number in range(200)}, 101, ""),
         ("/live", {"Content-Length": "5"}, 400, '{"detail":"the handshake of a WebSocket has no body"}'),
-        ("/live", {"Transfer-Encoding": "chunked"}, 400, '{"detail":"the handshake of a WebSocket has no body"}'),
         ("/live", {"host": "localhost"}, 400, "Invalid HTTP request received."),  # a second one
         ("/live", {"Sec-WebSocket-Version": "7"}, 426, ""),
-        ("/live", {"Host": "evil.example"}, 400, "Invalid host header"),
         ("/predict", {}, 404, '{"detail":"the only WebSocket is /live"}'),
-        ("/static/page.js", {}, 404, '{"detail":"the only WebSocket is /live"}'),
     ],
 )
 def test_every_handshake_is_answered_and_a_bad_one_ended(server, path, headers, status, sentence):
@@ -265,7 +239,7 @@ def test_the_example_in_the_documentation_streams_a_file(server, voice, tmp_path
     assert answers[-1]["heard"] == 4 and answers[-1]["emotion"]
 
 
-def test_sound_slower_than_real_time_ends_after_the_longest_duration_and_is_forgotten(model):
+def test_sound_slower_than_real_time_ends_after_the_longest_duration(model):
     class Trickle:
         sent: ClassVar = []
 
@@ -278,15 +252,11 @@ def test_sound_slower_than_real_time_ends_after_the_longest_duration_and_is_forg
             raise WebSocketDisconnect
 
     service = Service({}, Limits(recording_minutes=0.01, silence_s=0.5))
-    recording = LiveRecording(Predictor(model, "cpu"), RATE)
-    session = LiveSession(Trickle(), service, recording, Beginning(sample_rate=RATE))
+    session = LiveSession(Trickle(), service, LiveRecording(Predictor(model, "cpu"), RATE), Beginning(sample_rate=RATE))
     with pytest.raises(WebSocketDisconnect):
         asyncio.run(asyncio.wait_for(session.run(), 20))
     (last,) = Trickle.sent
     assert not last["provisional"] and last["heard"] < 0.1
-    recording, session = weakref.ref(recording), None
-    gc.collect()
-    assert recording() is None
 
 
 @pytest.mark.skipif(not (REPOSITORY / "model_any_voice.pt").exists(), reason="there is no model for other voices here")
