@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import hostile
@@ -82,12 +81,6 @@ def test_a_decoder_that_crashes_is_one_error_and_the_next_file_is_read(m4a):
     with pytest.raises(AudioError, match=r"^cannot read: FFmpeg crashed$"):
         list(pieces)
     assert n_samples(m4a)
-
-
-def test_threads_have_a_process_each_and_no_more_stay_than_cores(m4a):
-    with ThreadPoolExecutor(8) as readers:
-        assert len(set(readers.map(n_samples, [m4a] * 40))) == 1
-    assert 1 <= len(running()) <= os.cpu_count()
 
 
 def test_a_decoder_does_not_inherit_secrets(m4a, monkeypatch):

@@ -43,10 +43,3 @@ def test_a_voice_is_found_beside_another_sound(tmp_path, predictor, sound, secon
     first, second = answer.rows
     assert (first["channel"], second["channel"]) == (1, 2) and first["error"] == "nobody speaks"
     assert second["emotion"] == alone["emotion"]
-
-
-def test_each_channel_has_a_row_even_if_nobody_speaks(tmp_path, predictor):
-    sounds = np.stack([other_sound("metronome", 4 * RATE), other_sound("time code", 4 * RATE)], axis=1)
-    soundfile.write(tmp_path / "a.wav", sounds, RATE)
-    (answer,) = predictor.answers(tmp_path / "a.wav", channels="each")
-    assert [(row["channel"], row["error"]) for row in answer.rows] == [(1, "nobody speaks"), (2, "nobody speaks")]

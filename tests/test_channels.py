@@ -73,12 +73,6 @@ def test_every_channel_is_a_voice_of_its_own_under_adapt(call):
     assert torch.corrcoef(directions)[0, 1] > 0.9
 
 
-def test_labels_are_of_whole_recordings(call, tmp_path):
-    (tmp_path / "truth.csv").write_text(f"path,emotion\n{call / 'call.wav'},calm\n")
-    result = run_eval("--labels", "truth.csv", "--channels", "each", cwd=tmp_path)
-    assert result.returncode == 2 and "leave out --channels each" in result.stderr
-
-
 def test_a_silent_channel_has_an_error_and_the_other_its_emotion(tmp_path):
     voice = load_audio(REPOSITORY / "eval_data" / "lively_female.flac", RATE).numpy()
     soundfile.write(tmp_path / "a.wav", np.stack([voice, np.zeros_like(voice)], axis=1), RATE)

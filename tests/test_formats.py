@@ -48,15 +48,6 @@ def test_tracks_hold_the_joined_stretches_and_can_be_empty(tmp_path, name):
         assert path.read_text(encoding="utf-8").startswith("WEBVTT") == (name == "t.vtt")
 
 
-@pytest.mark.parametrize(
-    "stretches", [STRETCHES, [], [stretch(1, 2, "sad", channel=1), stretch(3, 4, "sad", channel=2)]]
-)
-def test_every_tier_ends_with_the_recording(tmp_path, stretches):
-    grid = textgrid.openTextgrid(str(write(tmp_path / "t.TextGrid", stretches)), includeEmptyIntervals=True)
-    assert {grid.maxTimestamp, *(tier.maxTimestamp for tier in grid.tiers)} == {14.1}
-    assert [tier.entries[-1].end for tier in grid.tiers] == [14.1] * len(grid.tiers)
-
-
 @pytest.mark.parametrize("is_silent", [False, True])
 def test_the_length_of_a_recording_reaches_its_track(tmp_path, is_silent):
     """Also if it ends with silence, or holds nothing else; and with a picture beside the track, twice in a row."""

@@ -140,7 +140,7 @@ print(run(0, "--resume"))
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_runs_killed_at_random_and_resumed_give_the_same_tables(model, tmp_path, kind):
-    """KILLS times, half of them for each kind: during the start, classification or renaming of the tables; the next run resumes each time."""
+    """KILLS times for both kinds: at the start, while it classifies or renames; the next run resumes each time."""
     if kind == "parquet":
         pytest.importorskip("pyarrow", reason="requirements-ray.txt is not installed")
     for seed in range(24):

@@ -104,15 +104,6 @@ def test_what_is_heard_is_told_window_by_window_in_order(loudness, paths):
     assert told == [(row["url"], row["start"], row["end"]) for row in stretches] and len(told) > 3
 
 
-def test_embeddings_come_in_order_a_row_for_each_stretch(loudness, paths):
-    found = dict(loudness.embeddings([*paths, paths[0]], batch_size=2))
-    assert list(found) == paths
-    assert found[paths[0]][0].numpy() == pytest.approx(np.array([[0.5, 1]]), abs=5e-3)  # the high-pass rings
-    stretches = next(loudness.answers(paths[1:2])).stretches
-    assert len(stretches) > 1 and found[paths[1]][0].shape == (len(stretches), 2)
-    assert found[paths[2]] == {}
-
-
 def test_a_single_path_is_one_recording_and_bytes_are_refused(loudness, paths, tmp_path):
     assert [row["url"] for row in loudness.predict(paths[0])] == paths[:1]
     assert [row["url"] for row in loudness.predict(tmp_path / "a.wav")] == paths[:1]
