@@ -1,4 +1,4 @@
-"""Sounds in which nobody speaks, made by code: 16 kinds, each in several variants, 3 s at 16 kHz.
+"""Sounds in which nobody speaks, made by code: 12 kinds, each in several variants, 3 s at 16 kHz.
 
 No threshold was chosen on them. Real sounds are harder: research/speech_only.py takes those.
 """
@@ -6,7 +6,7 @@ No threshold was chosen on them. Real sounds are harder: research/speech_only.py
 from collections.abc import Iterator
 
 import numpy as np
-from scipy.signal import butter, chirp, sosfilt
+from scipy.signal import chirp
 
 RATE = 16_000
 SECONDS = 3
@@ -21,7 +21,7 @@ _TIMBRES = {
 
 
 def non_speech(seed: int = 2024) -> Iterator[tuple[str, np.ndarray]]:
-    """(name, samples (48000,) float32 with a peak of 0.5), 144 of them."""
+    """(name, samples (48000,) float32 with a peak of 0.5), 108 of them."""
     for kind, make in _KINDS.items():
         for variant in range(N_VARIANTS):
             samples = make(np.random.default_rng([seed, *kind.encode(), variant]), variant)
@@ -67,39 +67,16 @@ def _coloured(exponent):
     return noise
 
 
-def _clicks(rng, variant):
-    samples = 1e-4 * rng.normal(size=len(_TIME))
-    for start in rng.integers(0, len(samples) - 200, size=3 * (variant + 1)):
-        samples[start : start + 200] += np.exp(-np.arange(200) / rng.uniform(3, 40)) * rng.choice([-1, 1])
-    return samples
-
-
 def _sweep(rng, variant):
     low, high = rng.uniform(50, 300), rng.uniform(1000, 7000)
     start, end = (low, high) if variant % 2 else (high, low)
     return chirp(_TIME, start, SECONDS, end, method="logarithmic")
 
 
-def _band(samples, low, high):
-    return sosfilt(butter(2, (low, high), "bandpass", fs=RATE, output="sos"), samples)
-
-
-def _rain(rng, variant):
-    drops = rng.normal(size=len(_TIME)) * (rng.random(len(_TIME)) < 0.002 * (variant + 1))
-    return _band(drops, 800, 6000) + 0.02 * rng.normal(size=len(_TIME))
-
-
 def _engine(rng, variant):
     speed = rng.uniform(25, 90) * (1 + 0.05 * np.sin(2 * np.pi * rng.uniform(0.2, 1) * _TIME))
     phase = 2 * np.pi * np.cumsum(speed) / RATE
     return sum(np.sin(k * phase + rng.uniform(0, 6)) / k for k in range(1, 15)) + 0.3 * rng.normal(size=len(_TIME))
-
-
-def _applause(rng, variant):
-    samples = np.zeros(len(_TIME))
-    for start in rng.integers(0, len(samples) - 800, size=40 * (variant + 1)):
-        samples[start : start + 800] += rng.normal(size=800) * np.exp(-np.arange(800) / 120)
-    return _band(samples, 600, 4000)
 
 
 def _hum(rng, variant):
@@ -122,14 +99,6 @@ def _two_notes(rng, variant):
     return _event(np.concatenate([envelope * _note(note, _timbre(variant), time) for note in notes]))
 
 
-def _chirp(rng, variant):
-    """A note that glides, with all its partials."""
-    time = _TIME[: int(rng.uniform(0.2, 0.6) * RATE)]
-    bend = rng.uniform(-1.5, 1.5)  # octaves
-    phase = np.cumsum(rng.uniform(150, 500) * 2 ** (bend * time / time[-1])) / RATE
-    return _event(sum(np.sin(2 * np.pi * k * phase) / k for k in range(1, 9)) * np.hanning(len(time)))
-
-
 def _vibrato(rng, variant):
     """A saw or a theremin that is sung like a voice, without its formants."""
     pitch = rng.uniform(150, 600) * 2 ** (np.sin(2 * np.pi * rng.uniform(4, 7) * _TIME) / 24)
@@ -144,14 +113,10 @@ _KINDS = {
     "white": _coloured(0),
     "pink": _coloured(0.5),
     "brown": _coloured(1),
-    "clicks": _clicks,
     "sweep": _sweep,
-    "rain": _rain,
     "engine": _engine,
-    "applause": _applause,
     "hum": _hum,
     "two notes": _two_notes,
-    "chirp": _chirp,
     "vibrato": _vibrato,
     "alternating": lambda rng, variant: _tone(rng, variant) * (np.sin(2 * np.pi * (1 + variant) * _TIME) > 0),
 }

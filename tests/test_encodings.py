@@ -15,9 +15,7 @@ FILMS = ".avi", ".mkv", ".mov", ".mp4", ".mpg", ".vob"
 
 # name, codec, FFmpeg's name of the container where the ending does not say it, rate in Hz, channels
 ENCODINGS = """
-a.mp3 libmp3lame - 8000 1
 a.mp3 libmp3lame - 44100 2
-a.mpga mp2 mp2 48000 2
 a.m4a aac - 44100 2
 a.m4r aac ipod 44100 1
 a.qta aac mov 44100 1
@@ -28,29 +26,19 @@ a.ogg libvorbis - 16000 2
 a.oga flac - 16000 1
 a.spx libspeex - 8000 1
 a.webm libopus - 48000 2
-a.webm libvorbis - 48000 1
 a.mka pcm_s16le - 16000 1
-a.mka wavpack matroska 16000 1
-a.mka tta matroska 16000 1
 a.mkv aac - 48000 6
-a.mkv eac3 - 48000 2
 a.mp4 libopus - 48000 1
-a.mp4 ac3 - 48000 2
 a.mov aac - 44100 1
-a.mov pcm_s16le - 48000 2
 a.3g2 aac - 16000 1
-a.wma wmav1 asf 44100 1
 a.asf wmav2 - 44100 2
-a.flv libmp3lame - 44100 2
 a.flv nellymoser - 22050 1
 a.avi libmp3lame - 44100 1
-a.avi pcm_s16le - 16000 2
 a.MTS ac3 mpegts 48000 2
 a.mpg mp2 mpeg 48000 2
 a.vob ac3 - 48000 2
 a.rm real_144 - 8000 1
 a.eac3 eac3 - 48000 1
-a.nut flac - 16000 1
 a.caf alac - 44100 2
 a.w64 pcm_s16le - 16000 1
 a.au pcm_mulaw - 8000 1
@@ -60,14 +48,12 @@ a.wv wavpack - 44100 2
 a.tta tta - 16000 1
 a.flac flac - 48000 2
 a.wav pcm_u8 - 11025 1
-a.wav adpcm_g722 - 16000 1
 a.wav adpcm_ms - 44100 1
 a.bwf pcm_s24le wav 96000 1
 a.al pcm_alaw alaw 8000 1
 a.ul pcm_mulaw mulaw 8000 1
 a.g722 g722 - 16000 1
 a.sln pcm_s16le s16le 8000 1
-a.sln16 pcm_s16le s16le 16000 1
 """
 
 

@@ -33,7 +33,6 @@ def foreign(tmp_path) -> Path:
     (tmp_path / "unknown.csv").write_text(f"path,emotion\na.wav,{ESCAPE}\n")
     write_noise(tmp_path / f"{ESCAPE}.wav", 0)
     (tmp_path / "some.csv").write_text(f"path,emotion\na.wav,sad\n{ESCAPE}.wav,{ESCAPE}\n")
-    (tmp_path / f"{ESCAPE}.csv").write_text("path,emotion\na.wav,sad\n")
     return tmp_path
 
 
@@ -41,14 +40,10 @@ def foreign(tmp_path) -> Path:
     "arguments",
     [
         ("a.wav", "--model", ESCAPE),
-        ("--labels", "missing.csv"),
         ("--labels", "unknown.csv"),
         ("--labels", "some.csv"),
-        ("--labels", f"{ESCAPE}.csv"),
         ("a.wav", "--labels", "unknown.csv", "--map", f"{ESCAPE}=sad", "--out", f"{ESCAPE}.csv"),
-        ("a.wav", "--map", f"{ESCAPE}=sad"),
         ("a.wav", "--plot", ESCAPE),
-        (ESCAPE,),
     ],
 )
 def test_eval_sends_no_escape_sequence_to_the_terminal(foreign, model, arguments):
@@ -63,15 +58,13 @@ def test_eval_sends_no_escape_sequence_to_the_terminal(foreign, model, arguments
         ("compare", ESCAPE, "b"),
         ("export", ESCAPE, "b"),
         ("train", "--labels", "missing.csv", "--out", "m.pt"),
-        (ESCAPE,),
     ],
 )
 def test_the_other_commands_do_not_either(foreign, arguments, monkeypatch, capsys):
     monkeypatch.chdir(foreign)
     assert __main__.main([*arguments]) == 2
     said = capsys.readouterr().err
-    command = "speech-emotion" if arguments == (ESCAPE,) else f"speech-emotion {arguments[0]}"
-    assert said.startswith(f"{command}: ") and "\\x1b]0;owned" in said and "\x1b" not in said
+    assert said.startswith(f"speech-emotion {arguments[0]}: ") and "\\x1b]0;owned" in said and "\x1b" not in said
 
 
 @pytest.mark.parametrize("streams", ["2>/dev/full", "<&- >&- 2>&-"])
@@ -149,12 +142,11 @@ def test_a_model_has_a_short_name(tmp_path, monkeypatch):
     assert find_model("any-voice") == Path("any-voice")  # what is there goes first
 
 
-@pytest.mark.parametrize("arguments", [("eval",), ("train",), ("train", "--labels", "a.csv"), ("serve",), ()])
+@pytest.mark.parametrize("arguments", [("eval",), ("train", "--labels", "a.csv"), ("serve",)])
 def test_help_waits_for_no_library(arguments):
     code = f"import sys\nfrom speech_emotion.__main__ import main\nstatus = 0\ntry: main({[*arguments, '--help']})\n"
     code += "except SystemExit as end: status = end.code\n"
     code += "libraries = {'torch', 'numpy', 'pandas', 'matplotlib', 'sklearn', 'fastapi'}\n"
     code += "print(status, sorted(libraries & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
-    assert result.stdout.endswith("\n0 []\n")
-    assert f"speech-emotion {arguments[0] if arguments else 'COMMAND'}" in result.stdout
+    assert result.stdout.endswith("\n0 []\n") and f"speech-emotion {arguments[0]}" in result.stdout
