@@ -1,3 +1,7 @@
+"""Which files are clips of a corpus, and what their names say."""
+
+import shutil
+
 import pytest
 
 from speech_emotion.corpora import ravdess
@@ -13,49 +17,34 @@ def write(folder, *names):
     return folder
 
 
-def test_nemo_speaks_our_words_at_any_depth(tmp_path):
-    write(tmp_path, "nemo/samples/WR0_surprised_64.wav", "nemo/samples/EB0_anger_1.wav", "deep/er/KD0_sadness_9.flac")
-    table = NEMO.clip_table(tmp_path).set_index("clip")
-    assert table["emotion"].to_dict() == {
-        "EB0_anger_1": "angry",
-        "KD0_sadness_9": "sad",
-        "WR0_surprised_64": "surprised",
-    }
-    assert table.loc["WR0_surprised_64", ["speaker", "sex", "sentence"]].tolist() == ["WR0", "male", "64"]
-    assert table.loc["EB0_anger_1", "path"] == str(tmp_path / "nemo/samples/EB0_anger_1.wav")
+@pytest.mark.parametrize(
+    ("corpus", "name", "said"),
+    [
+        (NEMO, "nemo/samples/WR0_surprised_64.wav", ["surprised", "WR0", "male", "64"]),
+        (NEMO, "deep/er/KD0_sadness_9.flac", ["sad", "KD0", "female", "9"]),
+        (EMODB, "emodb/wav/08b10Wb.wav", ["angry", "08", "female", "b10"]),
+        (EMODB, "emodb/wav/16b03Ea.wav", ["disgust", "16", "female", "b03"]),
+        (URDU, "urdu/Angry/SM1_F10_A010.wav", ["angry", "SM1", "male"]),
+        (URDU, "urdu/Sad/SF11_F3_S97.wav", ["sad", "SF11", "female"]),
+    ],
+)
+def test_a_name_says_emotion_speaker_and_sex(tmp_path, corpus, name, said):
+    write(tmp_path, name)
+    (clip,) = corpus.clip_table(tmp_path).to_dict("records")
+    assert [clip[column] for column in ("emotion", "speaker", "sex", "sentence")[: len(said)]] == said
+    assert clip["path"] == str(tmp_path / name)
 
 
 def test_emodb_leaves_boredom_out_unless_asked(tmp_path):
-    stems = ["03a01Fa", "08b10Wb", "09a02Ea", "10a04Ad", "11a05Td", "12a07Na", "16b03Lx"]
-    write(tmp_path, *[f"emodb/wav/{stem}.wav" for stem in stems])
-    table = EMODB.clip_table(tmp_path).set_index("clip")
-    assert table["emotion"].tolist() == ["happy", "angry", "disgust", "fearful", "sad", "neutral"]
-    assert table.loc["08b10Wb", ["speaker", "sex", "sentence"]].tolist() == ["08", "female", "b10"]
-    assert EMODB_WITH_BOREDOM.clip_table(tmp_path)["emotion"].tolist()[-1] == "bored"
+    write(tmp_path, "12a07Na.wav", "16b03Lx.wav")
+    assert EMODB.clip_table(tmp_path)["emotion"].tolist() == ["neutral"]
+    assert EMODB_WITH_BOREDOM.clip_table(tmp_path)["emotion"].tolist() == ["neutral", "bored"]
 
 
-def test_urdu_is_in_a_folder_for_each_emotion(tmp_path):
-    write(tmp_path, "urdu/Angry/SM1_F10_A010.wav", "urdu/Sad/SF11_F3_S97.wav")
-    table = URDU.clip_table(tmp_path).set_index("clip")
-    assert table.loc["SM1_F10_A010", ["emotion", "speaker", "sex"]].tolist() == ["angry", "SM1", "male"]
-    assert table.loc["SF11_F3_S97", ["emotion", "speaker", "sex"]].tolist() == ["sad", "SF11", "female"]
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "notes.wav",
-        "XX0_anger_1.wav",
-        "WR0_joy_1.wav",
-        "WR0_anger_1.txt",
-        "04a01Fa.wav",
-        "03a01Xa.wav",
-        "SM1_F10_X010.wav",
-    ],
-)
 @pytest.mark.parametrize("corpus", [NEMO, EMODB, URDU])
-def test_other_files_are_no_clips_and_the_remedy_is_named(corpus, name, tmp_path):
-    write(tmp_path, name)
+def test_other_files_are_no_clips_and_the_remedy_is_named(corpus, tmp_path):
+    names = "notes.wav XX0_anger_1.wav WR0_joy_1.wav WR0_anger_1.txt 04a01Fa.wav 03a01Xa.wav SM1_F10_X010.wav"
+    write(tmp_path, *names.split())
     with pytest.raises(NoDataError, match=r"No (nEMO|EmoDB|URDU) clips under .*\n?.* download (nemo|emodb|urdu)`"):
         corpus.clip_table(tmp_path)
 
@@ -69,3 +58,57 @@ def test_corpora_side_by_side_are_told_apart_and_share_their_columns(tmp_path):
         assert {"clip", "path", "emotion", "speaker", "sex"} <= set(table)
         assert set(table["emotion"]) <= set(ravdess.EMOTIONS)
     assert set(tables[3]["speaker"]) == {1, 2} == set(tables[3]["actor"])
+
+
+def test_a_name_of_ravdess_is_read_in_words():
+    assert ravdess.describe("03-01-06-01-02-01-12") == {
+        "modality": "audio-only", "channel": "speech", "emotion": "fearful", "intensity": "normal",
+        "statement": "Dogs are sitting by the door", "repetition": 1, "actor": 12, "sex": "female", "speaker": 12,
+    }  # fmt: skip
+
+
+def test_another_name_is_no_clip():
+    wrong = "hello 03-01-06-01-02-01 03-01-09-01-02-01-12 03-01-06-01-02-01-25 3-1-6-1-2-1-12 03-01-06-01-02-01-12-01"
+    assert [ravdess.describe(name) for name in ["", *wrong.split()]] == [None] * 7
+
+
+def test_the_release_has_1440_spoken_and_1012_sung_clips():
+    clips = ravdess.expected_clips()
+    assert sum(clip.startswith("03-01") for clip in clips) == 1440
+    assert sum(clip.startswith("03-02") for clip in clips) == 1012
+    assert not any(clip.startswith("03-02") and clip.endswith("18") for clip in clips)
+
+
+def test_the_table_is_sorted_and_finds_every_depth_and_suffix(tone_data):
+    table = ravdess.clip_table(tone_data)
+    assert len(table) == 2 * (60 + 44)
+    assert table["clip"].is_monotonic_increasing and table["clip"].is_unique
+    assert set(table["emotion"][table["channel"] == "song"]) == {"neutral", "calm", "happy", "sad", "angry", "fearful"}
+
+
+def test_a_linked_and_a_doubled_folder_count_once(tone_data, tmp_path):
+    (tmp_path / "speech_actors").symlink_to(tone_data / "speech_actors")
+    shutil.copytree(tone_data / "speech_actors" / "Actor_01", tmp_path / "audio_speech_actors_01-24" / "Actor_01")
+    (tmp_path / "notes.txt").write_text("not audio")
+    assert len(ravdess.clip_table(tmp_path)) == 120
+
+
+def test_what_is_missing_and_what_is_unexpected_is_named(tone_data):
+    table = ravdess.clip_table(tone_data)
+    table.loc[0, "clip"] = "02-01-01-01-01-01-01"
+    speech, song, unexpected = ravdess.check_table(table)
+    assert speech.startswith("1321 of 1440 speech clips are missing: 03-01-01-01-01-01-01")
+    assert song.startswith("924 of 1012 song clips are missing")
+    assert unexpected == "1 clips are not part of the audio-only release: 02-01-01-01-01-01-01"
+
+
+def test_without_ravdess_one_line_says_where_to_get_it(tmp_path):
+    with pytest.raises(NoDataError, match="https://zenodo.org/records/1188976") as error:
+        ravdess.clip_table(tmp_path / "data")
+    assert "\n" not in str(error.value)
+
+
+def test_the_two_identical_clips_are_known():
+    assert ravdess.copies_of(["03-01-03-01-02-01-07"]) == {"03-01-03-01-02-02-07"}
+    assert ravdess.copies_of(["03-01-03-01-02-01-07", "03-01-03-01-02-02-07"]) == set()
+    assert ravdess.copies_of(["03-01-01-01-01-01-01"]) == set()
