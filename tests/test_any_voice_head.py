@@ -239,37 +239,6 @@ def test_a_new_label_is_learned_and_more_clips_leave_the_perceptron_less_to_say(
     assert blank.perceptron is None and blank.settings.hidden == 0
 
 
-@pytest.mark.parametrize(("epochs", "n_rows", "batch_size", "n_batches", "steps"), [
-    (3, 25, 10, 2, 20), (15, 25, 10, 2, 31), (2, 5, 10, 1, 20),
-])  # fmt: skip
-def test_the_perceptron_has_one_cycle_of_adamw_over_shuffled_pairs(epochs, n_rows, batch_size, n_batches, steps):
-    settings = HeadSettings(
-        epochs=epochs, batch_size=batch_size, learning_rate=0.02, perceptron_decay=0.3, mixup=0.7, seed=5
-    )
-    rows = random_rows(n_rows, 0)
-    rows = replace(rows, weights=1e-6 * rows.weights)  # Adam adds 1e-8 to slopes, so that their scale matters, too
-    perceptron = torch.nn.Sequential(torch.nn.Dropout(0.2), torch.nn.Linear(5, 4))
-    fit_perceptron(perceptron.eval(), rows, settings)
-    assert not perceptron.training
-
-    torch.manual_seed(5)
-    expected = torch.nn.Sequential(torch.nn.Dropout(0.2), torch.nn.Linear(5, 4))
-    optimizer = torch.optim.AdamW(expected.parameters(), lr=0.02, weight_decay=0.3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.02, total_steps=steps, pct_start=0.1)
-    for _ in range(epochs):
-        order = torch.randperm(n_rows)
-        assert n_batches in (1, 2)
-        for batch in (order,) if n_batches == 1 else (order[: (n_rows + 1) // 2], order[(n_rows + 1) // 2 :]):
-            partner = batch[torch.randperm(len(batch))]
-            share = torch.distributions.Beta(0.7, 0.7).sample().item()
-            loss = mixup_loss(expected, rows.select(batch), rows.select(partner), share, 0.1) * n_batches
-            expected.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    torch.testing.assert_close(perceptron.state_dict(), expected.state_dict())
-
-
 def test_speakers_are_left_out_together_and_recordings_where_there_is_one_speaker_or_none():
     own, other, nobody = corpora()
     assert own.groups is own.speakers and other.groups is other.speakers

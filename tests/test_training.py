@@ -82,17 +82,6 @@ class Recorder(LinearNetwork):
         return torch.stack([self(view) for view in views])
 
 
-class Averaged(LinearNetwork):
-    """Is something else in training than in use."""
-
-    def forward(self, inputs):
-        return super().forward(inputs) * (100.0 if self.training else 1.0)
-
-
-def log_softmax(logits: np.ndarray) -> np.ndarray:
-    return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
-
-
 def mfccs(clips: pd.DataFrame, cache_dir) -> torch.Tensor:
     front_end = MFCC(FEATURES)
     return front_end.from_log_mel(log_mels(clips, front_end, 0.0, cache_dir).float())
@@ -109,24 +98,6 @@ def test_mixup_blends_views_and_labels_in_the_same_pairs():
     assert (partner != np.arange(5)).any() and 0 < share < 1
     np.testing.assert_allclose(mixed, share * inputs + (1 - share) * inputs[:, partner])
     np.testing.assert_allclose(soft, share * labels + (1 - share) * labels[partner])
-
-
-def test_without_a_learning_rate_the_numbers_are_those_of_the_first_weights(uneven, cache_dir, single_precision):
-    """Both parts have the same clips: what training says of them is what validation says."""
-    settings = replace(PLAIN, epochs=2, learning_rate=0.0, label_smoothing=0.0, seed=5)
-    checkpoint, history = train(uneven, uneven, LABELS, settings, FEATURES, CPU, cache_dir, Recorder)
-    torch.manual_seed(5)
-    first = LinearNetwork.for_features(FEATURES, 4)
-    targets = target_indices(uneven["emotion"], LABELS).numpy()
-    with torch.no_grad():
-        logits = first(mfccs(uneven, cache_dir)).double().numpy()
-    loss = -log_softmax(logits)[np.arange(22), targets].mean()
-    accuracy = (logits.argmax(axis=1) == targets).mean()
-    for row in history.to_dict("records"):
-        assert [row["validation_loss"], row["training_loss"]] == pytest.approx([loss] * 2, rel=1e-3)
-        assert [row["validation_accuracy"], row["training_accuracy"]] == pytest.approx([accuracy] * 2)
-    assert history["epoch"].tolist() == [1, 2]
-    assert [len(views[0]) for views in Recorder.made.shown] == [11, 11] * 2
 
 
 def test_every_epoch_shows_every_clip_once_in_a_new_order_and_each_view_is_changed_anew(uneven, cache_dir):
@@ -176,26 +147,6 @@ def test_the_weights_are_the_average_over_the_steps_of_adamw(uneven, cache_dir, 
     loss = nn.functional.cross_entropy(logits, held_out_targets).item()
     assert history["validation_loss"].iloc[-1] == pytest.approx(loss, rel=1e-3)
     assert checkpoint.temperature == pytest.approx(fit_temperature(logits, held_out_targets), rel=0.05)
-
-
-def test_the_curve_is_of_the_network_as_it_is_used(uneven, cache_dir):
-    """Without dropout, and with the statistics that batch normalisation keeps."""
-    settings = replace(PLAIN, epochs=1, learning_rate=0.0)
-    losses = [
-        train(uneven, uneven, LABELS, settings, FEATURES, CPU, cache_dir, kind)[1]["validation_loss"].item()
-        for kind in (LinearNetwork, Averaged)
-    ]
-    assert losses[0] == pytest.approx(losses[1])
-
-
-def test_the_network_can_learn_eight_clips_by_heart(clips, cache_dir):
-    eight = clips.drop_duplicates("emotion")
-    settings = TrainingSettings(epochs=40, mixup=0.0, label_smoothing=0.0, ema_decay=0.9, augmentation=OFF)
-    checkpoint, history = train(eight, eight, list(EMOTIONS), settings, FEATURES, CPU, cache_dir)
-    assert len(eight) == 8
-    assert history["validation_accuracy"].iloc[-1] == 1.0
-    assert history["validation_loss"].iloc[-1] < 0.5 * history["validation_loss"].iloc[0]
-    assert checkpoint.labels == list(EMOTIONS) and not checkpoint.network.training
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
