@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import soundfile
 from recordings import RATE, encode, likeness, voice
 
 from speech_emotion.audio.reading import AudioError, RecordingInfo, read_pieces
@@ -30,15 +29,6 @@ def test_the_default_track_is_read_and_any_other_if_asked(tmp_path, container):
     assert load_audio(path, RATE, track=1).abs().max() < 1e-3
     with pytest.raises(AudioError, match=r"^cannot read: FFmpeg: it has 3 audio tracks, and no track 4$"):
         load_audio(path, RATE, track=4)
-
-
-def test_a_file_with_one_track_has_no_other(tmp_path):
-    soundfile.write(tmp_path / "a.wav", VOICE, RATE)
-    assert np.array_equal(load_audio(tmp_path / "a.wav", RATE, track=1), load_audio(tmp_path / "a.wav", RATE))
-    with pytest.raises(AudioError, match=r"^cannot read: FFmpeg: it has 1 audio track, and no track 2$"):
-        load_audio(tmp_path / "a.wav", RATE, track=2)
-    with pytest.raises(ValueError, match="tracks are counted from 1"):
-        load_audio(tmp_path / "a.wav", RATE, track=0)
 
 
 @pytest.mark.parametrize("encoding", ["a.wav pcm_s16le", "a.m4a aac", "a.mp3 libmp3lame", "a.flac flac"])

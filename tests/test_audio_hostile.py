@@ -1,6 +1,5 @@
 """Hostile files affect only the process of the decoder, which ends with ours."""
 
-import os
 import subprocess
 import sys
 import time
@@ -88,22 +87,6 @@ def test_a_decoder_does_not_inherit_secrets(m4a, monkeypatch):
     monkeypatch.setenv("SPEECH_EMOTION_TOKEN", "secret")
     assert n_samples(m4a)
     assert all("secret" not in decoder.environ().values() for decoder in running())
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="nothing is forked here")
-def test_a_forked_process_starts_its_own_decoder(m4a):
-    code = """
-import os, sys
-from speech_emotion.audio.reading import read_pieces
-n_samples = lambda: sum(len(samples) for samples, _ in read_pieces(sys.argv[1]))
-expected = n_samples()
-if os.fork() == 0:
-    print(n_samples() == expected, flush=True)
-    os._exit(0)
-os.wait()
-print(n_samples() == expected)
-"""
-    assert run_python(code, m4a).stdout == "True\nTrue\n"
 
 
 @pytest.mark.parametrize("half_read", [False, True])

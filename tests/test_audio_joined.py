@@ -71,15 +71,6 @@ def test_bytes_after_the_declared_end_are_ignored_and_counted(tmp_path, kind):
         assert not info.is_damaged and len(tail) <= info.n_ignored <= 1.2 * len(tail)
 
 
-@pytest.mark.parametrize("tags", [b"TAG" + bytes(125), b"ID3\x03\x00\x00\x00\x07\x76\x00" + b"\x01" * 129_800])
-def test_tags_between_joined_files_are_not_damage(tmp_path, tags):
-    path = make(tmp_path, "a.mp3 libmp3lame mp3 44100", VOICE)
-    content = path.read_bytes()
-    path.write_bytes(content + tags + content)
-    info = RecordingInfo()
-    assert abs(len(load_audio(path, RATE, info=info)) / RATE - 8) < 0.2 and not info.is_damaged
-
-
 def test_vbr_mp3_without_a_header_that_says_its_length(tmp_path):
     """Half a minute of silence in small packets and then noise in large ones, which misleads estimates of length."""
     noise = np.random.default_rng(0).normal(scale=0.2, size=10 * RATE).astype(np.float32)

@@ -18,7 +18,6 @@ from speech_emotion.corpora import ravdess
 from speech_emotion.corpora.clips import NoDataError
 from speech_emotion.corpora.foreign import EMODB
 from speech_emotion.inference import speech
-from speech_emotion.inference.predictor import Predictor
 from speech_emotion.inference.speech import NoDetectorError, SpeechDetector, which_speak
 
 # Training clips of split 0.
@@ -138,10 +137,3 @@ def test_an_option_says_which_sounds_count(tmp_path, model, option, error):
     soundfile.write(tmp_path / "melody.wav", dict(non_speech())["melody-3"], RATE)
     run_eval("melody.wav", "--model", REPOSITORY / model, *filter(None, [option]), cwd=tmp_path)
     assert [row["error"] for row in read_rows(tmp_path / "out.csv")] == [error]
-
-
-def test_who_does_not_speak_is_not_adapted_to(folder):
-    predictor = Predictor(REPOSITORY / "model_any_voice.pt", "cpu", speech_only=True)
-    found = dict(predictor.embeddings(sorted(map(str, folder.glob("*.wav")))))
-    assert found[str(folder / "melody.wav")] == {} and len(found[str(folder / "voice.wav")][0]) == 1
-    assert predictor.predict_waveform(*soundfile.read(folder / "melody.wav"))["error"] == "nobody speaks"
