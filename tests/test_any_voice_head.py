@@ -73,13 +73,6 @@ def pooled_statistics() -> tuple[np.ndarray, np.ndarray]:
     return mean, np.sqrt(variance) + 1e-3
 
 
-def test_the_statistics_are_those_of_all_corpora_with_their_weights(network):
-    set_statistics(network, corpora(), OTHER_WEIGHT)
-    mean, deviation = pooled_statistics()
-    np.testing.assert_allclose(network.mean, mean, atol=1e-5)
-    np.testing.assert_allclose(network.deviation, deviation, rtol=1e-4)
-
-
 def test_every_copy_is_a_row_by_global_statistics_and_one_by_its_speakers(network):
     set_statistics(network, corpora(), OTHER_WEIGHT)
     rows = rows_of(network, corpora(), LABELS, OTHER_WEIGHT)

@@ -148,12 +148,3 @@ def test_a_mirror_serves_the_same_name(server, tmp_path):
     archive = replace(server.archive(), url="http://publisher.invalid/files/nemo.zip")
     assert download((archive,), tmp_path, f"http://127.0.0.1:{server.server_port}/mirror") == ["nemo"]
     assert server.requests == ["/mirror/nemo.zip"]
-
-
-@pytest.mark.parametrize("corpus", CORPORA)
-def test_every_corpus_knows_its_clips(corpus):
-    name = {"ravdess": "03-01-08-02-02-02-24", "nemo": "WR0_fear_64", "emodb": "16b03La", "urdu": "SM1_F10_A010"}[
-        corpus
-    ]
-    assert [bool(archive.is_clip(name)) for archive in CORPORA[corpus]].count(True) == 1
-    assert not any(archive.is_clip("README") for archive in CORPORA[corpus])

@@ -13,7 +13,6 @@ from sklearn.metrics import classification_report, confusion_matrix, recall_scor
 
 from speech_emotion.commands import compare
 from speech_emotion.corpora.ravdess import EMOTIONS
-from speech_emotion.evaluation.metrics import accuracy, bootstrap_interval, uar
 from speech_emotion.evaluation.truth import Evaluation, LabelTable, RavdessNames, findings
 from speech_emotion.models.checkpoint import load_checkpoint
 
@@ -227,16 +226,3 @@ def test_compare_refuses_what_it_cannot_compare_with_one_sentence(tmp_path, argu
     (tmp_path / "far.csv").write_text("path,emotion\nx/0.wav,happy\n")
     result = call_main(compare.main, arguments, tmp_path)
     assert result.returncode == 2 and sentence in result.stderr and result.stderr.count("\n") == 1
-
-
-def test_the_numbers_with_weights_are_those_of_the_repeated_rows_and_of_scikit_learn():
-    rng = np.random.default_rng(0)
-    labels = np.array(["a", "b", "c"])
-    table = pd.DataFrame({"clip": range(60), "emotion": labels[rng.integers(3, size=60)]})
-    table["prediction"] = np.where(rng.random(60) < 0.6, table["emotion"], "a")
-    weights = rng.integers(3, size=60)
-    repeated = table.loc[table.index.repeat(weights)]
-    assert accuracy(table, weights) == pytest.approx(accuracy(repeated))
-    expected = recall_score(repeated["emotion"], repeated["prediction"], average="macro")
-    assert uar(table, weights) == pytest.approx(expected) == pytest.approx(uar(repeated))
-    assert bootstrap_interval(table, lambda rows, drawn: drawn.sum(axis=1)) == (60, 60)

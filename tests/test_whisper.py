@@ -37,13 +37,6 @@ def test_the_spectrogram_is_whispers(window):
     torch.testing.assert_close(WhisperLogMel(FEATURES)(window[None]), theirs, atol=1e-4, rtol=0)
 
 
-@pytest.mark.parametrize("gain", [1e-3, 0.1, 30])
-def test_the_level_of_a_recording_does_not_matter(window, gain):
-    front_end = WhisperLogMel(FEATURES)
-    torch.testing.assert_close(front_end(gain * window[None]), front_end(window[None]), atol=1e-4, rtol=0)
-    assert front_end(torch.zeros_like(window[None])).isfinite().all()
-
-
 def test_the_hidden_states_are_those_of_another_implementation(encoder, window):
     config = transformers.WhisperConfig(
         d_model=512, encoder_layers=len(encoder.blocks), encoder_attention_heads=8, encoder_ffn_dim=2048,
