@@ -1,7 +1,6 @@
 """What eval.py writes, and what it never writes over: two runs at once, another model's rows, inputs, links, pipes."""
 
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -83,12 +82,6 @@ def test_a_run_killed_anywhere_is_resumed_to_the_same_tables(home):
         assert run(resume=True) == whole, length
 
 
-def test_a_part_that_no_table_wrote_is_refused(home):
-    Path("out.csv.part").write_text("url,emotion,confidence,error\r\n")
-    with pytest.raises(ValueError, match=OTHER_RUN):
-        table(resume=True)
-
-
 def stop_after(n: int, monkeypatch) -> None:
     """From now on, a run is stopped with Ctrl-C when it has classified `n` recordings."""
     real = Predictor.answers
@@ -119,20 +112,6 @@ def test_a_run_is_resumed_only_with_the_same_model_options_and_recordings_to_ada
             assert refused("in/a.wav", *plain[1:], "--adapt", "--resume").endswith(OTHER_RUN)
         assert eval.main([*plain, *options, "--resume"]) == 0
         assert [row["url"] for row in read_rows(home / "out.csv")] == [f"in/{name}.wav" for name in "abc"]
-
-
-def test_a_run_that_was_killed_at_its_end_classifies_nothing_again(home, model, monkeypatch, capsys):
-    write_noise(home / "a.wav", 0)
-    (home / "b.wav").write_text("this is not audio")
-    arguments = ["a.wav", "b.wav", "--model", str(model), "--timeline", "t.csv"]
-    with monkeypatch.context() as patched:
-        patched.setattr(Table, "finish", lambda table: signal.raise_signal(signal.SIGTERM))
-        assert eval.main(arguments) == 143
-    assert "out.csv.part" in names(home) and "out.csv" not in names(home)
-    stop_after(0, monkeypatch)
-    assert eval.main([*arguments, "--resume"]) == 1
-    assert "1 recording classified, 1 without an emotion; the table is in out.csv" in capsys.readouterr().out
-    assert {"out.csv", "t.csv"} == {*names(home)} - {"a.wav", "b.wav"}
 
 
 def test_one_process_at_a_time_writes_a_table(home, model, refused):
@@ -194,15 +173,6 @@ def test_only_a_file_that_is_not_read_is_written(home):
         check_outputs(["new.csv", "./new.csv"])
     new, target = check_outputs(["new.csv", "link.csv"])
     assert new == Path("new.csv") and target == Path("in/a.csv").resolve()
-
-
-@pytest.mark.parametrize("option", ["--out", "--timeline", "--plot"])
-def test_every_output_of_eval_is_checked(home, model, option, refused):
-    write_noise(home / "a.wav", 0)
-    name = "a.png" if option == "--plot" else "a.csv"
-    (home / "a.wav").rename(home / name)
-    sentence = refused(name, "--model", model, option, name)
-    assert sentence == f"{name} is read by this run; name another file to write"
 
 
 def test_a_link_is_followed_and_stays(home, model):
