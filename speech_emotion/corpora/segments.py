@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from speech_emotion.corpora.labels import LabelsError, read_csv, read_text
@@ -50,6 +50,7 @@ def read_segments(file: str | Path, recording: str | Path = "", tier: str = "") 
         if path.stat().st_size > _LARGEST:
             raise SegmentsError(f"{path} has more than {_LARGEST // 2**20} MB, which is too much for segments")
         segments = sorted(FORMATS[suffix](path, **options.get(suffix, {})), key=lambda segment: segment.start)
+        segments = [replace(segment, text=" ".join(segment.text.split())) for segment in segments]
     except OSError as error:
         raise SegmentsError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -71,7 +72,7 @@ def read_segments(file: str | Path, recording: str | Path = "", tier: str = "") 
     return segments
 
 
-def _subtitles(path: Path) -> Iterator[Segment]:
+def subtitles(path: Path) -> Iterator[Segment]:
     """SubRip or WebVTT; the speaker is read from `[NAME]: ` as whisperX writes it, and from WebVTT's `<v NAME>`."""
     with needed_by("reading subtitles", "pysubs2"):
         from pysubs2 import SSAFile
@@ -81,10 +82,10 @@ def _subtitles(path: Path) -> Iterator[Segment]:
         speaker = ""
         if match := _SPEAKER.match(content):
             speaker, content = match[1] or match[2], content[match.end() :]
-        yield Segment(event.start / 1000, event.end / 1000, _one_line(_TAG.sub("", content)), speaker.strip())
+        yield Segment(event.start / 1000, event.end / 1000, _TAG.sub("", content), speaker.strip())
 
 
-def _text_grid(path: Path, tier: str = "") -> list[Segment]:
+def text_grid(path: Path, tier: str = "") -> list[Segment]:
     """The intervals with text of one tier of Praat's TextGrid."""
     with needed_by("reading a .TextGrid", "praatio"):
         from praatio.textgrid import IntervalTier, openTextgrid
@@ -96,16 +97,16 @@ def _text_grid(path: Path, tier: str = "") -> list[Segment]:
         raise SegmentsError(
             f"{path} has {'no tier ' + tier + ', but ' if tier else ''}{listed}; choose one with --tier"
         )
-    return [Segment(start, end, _one_line(label)) for start, end, label in grid.getTier(tier or names[0]).entries]
+    return [Segment(start, end, label) for start, end, label in grid.getTier(tier or names[0]).entries]
 
 
-def _audacity_labels(path: Path) -> list[Segment]:
+def audacity_labels(path: Path) -> list[Segment]:
     """start, end and text, separated by tabs; the lines with frequencies, which begin with a backslash, are skipped."""
     rows = (line.split("\t", 2) for line in read_text(path).splitlines() if line.strip() and not line.startswith("\\"))
-    return [Segment(float(start), float(end), *map(_one_line, label)) for start, end, *label in rows]
+    return [Segment(float(start), float(end), *label) for start, end, *label in rows]
 
 
-def _rttm(path: Path, recording: str = "") -> list[Segment]:
+def rttm(path: Path, recording: str = "") -> list[Segment]:
     """NIST's Rich Transcription Time Marked: SPEAKER file channel start duration - - speaker."""
     rows = [line.split() for line in read_text(path).splitlines() if line.startswith("SPEAKER ")]
     files = {row[1] for row in rows}
@@ -118,33 +119,29 @@ def _rttm(path: Path, recording: str = "") -> list[Segment]:
     ]
 
 
-def _csv(path: Path) -> list[Segment]:
+def csv_table(path: Path) -> list[Segment]:
     """A table with the columns start and end, in seconds, and optionally text and speaker."""
     columns = {name: (name,) for name in ("start", "end", "text", "speaker")}
     return [_segment(row) for _, row in read_csv(path, columns, ("start", "end"))]
 
 
-def _whisper(path: Path) -> list[Segment]:
+def whisper_json(path: Path) -> list[Segment]:
     """The JSON of whisper and whisperX: a list of segments, or an object that holds it."""
     content = json.loads(read_text(path))
     return [_segment(row) for row in (content["segments"] if isinstance(content, dict) else content)]
 
 
 def _segment(row: dict) -> Segment:
-    speaker = (row.get("speaker") or "").strip()
-    return Segment(float(row["start"]), float(row["end"]), _one_line(row.get("text")), speaker)
-
-
-def _one_line(text: str | None) -> str:
-    return " ".join((text or "").split())
+    text, speaker = (row.get(name) or "" for name in ("text", "speaker"))
+    return Segment(float(row["start"]), float(row["end"]), text, speaker.strip())
 
 
 FORMATS: dict[str, Callable[..., list[Segment] | Iterator[Segment]]] = {
-    ".srt": _subtitles,
-    ".vtt": _subtitles,
-    ".textgrid": _text_grid,
-    ".txt": _audacity_labels,
-    ".rttm": _rttm,
-    ".csv": _csv,
-    ".json": _whisper,
+    ".srt": subtitles,
+    ".vtt": subtitles,
+    ".textgrid": text_grid,
+    ".txt": audacity_labels,
+    ".rttm": rttm,
+    ".csv": csv_table,
+    ".json": whisper_json,
 }

@@ -62,8 +62,8 @@ def uar(predictions: pd.DataFrame, weights: np.ndarray | None = None) -> float |
 
 def mean_recall(emotions: Iterable[str], right: np.ndarray, clips: np.ndarray, weights: np.ndarray | None = None):
     """UAR of rows (N,) that stand for `clips` clips each, of which `right` are correct; `weights` as in accuracy."""
-    found = list(dict.fromkeys(emotions))
-    of_emotion = (_places(emotions, found)[:, None] == np.arange(len(found))).astype(float)  # (N, emotions)
+    present = list(dict.fromkeys(emotions))
+    of_emotion = (_places(emotions, present)[:, None] == np.arange(len(present))).astype(float)  # (N, emotions)
     weights = np.ones(len(right)) if weights is None else weights
     hits, clips = (weights * right) @ of_emotion, (weights * clips) @ of_emotion
     return _ratio((hits / clips.clip(min=1)).sum(axis=-1), (clips > 0).sum(axis=-1))

@@ -22,6 +22,7 @@ FORMAT_VERSION = 2
 _COLUMNS = {
     "url", "channel", "clip", "speaker", "text", "start", "end", "emotion", "prediction", "confidence", "error",
 }  # fmt: skip
+_LIBRARIES = ("torch", "torchaudio", "numpy", "soundfile")  # that the numbers depend on
 _LONGEST_LABEL = 100  # characters
 
 # Limits, so that a hostile file cannot exhaust memory or time.
@@ -48,17 +49,14 @@ class Checkpoint:
     training: dict = field(default_factory=dict)  # settings of the run, in plain values
     split: dict = field(default_factory=dict)  # the name of the run, and its held-out clips by file stem
     metrics: dict = field(default_factory=dict)  # on the held-out clips
-    versions: dict = field(default_factory=lambda: {"python": platform.python_version()} | library_versions())
+    versions: dict = field(
+        default_factory=lambda: {"python": platform.python_version()} | {name: version(name) for name in _LIBRARIES}
+    )
     digest: str = ""  # SHA-256 of the file it was loaded from
 
     @property
     def features(self) -> WindowSettings:
         return self.network.features
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of the libraries that the numbers depend on."""
-    return {name: version(name) for name in ("torch", "torchaudio", "numpy", "soundfile")}
 
 
 def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
@@ -192,15 +190,13 @@ def _check_plain(value: dict) -> None:
     """
     if type(value) is not dict:
         raise ValueError("it is a dict")
-    left, n_values = [value], 0
-    while left:
-        value = left.pop()
-        n_values += 1
-        if type(value) is dict:
-            left += [*value, *value.values()]
-        elif type(value) in (list, tuple):
-            left += value
-        elif value is not None and type(value) not in (bool, int, float, str):
+    parts = [value]
+    for part in parts:  # which grows
+        if type(part) is dict:
+            parts += [*part, *part.values()]
+        elif type(part) in (list, tuple):
+            parts += part
+        elif part is not None and type(part) not in (bool, int, float, str):
             raise ValueError("a plain value is a number, text, true, false, nothing, or a list or dict of such")
-        if n_values + len(left) > _MOST_PLAIN:
+        if len(parts) > _MOST_PLAIN:
             raise ValueError("there are too many plain values")

@@ -45,8 +45,8 @@ class EmotionCNN(nn.Module):
     def __init__(self, settings: ModelSettings, features: FeatureSettings):
         """Raises ValueError if the network's shape does not match the features."""
         super().__init__()
-        shapes = [(each.n_mfcc, each.n_mels, each.n_frames) for each in (settings, features)]
-        if shapes[0] != shapes[1]:
+        shape, given = ((part.n_mfcc, part.n_mels, part.n_frames) for part in (settings, features))
+        if shape != given:
             raise ValueError("a network has one input per feature")
         self.settings = settings
         self.features = features

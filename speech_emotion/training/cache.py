@@ -27,10 +27,25 @@ def log_mels(clips: pd.DataFrame, front_end: nn.Module, margin_s: float, folder:
 
     Raises ValueError for a clip that cannot be read.
     """
+    features = front_end.features
     files = [(clip, os.stat(path).st_size, os.stat(path).st_mtime_ns) for clip, path in clips[["clip", "path"]].values]
-    settings = [VERSION, type(front_end).__name__, asdict(front_end.features), asdict(HighPassSettings()), margin_s]
+    settings = [VERSION, type(front_end).__name__, asdict(features), asdict(HighPassSettings()), margin_s]
     digest = hashlib.sha256(json.dumps([settings, files]).encode()).hexdigest()[:16]
-    return cached(folder, f"log_mels-{digest}", lambda: _compute(clips, front_end, margin_s))
+
+    @torch.inference_mode()
+    def spectrogram(path: str) -> np.ndarray:
+        try:
+            waveform = load_audio(path, features.sample_rate)
+        except AudioError as error:
+            raise ValueError(f"{path}: {error}") from error
+        return front_end.log_mel(recording_window(waveform, features, margin_s)[None]).half().numpy()
+
+    def compute() -> np.ndarray:
+        with ThreadPoolExecutor() as readers:
+            spectrograms = readers.map(spectrogram, clips["path"])
+            return np.concatenate(list(tqdm(spectrograms, total=len(clips), desc="reading clips")))
+
+    return cached(folder, f"log_mels-{digest}", compute)
 
 
 def cached(folder: str | Path, name: str, compute: Callable[[], np.ndarray]) -> torch.Tensor:
@@ -50,19 +65,3 @@ def cached(folder: str | Path, name: str, compute: Callable[[], np.ndarray]) -> 
     np.save(part, array)
     part.replace(path)
     return torch.from_numpy(array)
-
-
-@torch.inference_mode()
-def _compute(clips: pd.DataFrame, front_end: nn.Module, margin_s: float) -> np.ndarray:
-    features = front_end.features
-
-    def spectrogram(path: str) -> np.ndarray:
-        try:
-            waveform = load_audio(path, features.sample_rate)
-        except AudioError as error:
-            raise ValueError(f"{path}: {error}") from error
-        return front_end.log_mel(recording_window(waveform, features, margin_s)[None]).half().numpy()
-
-    with ThreadPoolExecutor() as readers:
-        computed = readers.map(spectrogram, clips["path"])
-        return np.concatenate(list(tqdm(computed, total=len(clips), desc="reading clips")))

@@ -166,8 +166,8 @@ class Outcome:
         The split lists the training clips of other corpora, too. All tables are written before the first one gets its
         final name.
         """
-        others = [clips[clips["emotion"].isin(self.run.labels)] for clips in self.run.recipe.other_corpora]
-        parts = self.parts | {"training": pd.concat([self.parts["training"], *others])}
+        foreign = [clips[clips["emotion"].isin(self.run.labels)] for clips in self.run.recipe.other_corpora]
+        parts = self.parts | {"training": pd.concat([self.parts["training"], *foreign])}
         split = pd.concat([clips[["clip"]].assign(part=part) for part, clips in parts.items()]).sort_values("clip")
         tables = {"splits": split, "predictions": self.predictions}
         if self.adapted is not None:
@@ -194,8 +194,16 @@ def carry_out(run: Run, clips: pd.DataFrame, device: str = "auto", cache_dir: st
     Raises ValueError, before training starts, if a clip cannot be read or the clips cannot be split.
     """
     parts = run.parts(clips)
-    test = parts["test"]
-    _check_readable(test)
+    test, features = parts["test"], FeatureSettings()
+
+    def check_readable(path: str) -> None:
+        try:
+            RecordingWindows(partial(stream_audio, path, features.sample_rate), features).find()
+        except AudioError as error:
+            raise ValueError(f"{path}: {error}") from error
+
+    with ThreadPoolExecutor() as readers:
+        list(readers.map(check_readable, test["path"]))
     checkpoint, history = run.recipe.fit(parts, run.chosen(clips), run.labels, choose_device(device), cache_dir)
     checkpoint.split = {"name": run.name, "test": sorted(test["clip"])}
     predictor = Predictor(checkpoint, device)
@@ -205,19 +213,6 @@ def carry_out(run: Run, clips: pd.DataFrame, device: str = "auto", cache_dir: st
         adapted = adapted_predictions(predictor, test)
     checkpoint.metrics = {"accuracy": accuracy(predictions), "uar": uar(predictions)}
     return Outcome(run, parts, checkpoint, history, predictions, adapted)
-
-
-def _check_readable(clips: pd.DataFrame) -> None:
-    features = FeatureSettings()
-
-    def read(path: str) -> None:
-        try:
-            RecordingWindows(partial(stream_audio, path, features.sample_rate), features).find()
-        except AudioError as error:
-            raise ValueError(f"{path}: {error}") from error
-
-    with ThreadPoolExecutor() as readers:
-        list(readers.map(read, clips["path"]))
 
 
 def adapted_predictions(predictor: Predictor, clips: pd.DataFrame) -> pd.DataFrame:
