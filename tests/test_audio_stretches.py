@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from speech_emotion.audio import stretches
 from speech_emotion.audio.stretches import (
     HEARD,
     Stretch,
@@ -117,7 +118,7 @@ def test_the_onset_is_where_2_percent_of_the_energy_above_twice_the_noise_has_pa
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_frame_is_heard_above_the_noise_of_its_block_and_its_neighbours(seed):
+def test_a_frame_is_heard_above_the_noise_of_its_block_and_its_neighbours(seed, monkeypatch):
     """6 dB above the least of the three, or 10 dB below the loudest frame; and 35 dB below what is loud nearby."""
     rng = np.random.default_rng(seed)
     noise = rng.uniform(-40, 0, size=13).repeat(20)[:-7]
@@ -136,7 +137,8 @@ def test_a_frame_is_heard_above_the_noise_of_its_block_and_its_neighbours(seed):
         if heard >= max(noise, faded, loud - 45):
             expected.append(frame)
     settings = StretchSettings(pause_s=0.01, fragment_s=0, block_s=0.2, shortest_s=0)
-    found = find_stretches(energy, 100, settings)
+    monkeypatch.setattr(stretches, "SETTINGS", settings)
+    found = find_stretches(energy, 100)
     assert [frame for stretch in found for frame in range(stretch.start, stretch.end)] == expected
 
 

@@ -63,15 +63,15 @@ def frame_energy(samples: torch.Tensor, sample_rate: int) -> torch.Tensor:
     return samples[..., : n * frame].unflatten(-1, (n, frame)).square().mean(dim=-1)
 
 
-def without_knocks(energy: np.ndarray, settings: StretchSettings = SETTINGS) -> np.ndarray:
+def without_knocks(energy: np.ndarray) -> np.ndarray:
     """(T,) → (T,), knocks and clicks as faint as what is around them (a morphological opening)."""
-    n = n_frames(settings.knock_s)
+    n = n_frames(SETTINGS.knock_s)
     if len(energy) < n:
         return energy
     lowest = np.zeros(len(energy) + n - 1, energy.dtype)
     lowest[n - 1 : len(energy)] = np.min([energy[i : len(energy) - n + 1 + i] for i in range(n)], axis=0)
     around = np.max([lowest[i : i + len(energy)] for i in range(n)], axis=0)
-    return np.where(energy > around * 10 ** (settings.knock_db / 10), around, energy)
+    return np.where(energy > around * 10 ** (SETTINGS.knock_db / 10), around, energy)
 
 
 def onset_frame(energy: np.ndarray) -> int:
@@ -95,77 +95,70 @@ def _quantile(values: np.ndarray, share: float) -> np.floating:
     return ordered[low] + (ordered[high] - ordered[low]) * values.dtype.type(weight)
 
 
-def without_crosstalk(energy: np.ndarray, settings: StretchSettings = SETTINGS) -> np.ndarray:
+def without_crosstalk(energy: np.ndarray) -> np.ndarray:
     """(C, T) → (C, T), set to 0 where a channel has only crosstalk: it is fainter than another, and follows its level.
 
     The other one may also be a sound that does not matter, such as a metronome or a time code.
     """
     if len(energy) == 1:
         return energy
-    loudest, n = energy.max(axis=0), n_frames(settings.crosstalk_s) // 2
+    loudest, n = energy.max(axis=0), n_frames(SETTINGS.crosstalk_s) // 2
     place = np.arange(energy.shape[1])
     first, last = (place - n).clip(0), (place + n).clip(max=len(place))
     kept = energy.copy()
     for channel in kept:
-        is_faint = channel < loudest * 10 ** (-settings.crosstalk_db / 10)
+        is_faint = channel < loudest * 10 ** (-SETTINGS.crosstalk_db / 10)
         products = np.stack([channel * loudest, channel**2, loudest**2]) * is_faint
         passed = np.pad(products.cumsum(axis=1, dtype=np.float64), ((0, 0), (1, 0)))
-        common, own, other = passed[:, last] - passed[:, first]  # totals of the seconds around each frame
-        likeness = common**2 / (own * other).clip(1e-30)
-        channel[is_faint & (likeness > settings.crosstalk_likeness**2)] = 0
+        common, of_channel, of_loudest = passed[:, last] - passed[:, first]  # totals of the seconds around each frame
+        likeness = common**2 / (of_channel * of_loudest).clip(1e-30)
+        channel[is_faint & (likeness > SETTINGS.crosstalk_likeness**2)] = 0
     return kept
 
 
-def find_stretches(
-    energy: np.ndarray, longest_s: float, settings: StretchSettings = SETTINGS, begin: int = 0
-) -> list[Stretch]:
+def find_stretches(energy: np.ndarray, longest_s: float, begin: int = 0) -> list[Stretch]:
     """Energy (T,) of one channel → its stretches in order of time, without overlap; none in silence.
 
     Every frame within 35 dB of the loudest near it is in a stretch, unless it is steady noise or alone. Stretches
     longer than `longest_s` are cut into equal parts. Frames before `begin` are in none; they only say how loud voice
     and noise are.
     """
-    heard = _heard(energy, settings)
+    heard = _heard(energy)
     heard[:begin] = False
     frames = np.flatnonzero(heard)
-    runs = np.split(frames, np.flatnonzero(np.diff(frames) > n_frames(settings.pause_s)) + 1)
+    runs = np.split(frames, np.flatnonzero(np.diff(frames) > n_frames(SETTINGS.pause_s)) + 1)
     spans = [(int(run[0]), int(run[-1]) + 1) for run in runs if len(run)]
-    spans = [(start, end) for start, end in spans if end - start >= n_frames(settings.shortest_s)]
-    bounds = [(begin, begin), *_join_fragments(spans, settings), (len(energy), len(energy))]
+    spans = [(start, end) for start, end in spans if end - start >= n_frames(SETTINGS.shortest_s)]
+    bounds = [(begin, begin), *_join_fragments(spans), (len(energy), len(energy))]
     stretches: list[Stretch] = []
     for (_, before), (start, end), (after, _) in zip(bounds, bounds[1:], bounds[2:], strict=False):
-        stretches += _cut(energy, heard, (start, end), (before, after), longest_s, settings)
+        stretches += _cut(energy, heard, (start, end), (before, after), longest_s)
     return stretches
 
 
 def stretches_of_segments(
-    energy: np.ndarray, segments: Sequence[tuple[int, int]], longest_s: float, settings: StretchSettings = SETTINGS
+    energy: np.ndarray, segments: Sequence[tuple[int, int]], longest_s: float
 ) -> list[list[Stretch]]:
     """What is heard of each segment, frames [start, end) of (T,), as one stretch, cut where it is too long."""
-    heard = _heard(energy, settings)
+    heard = _heard(energy)
     by_segment = []
     for start, end in segments:
         frames = start + np.flatnonzero(heard[start:end])
         parts = []
         if len(frames):
             span = int(frames[0]), int(frames[-1]) + 1
-            parts = _cut(energy, heard, span, (start, min(end, len(energy))), longest_s, settings)
+            parts = _cut(energy, heard, span, (start, min(end, len(energy))), longest_s)
         by_segment.append([part for part in parts if part.n_heard])
     return by_segment
 
 
 def _cut(
-    energy: np.ndarray,
-    heard: np.ndarray,
-    span: tuple[int, int],
-    around: tuple[int, int],
-    longest_s: float,
-    settings: StretchSettings,
+    energy: np.ndarray, heard: np.ndarray, span: tuple[int, int], around: tuple[int, int], longest_s: float
 ) -> list[Stretch]:
     """The frames of a span as a stretch, or in equal parts where it is longer than `longest_s`."""
     start, end = span
-    onset = find_onset(energy, start, end, around, settings)
-    n_parts = max(1, ceil((end - start - n_frames(settings.overhang_s)) / n_frames(longest_s)))
+    onset = find_onset(energy, start, end, around)
+    n_parts = max(1, ceil((end - start - n_frames(SETTINGS.overhang_s)) / n_frames(longest_s)))
     stretches = []
     for first, stop in pairwise(np.linspace(start, end, n_parts + 1).round().astype(int).tolist()):
         stretches.append(Stretch(first, stop, min(max(first, onset), stop - 1), int(heard[first:stop].sum())))
@@ -173,12 +166,10 @@ def _cut(
     return stretches
 
 
-def find_onset(
-    energy: np.ndarray, start: int, end: int, within: tuple[int, int], settings: StretchSettings = SETTINGS
-) -> int:
+def find_onset(energy: np.ndarray, start: int, end: int, within: tuple[int, int]) -> int:
     """The frame of (T,) at which the voice of [start, end) sets in; the frames around it, up to `within`, are noise."""
-    first = max(within[0], start - n_frames(settings.context_s))
-    last = min(within[1], end + n_frames(settings.context_s), start + 2 * n_frames(settings.context_s))
+    first = max(within[0], start - n_frames(SETTINGS.context_s))
+    last = min(within[1], end + n_frames(SETTINGS.context_s), start + 2 * n_frames(SETTINGS.context_s))
     return first + onset_frame(energy[first:last])
 
 
@@ -186,36 +177,36 @@ def n_frames(seconds: float) -> int:
     return round(seconds / FRAME_S)
 
 
-def _heard(energy: np.ndarray, settings: StretchSettings) -> np.ndarray:
+def _heard(energy: np.ndarray) -> np.ndarray:
     """(T,) → whether each frame is loud enough for voice: near the loudest around it, and above the noise there."""
-    n_loud, highest = n_frames(settings.loud_s), energy.max(initial=0) * 10 ** (-settings.below_loudest_db / 10)
-    noise = _noise_floor(energy, settings) * 10 ** (settings.above_noise_db / 10)
-    fading = settings.fading_db * FRAME_S * np.arange(len(energy))
+    n_loud, highest = n_frames(SETTINGS.loud_s), energy.max(initial=0) * 10 ** (-SETTINGS.below_loudest_db / 10)
+    noise = _noise_floor(energy) * 10 ** (SETTINGS.above_noise_db / 10)
+    fading = SETTINGS.fading_db * FRAME_S * np.arange(len(energy))
     level = 10 * np.log10(energy.clip(SILENT))
     before = np.maximum.accumulate(level + fading) - fading
     after = np.maximum.accumulate((level - fading)[::-1])[::-1] + fading
     least = 10 ** (np.maximum(before, after) / 10) * HEARD
     if len(energy) > n_loud:
-        least = np.maximum(least, np.partition(energy, -n_loud)[-n_loud] * 10 ** (-settings.faintest_db / 10))
+        least = np.maximum(least, np.partition(energy, -n_loud)[-n_loud] * 10 ** (-SETTINGS.faintest_db / 10))
     return energy >= np.maximum(np.minimum(noise, highest), least.clip(SILENT))
 
 
-def _noise_floor(energy: np.ndarray, settings: StretchSettings) -> np.ndarray:
+def _noise_floor(energy: np.ndarray) -> np.ndarray:
     """(T,) → (T,): the lowest of a block's and its neighbours' low quantiles; infinite if all are digital silence."""
-    block = n_frames(settings.block_s)
+    block = n_frames(SETTINGS.block_s)
     floors = [np.inf]
     for start in range(0, len(energy), block):
         sounding = energy[start : start + block]
         sounding = sounding[sounding > 0]
-        floors.append(_quantile(sounding, settings.noise_quantile) if len(sounding) else np.inf)
+        floors.append(_quantile(sounding, SETTINGS.noise_quantile) if len(sounding) else np.inf)
     floors.append(np.inf)
     least = [min(three) for three in zip(floors, floors[1:], floors[2:], strict=False)]
     return np.array(least, energy.dtype).repeat(block)[: len(energy)]
 
 
-def _join_fragments(spans: list[tuple[int, int]], settings: StretchSettings) -> list[tuple[int, int]]:
+def _join_fragments(spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Spans, with those that are too short to classify joined to the nearer neighbour, if it is within reach."""
-    fragment, reach = n_frames(settings.fragment_s), n_frames(settings.reach_s)
+    fragment, reach = n_frames(SETTINGS.fragment_s), n_frames(SETTINGS.reach_s)
     joined: list[tuple[int, int]] = []
     for (start, end), after in zip_longest(spans, spans[1:]):
         pause_before = start - joined[-1][1] if joined else np.inf
