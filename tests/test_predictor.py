@@ -61,6 +61,18 @@ def test_any_network_with_the_methods_is_classified_with_its_statistics(loudness
     assert plain[2] is adapted[2] is None
 
 
+def test_a_stretch_counts_as_long_as_it_can_be_heard(loudness, tmp_path):
+    """Half a second, and twice a tenth with a pause that is too short to divide them."""
+    parts = [(0.5, 1e-5), (0.5, 0.5), (1.5, 1e-5), (0.1, 0.25), (0.3, 1e-5), (0.1, 0.25), (0.5, 1e-5)]
+    samples = np.concatenate([np.full(round(seconds * 16_000), peak) for seconds, peak in parts])
+    samples *= np.sin(np.pi / 2 * np.arange(len(samples)))
+    soundfile.write(tmp_path / "a.wav", samples, 16_000, subtype="FLOAT")
+    (answer,) = loudness.answers([tmp_path / "a.wav"])
+    loud = [stretch["loud"] for stretch in answer.stretches]
+    assert [round(stretch["end"] - stretch["start"], 1) for stretch in answer.stretches] == [0.5, 0.5]
+    assert answer.rows[0]["loud"] == pytest.approx(np.average(loud, weights=[0.5, 0.2]), abs=1e-3)
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 16])
 def test_a_recording_may_end_with_what_is_read_at_once_or_have_no_window(loudness, paths, batch_size, monkeypatch):
     """Also the same one twice in a row, and what has no window before, between and after others."""
