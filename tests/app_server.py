@@ -142,10 +142,3 @@ def agree(rows: Iterable[dict], table: Iterable[dict[str, str]]) -> bool:
         for row, of_table in zip(rows, table, strict=True)
         for key, value in (dict.fromkeys(of_table) | row).items()
     )
-
-
-def wait_until(condition) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

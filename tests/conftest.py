@@ -82,12 +82,12 @@ def read_rows(path: Path) -> list[dict]:
         return list(csv.DictReader(file))
 
 
-def wait_for_rows(process: subprocess.Popen, part: Path, rows: int, seconds: float) -> None:
-    """Until the part file of a running eval.py has `rows` lines; one that ends before, or hangs, fails."""
+def wait_until(condition: Callable[[], bool], process: subprocess.Popen | None = None, seconds: float = 120) -> None:
+    """Fails if it takes too long, or if the process ends before."""
     deadline = time.monotonic() + seconds
-    while not part.exists() or part.read_bytes().count(b"\n") < rows:
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.002)
+    while not condition():
+        assert time.monotonic() < deadline and (process is None or process.poll() is None)
+        time.sleep(0.02)
 
 
 def write_noise(path: Path, seed: int, seconds: float = 1) -> None:

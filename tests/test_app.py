@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from app_server import EVAL_DATA, Server, wait_until, write_two_voices
-from conftest import REPOSITORY, read_rows
+from app_server import EVAL_DATA, Server, write_two_voices
+from conftest import REPOSITORY, read_rows, wait_until
 from PIL import Image, ImageColor
 
 from speech_emotion.audio.files import find_recordings

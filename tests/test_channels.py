@@ -1,4 +1,4 @@
-"""Recordings with a voice in each channel: a row for each, on the command line and under --adapt and --resume."""
+"""A row for each channel; and one without a voice does not silence the one with it, mixed or separate."""
 
 import numpy as np
 import pysubs2
@@ -12,7 +12,7 @@ from speech_emotion.audio.resampling import load_audio
 from speech_emotion.inference.adaptation import GROUPS, Adaptation
 from speech_emotion.inference.predictor import Predictor
 
-RATE = 48_000
+RATE, LOW = 48_000, 16_000
 
 
 @pytest.fixture(scope="module")
@@ -73,12 +73,35 @@ def test_every_channel_is_a_voice_of_its_own_under_adapt(call):
     assert torch.corrcoef(directions)[0, 1] > 0.9
 
 
-def test_a_silent_channel_has_an_error_and_the_other_its_emotion(tmp_path):
-    voice = load_audio(REPOSITORY / "eval_data" / "lively_female.flac", RATE).numpy()
-    soundfile.write(tmp_path / "a.wav", np.stack([voice, np.zeros_like(voice)], axis=1), RATE)
-    result = run_eval("a.wav", "--channels", "each", "--timeline", "t.csv", cwd=tmp_path)
-    assert result.returncode == 1, result.stderr
-    first, second = read_rows(tmp_path / "out.csv")
-    assert first["emotion"] and (second["channel"], second["emotion"]) == ("2", "")
-    assert second["error"] == "nobody speaks"
-    assert {row["channel"] for row in read_rows(tmp_path / "t.csv")} == {"1"}
+@pytest.fixture(scope="module")
+def predictor() -> Predictor:
+    return Predictor(REPOSITORY / "model_any_voice.pt", "cpu", speech_only=True)
+
+
+def other_sound(name: str, n: int) -> np.ndarray:
+    """(n,) of a time code, a metronome or music, louder than a voice."""
+    time = np.arange(n) / LOW
+    if name == "time code":
+        bits = np.random.default_rng(0).integers(0, 2, n // 8 + 1).repeat(8)[:n]
+        return 0.3 * np.sign(np.sin(2 * np.pi * 1000 * time) * (bits - 0.5))
+    if name == "metronome":
+        return 0.8 * np.sin(2 * np.pi * 1500 * time) * np.exp(-(time % 0.5) / 0.01)
+    notes = 220 * 2 ** (np.random.default_rng(0).integers(0, 12, n // 4000 + 1).repeat(4000)[:n] / 12)
+    return 0.4 * sum(np.sin(k * 2 * np.pi * np.cumsum(notes) / LOW) / k for k in (1, 2, 3))
+
+
+@pytest.mark.parametrize(("sound", "seconds"), [("time code", 0), ("metronome", 0), ("music", 0), ("time code", 35)])
+def test_a_voice_is_found_beside_another_sound(tmp_path, predictor, sound, seconds):
+    """After `seconds` of silence; a long recording is read in pieces."""
+    voice = load_audio(REPOSITORY / "eval_data" / "even_male.flac", LOW).numpy()
+    voice = np.concatenate([np.zeros(seconds * LOW), voice])
+    soundfile.write(tmp_path / "alone.wav", voice, LOW)
+    soundfile.write(tmp_path / "both.wav", np.stack([other_sound(sound, len(voice)), voice], axis=1), LOW)
+    (alone,) = predictor.predict(tmp_path / "alone.wav")
+    (mixed,) = predictor.predict(tmp_path / "both.wav")
+    assert alone["emotion"] == mixed["emotion"] != ""
+    assert mixed["confidence"] == pytest.approx(alone["confidence"], abs=0.01)
+    (answer,) = predictor.answers(tmp_path / "both.wav", channels="each")
+    first, second = answer.rows
+    assert (first["channel"], second["channel"]) == (1, 2) and first["error"] == "nobody speaks"
+    assert second["emotion"] == alone["emotion"]

@@ -17,7 +17,7 @@ from conftest import (
     read_rows,
     run_eval,
     run_eval_process,
-    wait_for_rows,
+    wait_until,
     write_noise,
 )
 
@@ -41,9 +41,13 @@ def stopped(number: signal.Signals, rows: int, *arguments, cwd: Path) -> subproc
     process = subprocess.Popen(
         eval_command(*arguments), cwd=cwd, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
     )
-    wait_for_rows(process, cwd / "out.csv.part", rows, seconds=120)
-    process.send_signal(number)
-    process.error = process.communicate(timeout=60)[1]
+    part = cwd / "out.csv.part"
+    try:
+        wait_until(lambda: part.exists() and part.read_bytes().count(b"\n") >= rows, process)
+        process.send_signal(number)
+        process.error = process.communicate(timeout=60)[1]
+    finally:
+        process.kill()  # or it would outlive a test that fails
     return process
 
 

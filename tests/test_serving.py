@@ -12,8 +12,8 @@ import psutil
 import pytest
 import requests
 import soundfile
-from app_server import EVAL_DATA, NAMES, UPGRADE, Server, agree, wait_until, write_two_voices
-from conftest import REPOSITORY, read_rows, run_eval, small_any_voice
+from app_server import EVAL_DATA, NAMES, UPGRADE, Server, agree, write_two_voices
+from conftest import REPOSITORY, read_rows, run_eval, small_any_voice, wait_until
 
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.inference.table import FIXED

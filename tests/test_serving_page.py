@@ -4,14 +4,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import soundfile
 from conftest import small_any_voice, write_noise
 
 pytest.importorskip("fastapi")
 
 from starlette.datastructures import UploadFile
 
-from speech_emotion.audio.reading import read_pieces
 from speech_emotion.evaluation.plots import use_style
 from speech_emotion.inference.live import at_once
 from speech_emotion.inference.predictor import Predictor
@@ -53,21 +51,6 @@ def stretches(*emotions: str, step: float = 3.0) -> list[dict]:
 )
 def test_the_parts_of_a_recording_in_words(given, sentence):
     assert headline(recording_row("a.wav", LABELS, given, [1] * len(given)), given) == sentence
-
-
-def test_the_outline_of_a_recording_keeps_every_peak_in_its_place(tmp_path):
-    samples = np.random.default_rng(0).normal(scale=0.1, size=65 * 44_100).clip(-0.5, 0.5)
-    samples[round(31.5 * 44_100)], samples[-1] = 0.9, -0.9
-    soundfile.write(tmp_path / "long.wav", samples, 44_100)
-    outline = Outline()
-    outline.begin()
-    for piece in read_pieces(tmp_path / "long.wav"):
-        outline.add(*piece)
-    outline.merge()
-    ((low, high),) = outline.channels
-    assert outline.duration_s == 65 and 900 < len(low) == len(high) <= 1000
-    assert high.argmax() == 3150 // 7 and high.max() == pytest.approx(0.9, abs=1e-3)
-    assert low.argmin() == len(low) - 1 and low.min() == pytest.approx(-0.9, abs=1e-3)
 
 
 def test_uploads_are_embedded_a_few_windows_at_a_time_and_deleted_once_they_are_answered(tmp_path):
