@@ -87,15 +87,10 @@ def answers(predictor: Predictor, recordings: list[Recording], statistics: torch
     if statistics is not None:
         statistics = statistics.expand(len(windows), -1, -1)
     probabilities = calibrated(predictor.network.classify(windows, statistics), predictor.temperature)
-    said = []
-    for recording, given in zip(
-        recordings, probabilities.split([len(each.embedded) for each in recordings]), strict=True
-    ):
-        if len(given) == 1:
-            said.append(predictor.labels[int(given.argmax())])
-            continue
-        windows = [(window, each) for (window, _), each in zip(recording.embedded, given.tolist(), strict=True)]
-        said.append(recording.answer(predictor.labels, windows).rows[0]["emotion"])
+    said, rows = [], iter(probabilities.tolist())
+    for recording in recordings:
+        classified = [(window, next(rows)) for window, _ in recording.embedded]
+        said.append(recording.answer(predictor.labels, classified).rows[0]["emotion"])
     return said
 
 
@@ -115,11 +110,11 @@ def measure(predictor: Predictor, clips: pd.DataFrame, joined: dict[str, str] | 
     rows = []
     for speaker in np.unique(clips["speaker"]):
         rng = np.random.default_rng(0)
-        own = np.flatnonzero(clips["speaker"] == speaker)
-        emotions = clips["emotion"].to_numpy()[own]
-        plain = said([embedded[number] for number in own])
+        spoken = np.flatnonzero(clips["speaker"] == speaker)
+        emotions = clips["emotion"].to_numpy()[spoken]
+        plain = said([embedded[number] for number in spoken])
         for kind, chosen in folders(emotions, rng):
-            recordings = [embedded[own[number]] for number in chosen]
+            recordings = [embedded[spoken[number]] for number in chosen]
             voices = Voices(predictor)
             voices.hear("", {0: torch.cat([recording.embeddings()[0] for recording in recordings])})
             adapted = said(recordings, voices.statistics()("").to(predictor.device))

@@ -65,8 +65,8 @@ def main() -> None:
             for number, (samples, clips) in enumerate(tqdm(some, desc=kind, unit="recording")):
                 path = Path(folder, "recording.wav")
                 soundfile.write(path, samples, RATE, subtype="FLOAT")
-                found = classified(predictor, path, samples, clips)
-                tables.append(found.assign(kind=kind, recording=number, alone=clips["path"].map(alone)))
+                table = classified(predictor, path, samples, clips)
+                tables.append(table.assign(kind=kind, recording=number, alone=clips["path"].map(alone)))
     table = pd.concat(tables)[COLUMNS]
     out = options.out or (REPOSITORY / "results" / "conversations.csv" if options.corpus == "emodb" else None)
     if out:
@@ -122,20 +122,20 @@ def classified(predictor: Predictor, path: Path, samples: np.ndarray, clips: pd.
     channels = "each" if samples.shape[1] > 1 else "mix"
     rows = pd.DataFrame(next(predictor.answers([path], channels=channels)).stretches)
     rows["channel"] = rows.get("channel", 1)
-    found = []
+    predictions = []
     for clip in clips.itertuples():
-        own = rows[rows["channel"] == clip.channel]
-        overlap = (own["end"].clip(upper=clip.end) - own["start"].clip(lower=clip.start)).clip(lower=0)
-        found.append(
+        stretches = rows[rows["channel"] == clip.channel]
+        overlap = (stretches["end"].clip(upper=clip.end) - stretches["start"].clip(lower=clip.start)).clip(lower=0)
+        predictions.append(
             {
-                "timeline": own["emotion"][overlap.idxmax()] if overlap.max() > 0 else "none",
+                "timeline": stretches["emotion"][overlap.idxmax()] if overlap.max() > 0 else "none",
                 "in_noise": predictor.predict_waveform(samples[clip.samples, clip.channel - 1], RATE)["emotion"],
-                "start_error_s": (own["start"] - clip.start).abs().min(),
+                "start_error_s": (stretches["start"] - clip.start).abs().min(),
                 "heard_s": clip.end - clip.start,
                 "missed_s": clip.end - clip.start - overlap.sum(),
             }
         )
-    return clips.join(pd.DataFrame(found, index=clips.index))
+    return clips.join(pd.DataFrame(predictions, index=clips.index))
 
 
 if __name__ == "__main__":

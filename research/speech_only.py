@@ -58,7 +58,7 @@ def count_clips(predictor: Predictor, name: str, paths: list[str]) -> None:
     for path in tqdm(paths, desc=name, unit="clip"):
         samples = load_audio(path, rate).numpy()
         recordings = samples, noisy(samples, rate, noise, SNR_DB)
-        kept.append([bool(predictor.predict_waveform(each, rate)["emotion"]) for each in recordings])
+        kept.append([bool(predictor.predict_waveform(samples, rate)["emotion"]) for samples in recordings])
     quiet, in_noise = np.mean(kept, axis=0)
     print(f"{name}, {len(kept)} clips: {quiet:.1%} get an emotion, {in_noise:.1%} in white noise at {SNR_DB} dB SNR")
 

@@ -129,8 +129,8 @@ def write_table(path: Path, rows: dict[str, tuple[int, float, float]]) -> None:
         ],
         columns=["machine", "versions", "command", "clips", "ms_per_clip", "peak_mb"],
     )
-    others = pd.read_csv(path)
-    pd.concat([others[others["machine"] != machine], table]).to_csv(path, index=False)
+    committed = pd.read_csv(path)
+    pd.concat([committed[committed["machine"] != machine], table]).to_csv(path, index=False)
 
 
 def usual_loop(kind: str, folder: str) -> None:

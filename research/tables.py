@@ -129,11 +129,15 @@ def markdown(header: list[str], rows: Iterable[list]) -> str:
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 
-def cell(table: pd.DataFrame, metric: Callable, by: str = "actor", signed: bool = False) -> str:
-    """The metric with its 95 % bootstrap interval, as text."""
-    sign = "+" if signed else ""
+def interval(table: pd.DataFrame, metric: Callable, by: str = "actor", sign: str = "") -> str:
+    """The 95 % bootstrap interval of the metric, as text."""
     low, high = bootstrap_interval(table, metric, by)
-    return f"{metric(table):{sign}.3f} ({low:{sign}.3f} to {high:{sign}.3f})"
+    return f"{low:{sign}.3f} to {high:{sign}.3f}"
+
+
+def cell(table: pd.DataFrame, metric: Callable, by: str = "actor", sign: str = "") -> str:
+    """The metric with its interval, as text; with the `sign` "+", also of positive numbers."""
+    return f"{metric(table):{sign}.3f} ({interval(table, metric, by, sign)})"
 
 
 def spread(values: list[float]) -> str:
@@ -179,8 +183,7 @@ def checkpoints_table(runs: Runs) -> str:
     rows = []
     for model in PUBLISHED:
         table, splits = runs[model.run], list(map(accuracy, tables_of(runs, model.run[:-1])))
-        interval = cell(table, accuracy, "clip").partition(" ")[2]
-        rows.append([f"`{model.file}`", len(table), f"{accuracy(table):.4f} {interval}"])
+        rows.append([f"`{model.file}`", len(table), f"{accuracy(table):.4f} ({interval(table, accuracy, 'clip')})"])
         rows[-1] += [f"{mean(splits):.3f}", spread(splits)]
     header = ["file", "test clips", "accuracy (95 %)", f"mean of {len(splits)} splits", "lowest to highest"]
     return markdown(header, rows)
@@ -197,8 +200,8 @@ def results_table(runs: Runs, metrics: list[Callable], questions: Iterable) -> s
             rows.append([name, len(tables), len(together)])
             for metric in metrics:
                 values = list(map(metric, tables))
-                interval = cell(together, metric, by).partition(" ")[2]
-                rows[-1] += [f"{mean(values):.3f} {interval}", spread(values) if len(values) > 1 else ""]
+                rows[-1].append(f"{mean(values):.3f} ({interval(together, metric, by)})")
+                rows[-1].append(spread(values) if len(values) > 1 else "")
     names = ["UAR" if metric is uar else "accuracy" for metric in metrics]
     header = [text for name in names for text in (f"{name} (95 %)", "lowest to highest run")]
     return markdown(["recipe", "runs", "clips", *header], rows)
@@ -232,12 +235,12 @@ def groups_table(runs: Runs, channel: str) -> str:
     """Unseen actors, all folds pooled: UAR by sex, intensity and actor, recall by emotion."""
     tables = [pooled(runs, prefix, channel) for prefix in UNSEEN.values()]
 
-    def row(name: str, metric: Callable, signed: bool = False) -> list[str]:
-        return [name, *(cell(table, metric, signed=signed) for table in tables)]
+    def row(name: str, metric: Callable, sign: str = "") -> list[str]:
+        return [name, *(cell(table, metric, sign=sign) for table in tables)]
 
     clips = tables[0]  # which are the same in all tables
     women, men = (among(clips[column] == value) for _, column, value in SEXES)
-    rows = [row("all", uar), row("women", women), row("men", men), row("women minus men", minus(women, men), True)]
+    rows = [row("all", uar), row("women", women), row("men", men), row("women minus men", minus(women, men), "+")]
     for name in clips["intensity"].unique():
         rows.append(row(f"{name} intensity", among(clips["intensity"] == name)))
     for name, share in (("lowest actor", 0), ("median actor", 0.5), ("highest actor", 1)):
@@ -255,7 +258,7 @@ def differences_table(runs: Runs) -> str:
         ("with `--adapt` minus `model.pt`", r"any8-fold\d-adapted", "speaker8-fold"),
     ):
         pairs = [[pooled(runs, prefix, channel) for prefix in (one, other)] for channel in CHANNELS]
-        rows.append([name, *(cell(first, minus(uar, uar_of(second)), signed=True) for first, second in pairs)])
+        rows.append([name, *(cell(first, minus(uar, uar_of(second)), sign="+") for first, second in pairs)])
     return markdown(["UAR, all folds pooled", *CHANNELS], rows)
 
 
@@ -293,7 +296,7 @@ def choices_table(runs: Runs) -> str:
     rows = [
         ["folds 1, 2 and 3 (their actors also validated choices)", cell(table, among(seen))],
         ["folds 0 and 4", cell(table, among(~seen))],
-        ["difference", cell(table, minus(among(seen), among(~seen)), signed=True)],
+        ["difference", cell(table, minus(among(seen), among(~seen)), sign="+")],
     ]
     return markdown(["speech, `model_any_voice.pt` recipe", "UAR (95 %, by actor)"], rows)
 
@@ -302,8 +305,8 @@ def emobox_table(runs: Runs) -> str:
     """UAR on EmoBox's six folds: what EmoBox reports, then the recipes here."""
     rows = [[f"{encoder}, frozen", f"{value:.3f}", "", ""] for encoder, value in EMOBOX.items()]
     for recipe, prefix in EMOBOX_RUNS.items():
-        values, interval = list(map(uar, tables_of(runs, prefix))), cell(pooled(runs, prefix), uar)
-        rows.append([recipe, f"{mean(values):.3f}", interval.partition("(")[2].rstrip(")"), spread(values)])
+        values = list(map(uar, tables_of(runs, prefix)))
+        rows.append([recipe, f"{mean(values):.3f}", interval(pooled(runs, prefix), uar), spread(values)])
     return markdown(["EmoBox's six folds, speech of unseen actors", "UAR", "95 %, by actor", "by fold"], rows)
 
 
@@ -320,7 +323,7 @@ def emodb_table(runs: Runs) -> str:
         rows.append([name, *(f"{actors_of(table, 'speaker').quantile(share):.3f}" for table in tables)])
     rows += [row(name, among(clips["emotion"] == name)) for name in EMOTIONS if name in {*clips["emotion"]}]
     rows.append(["confidence minus accuracy", *(f"{100 * overconfidence(table):+.1f}" for table in tables)])
-    gain = cell(tables[2], minus(uar, uar_of(tables[1])), "speaker", signed=True)
+    gain = cell(tables[2], minus(uar, uar_of(tables[1])), "speaker", sign="+")
     rows.append(["with `--adapt` minus without", "", "", gain])
     return markdown(["EmoDB, 454 clips: UAR (95 %, by speaker)", *GERMAN], rows)
 
@@ -359,7 +362,7 @@ def adaptation_table(tables: dict[str, pd.DataFrame]) -> str:
         for table in tables.values():
             folders = table[table["folder"] == kind]
             rows[-1] += [f"{folder_uar(folders, answers=answers):.3f}" for answers in ("plain", "adapted")]
-            rows[-1].append(cell(folders, gain, "speaker", signed=True))
+            rows[-1].append(cell(folders, gain, "speaker", sign="+"))
     header = [f"{corpus}, {column}" for corpus in tables for column in ("plain", "`--adapt`", "gain")]
     return markdown(["folder", *header], rows)
 

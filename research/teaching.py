@@ -74,9 +74,9 @@ def measured(
 ) -> Iterator[tuple[str, float]]:
     """The number of clips per emotion, if all emotions have as many, and UAR on held-out clips."""
     labels = sorted(teachers["emotion"].unique())
-    known = [label for label in labels if label in start.labels]
+    shared = [label for label in labels if label in start.labels]
     yield PLAIN, uar(calm_as_neutral(predictions_of(start, held_out, "cpu")))
-    yield AMONG, uar(predictions_of(start, held_out, "cpu", known))
+    yield AMONG, uar(predictions_of(start, held_out, "cpu", shared))
     for count in counts:
         chosen = teachers if count == ALL else teachers.groupby("emotion").head(count)
         if count == ALL or chosen["emotion"].value_counts().min() == count:
