@@ -153,7 +153,8 @@ def train_on_ravdess(options: RavdessOptions) -> None:
     out = options.out or run.file
     outputs = [*run.files(options.results).values(), *filter(None, [out])]
     corpora = chain.from_iterable(table["path"] for table in (clips, *run.recipe.other_corpora))
-    with locked_outputs(outputs, [*filter(None, [options.settings.get("encoder")]), *corpora]):
+    inputs = [*filter(None, [options.settings.get("encoder")]), *corpora]
+    with locked_outputs(outputs, inputs, make_folders=True):
         parts = run.parts(clips).items()
         say(f"{run.name}: " + ", ".join(f"{len(part)} {name} clips" for name, part in parts))
         outcome = carry_out(run, clips, options.device, CACHE)
@@ -174,7 +175,8 @@ def train_on_labels(options: LabelsOptions) -> None:
     start = start_of(options.start or committed, committed)
     clips = read_training_table(options.labels, start.labels)
     inputs = [options.labels, committed, *filter(None, [options.start]), *clips["path"]]
-    with locked_outputs([*(Path(options.results, name) for name in RESULTS), options.out], inputs):
+    outputs = [*(Path(options.results, name) for name in RESULTS), options.out]
+    with locked_outputs(outputs, inputs, make_folders=True):
         left_out = f" ({n} without an emotion left out)" if (n := clips.attrs.get("n_without_emotion")) else ""
         say(f"{options.labels}: {count(len(clips), 'recording')}{left_out}, {clips['emotion'].nunique()} labels")
         model = train_own(clips, start, options.device, options.seed)

@@ -110,20 +110,16 @@ class Table:
         self.path, self._columns = Path(path), (columns, list(stretch_columns))
         paths = [path, *filter(None, [timeline])]
         self._formats = [format_of(*output) for output in zip(paths, self._columns, strict=False)]  # or fail early
-        self._targets = check_outputs(paths)
-        self.part = Path(f"{self._targets[0]}.part")
         self._start = json.dumps([run, *self._columns]).encode() + b"\n"
         self._recordings: set[str] = set()
         self._length_s = 0.0  # of the latest recording
         with ExitStack() as locks:
-            for name, target in zip(paths, self._targets, strict=True):
-                locks.enter_context(locked(f"{target}.lock.part", f"{name} is being written"))
+            self._targets = locks.enter_context(locked_outputs(paths))
+            self.part = Path(f"{self._targets[0]}.part")
             end = self._find_kept() if resume and self.part.exists() else 0
-            self._file = self.part.open("r+b" if end else "wb")
-            if end:
-                self._file.truncate(end)  # without a line that is incomplete, because the process was killed
-                self._file.seek(end)
-            else:
+            self._file = self.part.open("ab")
+            self._file.truncate(end)  # without a line that is incomplete, because the process was killed
+            if not end:
                 self._file.write(self._start)
             self._file.flush()
             self._locks = locks.pop_all()
@@ -217,8 +213,10 @@ def check_outputs(paths: Iterable[str | Path], inputs: Iterable[str | Path] = ()
 
 
 @contextmanager
-def locked_outputs(paths: Iterable[str | Path], inputs: Iterable[str | Path]) -> Iterator[None]:
-    """Context in which only this process writes the files at `paths`; creates their folders.
+def locked_outputs(
+    paths: Iterable[str | Path], inputs: Iterable[str | Path] = (), make_folders: bool = False
+) -> Iterator[list[Path]]:
+    """Context in which only this process writes the files at `paths`; gives what check_outputs returns.
 
     Raises what check_outputs raises, and OSError if a file cannot be written or another process writes it.
     """
@@ -226,12 +224,10 @@ def locked_outputs(paths: Iterable[str | Path], inputs: Iterable[str | Path]) ->
     files = check_outputs(paths, inputs)
     with ExitStack() as locks:
         for path, file in zip(paths, files, strict=True):
-            file.parent.mkdir(parents=True, exist_ok=True)
+            if make_folders:
+                file.parent.mkdir(parents=True, exist_ok=True)
             locks.enter_context(locked(f"{file}.lock.part", f"{path} is being written"))
-            part = Path(f"{file}.part")
-            part.touch()
-            part.unlink()
-        yield
+        yield files
 
 
 def _is(status: os.stat_result, other: str | Path | int) -> bool:
