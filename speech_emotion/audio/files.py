@@ -121,10 +121,10 @@ def _walk(path: str, visited: set[Hashable]) -> Iterator[tuple[str, bool]]:
 def _place(folder: str) -> Hashable:
     """What tells a folder from all others, whatever links lead to it; realpath takes minutes for very deep ones."""
     try:
-        found = os.stat(folder)
+        status = os.stat(folder)
     except OSError:  # its row says why
         return folder
-    return found.st_dev, found.st_ino
+    return status.st_dev, status.st_ino
 
 
 def _exists(path: str) -> bool:

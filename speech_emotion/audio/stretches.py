@@ -179,15 +179,16 @@ def n_frames(seconds: float) -> int:
 
 def _heard(energy: np.ndarray) -> np.ndarray:
     """(T,) → whether each frame is loud enough for voice: near the loudest around it, and above the noise there."""
-    n_loud, highest = n_frames(SETTINGS.loud_s), energy.max(initial=0) * 10 ** (-SETTINGS.below_loudest_db / 10)
-    noise = _noise_floor(energy) * 10 ** (SETTINGS.above_noise_db / 10)
     fading = SETTINGS.fading_db * FRAME_S * np.arange(len(energy))
     level = 10 * np.log10(energy.clip(SILENT))
     before = np.maximum.accumulate(level + fading) - fading
     after = np.maximum.accumulate((level - fading)[::-1])[::-1] + fading
     least = 10 ** (np.maximum(before, after) / 10) * HEARD
+    n_loud = n_frames(SETTINGS.loud_s)
     if len(energy) > n_loud:
         least = np.maximum(least, np.partition(energy, -n_loud)[-n_loud] * 10 ** (-SETTINGS.faintest_db / 10))
+    noise = _noise_floor(energy) * 10 ** (SETTINGS.above_noise_db / 10)
+    highest = energy.max(initial=0) * 10 ** (-SETTINGS.below_loudest_db / 10)
     return energy >= np.maximum(np.minimum(noise, highest), least.clip(SILENT))
 
 

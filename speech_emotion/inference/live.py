@@ -116,7 +116,13 @@ class LiveRecording:
 
     def finish(self, adapt: bool = False) -> Generator[None, None, Answer]:
         """The answer that a file of it would get; yields like update. `adapt` uses the statistics of the recording."""
-        recording = self._predictor.recording(self._name, self._pieces)
+        length = int(PIECE_S * self._rate)
+
+        def pieces() -> Iterator[Block]:
+            for start in range(0, len(self._pcm) // 2, length):
+                yield self._samples(start, start + length), self._rate
+
+        recording = self._predictor.recording(self._name, pieces)
         yield from self._predictor.embed_in_turns(recording)
         return self._predictor.answer(recording, self._statistics(recording.embeddings()) if adapt else None)
 
@@ -137,12 +143,6 @@ class LiveRecording:
         with self._lock:
             pcm = bytes(memoryview(self._pcm)[2 * first : 2 * min(last, len(self._pcm) // 2)])
         return np.frombuffer(pcm, "<i2").astype(np.float32) / 2**15
-
-    def _pieces(self) -> Iterator[Block]:
-        """The whole recording, in pieces as from a file."""
-        length = int(PIECE_S * self._rate)
-        for start in range(0, len(self._pcm) // 2, length):
-            yield self._samples(start, start + length), self._rate
 
     def _settle(self) -> None:
         """Settle the stretches that ended some time ago; later updates look for others only after them."""

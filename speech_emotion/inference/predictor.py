@@ -98,10 +98,13 @@ class Predictor:
 
         `statistics` maps a path and a voice in it to the mean and standard deviation for normalising its windows;
         `reading` are the options `channels` and `track` of read_pieces, `segments` and `by_speaker` of Recording, and
-        `heard` of embedded. Raises ValueError for a network that takes no statistics.
+        `heard` of embedded. Raises ValueError for a network that takes no statistics, TypeError for
+        bytes.
         """
         if statistics and not self.network.takes_statistics:
             raise ValueError("this model takes no statistics of recordings")
+        if isinstance(paths, (bytes, bytearray)):
+            raise TypeError("paths are names of files, not bytes; open the bytes with soundfile, then predict_waveform")
         recordings = self.embedded(paths, batch_size, workers, **reading)
         return (self.answer(recording, statistics) for recording in recordings)
 
@@ -120,14 +123,28 @@ class Predictor:
         heard: Callable[[Recording, Window], None] = lambda recording, window: None,
         **reading,
     ) -> Iterator[Recording]:
-        """Each recording, in order, with the embeddings of its windows; `heard` is called for each window, in order.
+        """Each recording, in order, with the embeddings of its windows; `heard` is called for each window, in order."""
 
-        Raises TypeError for bytes.
-        """
-        if isinstance(paths, (bytes, bytearray)):
-            raise TypeError("paths are names of files, not bytes; open the bytes with soundfile, then predict_waveform")
+        def embed(batch: list[tuple[Recording, Prepared | None]]) -> list[tuple[Recording, Embedded | None]]:
+            embedded = iter(self._embed([prepared for _, prepared in batch if prepared]))
+            return [(recording, next(embedded) if prepared else None) for recording, prepared in batch]
+
         several = [paths] if isinstance(paths, (str, os.PathLike)) else paths
-        return self._embed_all(several, batch_size, workers or torch.get_num_threads(), heard, reading)
+        workers = workers or torch.get_num_threads()
+        # One torch thread per worker: recordings and batches run in parallel, so more threads would only compete.
+        pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+        try:
+            windows = self._read_ahead(several, pool, 2 * (batch_size + workers), reading)
+            batches = iter(lambda: list(islice(windows, batch_size)), [])
+            results = chain.from_iterable(_in_order(pool, embed, batches, workers))
+            for recording, of_recording in groupby(results, key=itemgetter(0)):
+                for _, embedded in of_recording:
+                    if embedded:
+                        recording.embedded.append(embedded)
+                        heard(recording, embedded[0])
+                yield recording
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def predict_waveform(self, samples: np.ndarray, sample_rate: int) -> Row:
         """The row of a recording in memory, (samples,) or (samples, channels).
@@ -219,33 +236,6 @@ class Predictor:
         chosen = calibrated(logits, self.temperature).cpu() @ self._counts_for
         probabilities = (chosen / chosen.sum(dim=1, keepdim=True)).tolist()
         return recording.answer(self.labels, list(zip(windows, probabilities, strict=True)))
-
-    def _embed_all(
-        self,
-        paths: Iterable[str | Path],
-        batch_size: int,
-        workers: int,
-        heard: Callable[[Recording, Window], None],
-        reading: dict,
-    ) -> Iterator[Recording]:
-        def embed(batch: list[tuple[Recording, Prepared | None]]) -> list[tuple[Recording, Embedded | None]]:
-            embedded = iter(self._embed([prepared for _, prepared in batch if prepared]))
-            return [(recording, next(embedded) if prepared else None) for recording, prepared in batch]
-
-        # One torch thread per worker: recordings and batches run in parallel, so more threads would only compete.
-        pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
-        try:
-            windows = self._read_ahead(paths, pool, 2 * (batch_size + workers), reading)
-            batches = iter(lambda: list(islice(windows, batch_size)), [])
-            results = chain.from_iterable(_in_order(pool, embed, batches, workers))
-            for recording, of_recording in groupby(results, key=itemgetter(0)):
-                for _, embedded in of_recording:
-                    if embedded:
-                        recording.embedded.append(embedded)
-                        heard(recording, embedded[0])
-                yield recording
-        finally:
-            pool.shutdown(cancel_futures=True)
 
     def _read_ahead(
         self, paths: Iterable[str | Path], pool: ThreadPoolExecutor, ahead: int, reading: dict

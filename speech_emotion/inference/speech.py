@@ -43,7 +43,7 @@ def which_speak(heard: Sequence[Speech]) -> list[bool]:
     """Which windows count. If there are several, one must be clear, because long music has many chances to pass."""
     if len(heard) > 1 and max(heard) < Speech.CLEAR:
         return [False] * len(heard)
-    return [each > Speech.NONE for each in heard]
+    return [speech > Speech.NONE for speech in heard]
 
 
 class SpeechDetector:
