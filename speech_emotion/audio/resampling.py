@@ -98,10 +98,7 @@ class HighPass:
         self._has_begun = False
 
     def __call__(self, piece: torch.Tensor, is_last: bool = False) -> torch.Tensor:
-        """(C, samples) → (C, samples), about 50 ms later; if the piece `is_last`, everything that is left.
-
-        Where the sound is not continued, it changes in place, because a copy takes longer.
-        """
+        """(C, samples) → (C, samples), about 50 ms later; if the piece `is_last`, everything that is left."""
         sound = piece if self._sound is None else torch.cat([self._sound, piece], dim=1)
         if not self._has_begun and not is_last and sound.shape[1] < self._n_offset:
             self._sound = sound
@@ -124,6 +121,7 @@ class HighPass:
         low = conv1d((right[:, :-1] + left[:, 1:])[:, None], self._taps[None, None])[:, 0]
         ends = torch.stack([low[:, :-1], low[:, 1:]], dim=2)  # (C, steps, 2)
         steps = steps[:, self._n_around : -self._n_around]
+        # In place, because another copy takes longer: torch.cat has made one of the piece.
         steps.baddbmm_(ends, self._ramps.expand(len(sound), -1, -1), alpha=-1)
         return steps.flatten(1)[:, : n_left if is_last else None]
 
