@@ -12,10 +12,11 @@ import av
 import numpy as np
 import pytest
 import soundfile
+import torch
 from recordings import encode, likeness, voice
 
 from speech_emotion.audio.reading import AudioError, RecordingInfo, read_pieces
-from speech_emotion.audio.resampling import load_audio
+from speech_emotion.audio.resampling import load_audio, stream_audio
 
 RATE = 48_000
 VOICE = voice()
@@ -175,3 +176,13 @@ def test_the_first_track_that_can_be_decoded_is_read(tmp_path):
         load_audio(tmp_path / "a.mov", 16_000, track=1)
     with pytest.raises(AudioError, match=f"it has 2 audio tracks, and no track {2**33}"):
         load_audio(tmp_path / "a.mov", 16_000, track=2**33)
+
+
+@pytest.mark.parametrize("rate", [8_000, 44_100, 48_000])
+def test_a_long_file_is_the_same_in_pieces(tmp_path, rate):
+    noise = np.random.default_rng(0).normal(scale=0.1, size=(75 * rate, 2))
+    soundfile.write(tmp_path / "long.wav", noise, rate)
+    pieces = list(stream_audio(tmp_path / "long.wav", RATE))
+    whole = load_audio(tmp_path / "long.wav", RATE)
+    assert len(pieces) > 2 and max(map(len, pieces)) < 32 * RATE
+    torch.testing.assert_close(torch.cat(pieces), whole, atol=1e-5, rtol=0)
