@@ -100,11 +100,6 @@ def gigantic_spectrum() -> dict:
     return {"features": asdict(features), "model": asdict(network.settings), "state_dict": network.state_dict()}
 
 
-def with_weight(value: torch.Tensor) -> dict:
-    state = small_cnn().state_dict()
-    return {"state_dict": state | {"spectral.classify.bias": value}}
-
-
 def weights_that_are_not_in_the_file(is_shared: bool) -> dict:
     """Tensors of any size may repeat one stored zero, or share one storage."""
     with torch.device("meta"):
@@ -119,10 +114,7 @@ def weights_that_are_not_in_the_file(is_shared: bool) -> dict:
 
 CHANGES = {  # of single entries of the good checkpoint
     "version": {"format_version": 99},
-    "long version": {"format_version": "x" * 100},
     "nested version": {"format_version": nested()},
-    "true as version": {"format_version": True},
-    "nested format": {"format": nested()},
     "foreign settings": {"features": {"sample_rate": 1, "colour": "blue"}},
     "nested setting": {"features": asdict(FEATURES) | {"f_min": nested()}},
     "gigantic Fourier transform": {"features": asdict(FeatureSettings(n_mfcc=20, n_fft=2**36))},
@@ -136,23 +128,20 @@ CHANGES = {  # of single entries of the good checkpoint
         "features": asdict(WhisperFeatures()),
     },
     "no weights": {"state_dict": {}},
-    "infinite weight": with_weight(torch.tensor([0.0, float("inf"), 0.0])),
-    "half precision": with_weight(torch.zeros(3).half()),
+    "infinite weight": {
+        "state_dict": small_cnn().state_dict() | {"spectral.classify.bias": torch.tensor([0.0, float("inf"), 0.0])}
+    },
     "weights that are not in the file": weights_that_are_not_in_the_file(is_shared=False),
     "weights that share one storage": weights_that_are_not_in_the_file(is_shared=True),
     "temperature of 0": {"temperature": 0.0},
-    "minute temperature": {"temperature": 1e-320},
     "one label": {"labels": ["calm"]},
     "label twice": {"labels": ["calm", "sad", "sad"]},
     "label of a column": {"labels": ["calm", "url", "sad"]},
     "label with an escape": {"labels": ["calm", "\x1b[2J", "sad"]},
     "label that is a formula": {"labels": ["calm", "=1+1", "sad"]},
-    "blank label": {"labels": ["calm", " ", "sad"]},
     "long label": {"labels": ["calm", "sad", "x" * 101]},
-    "nested labels": {"labels": nested()},
     "nested label": {"labels": ["calm", "sad", nested()]},
     "nested metrics": {"metrics": {"accuracy": nested()}},
-    "list as metrics": {"metrics": []},
     "tensor in the split": {"split": {"test": torch.zeros(3)}},
 }
 
