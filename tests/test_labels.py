@@ -1,6 +1,6 @@
 import pytest
 
-from speech_emotion.corpora.labels import LabelsError, check_trainable, read_labels, spelling
+from speech_emotion.corpora.labels import AnnotationError, check_trainable, read_labels, spelling
 from speech_emotion.corpora.ravdess import EMOTIONS
 from speech_emotion.inference.table import Table
 
@@ -60,12 +60,12 @@ def test_forms_of_a_label_that_differ_in_case_or_in_unicode_are_equal(table, tex
         ("sep=,\npath,emotion\na.wav,sad\n,sad\n", "line 4 of .*mine.csv has no path"),
         ("path,emotion,speaker\na.wav,sad, \n", "line 2 of .*mine.csv has no speaker"),
         ("path,emotion\na,b.wav,sad\n", "line 2 of .*mine.csv does not have one value per column; .* needs quotes"),
-        ('path,emotion\n"a.wav,sad\n', "mine.csv is not a CSV table in UTF-8"),
-        ("path,emotion\na.wav,gl\u00fccklich\n".encode("latin-1"), "in UTF-8 or UTF-16; save it as CSV UTF-8"),
+        ('path,emotion\n"a.wav,sad\n', "mine.csv is not a CSV table: unexpected end of data"),
+        ("path,emotion\na.wav,gl\u00fccklich\n".encode("latin-1"), "save it as UTF-8, in Excel as CSV UTF-8"),
     ],
 )  # fmt: skip
 def test_a_bad_table_is_one_sentence(table, text, sentence):
-    with pytest.raises(LabelsError, match=sentence) as error:
+    with pytest.raises(AnnotationError, match=sentence) as error:
         read_labels(table(text))
     assert "\n" not in str(error.value)
 
@@ -79,7 +79,7 @@ def test_a_bad_table_is_one_sentence(table, text, sentence):
     ],
 )
 def test_what_is_no_file_is_one_sentence(tmp_path, name, sentence):
-    with pytest.raises(LabelsError, match=sentence):
+    with pytest.raises(AnnotationError, match=sentence):
         read_labels(tmp_path / name)
 
 
@@ -143,5 +143,5 @@ def test_the_usual_forms_of_an_emotion_are_known(written, meant):
     ],
 )
 def test_too_little_to_train_on_is_one_sentence(table, text, sentence):
-    with pytest.raises(LabelsError, match=sentence):
+    with pytest.raises(AnnotationError, match=sentence):
         check_trainable(read_labels(table("path,emotion\n" + text)))

@@ -12,7 +12,7 @@ import soundfile
 from conftest import REPOSITORY, read_rows, run_eval, run_train, small_any_voice
 
 from speech_emotion.commands import train
-from speech_emotion.corpora.labels import LabelsError
+from speech_emotion.corpora.labels import AnnotationError
 from speech_emotion.evaluation.metrics import accuracy, uar
 from speech_emotion.locks import locked
 from speech_emotion.models.checkpoint import load_checkpoint, save_checkpoint
@@ -113,7 +113,7 @@ def test_two_clips_of_each_emotion_are_enough_and_what_cannot_be_used_is_left_ou
     assert model.report.startswith("left out: 2 of 6 recordings, which cannot be used: silent.wav: ")
     assert "4 recordings held out by file, in 2 parts in turn" in model.report
     assert "With 2 recordings of calm, one answer changes UAR by 0.250." in model.report
-    with pytest.raises(LabelsError, match=r"there is only one of sad \(left out: 1 of 4 recordings"):
+    with pytest.raises(AnnotationError, match=r"there is only one of sad \(left out: 1 of 4 recordings"):
         train_own(pd.concat([clips.iloc[:3], pd.DataFrame(bad[:1])], ignore_index=True), start, "cpu")
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from speech_emotion.corpora.segments import Segment, SegmentsError, read_segments
+from speech_emotion.corpora.segments import AnnotationError, Segment, read_segments
 
 SUBRIP = """1
 00:00:01,000 --> 00:00:02,500
@@ -116,11 +116,11 @@ def test_segments_come_in_order_of_time(tmp_path):
 )
 def test_what_cannot_be_read_gets_a_sentence_with_its_name(tmp_path, name, content, options, sentence):
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(SegmentsError, match=sentence) as error:
+    with pytest.raises(AnnotationError, match=sentence) as error:
         read_segments(tmp_path / name, **options)
     assert name in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_missing_file_of_segments_is_named(tmp_path):
-    with pytest.raises(SegmentsError, match="cannot read .*none.srt: No such file"):
+    with pytest.raises(AnnotationError, match="cannot read .*none.srt: No such file"):
         read_segments(tmp_path / "none.srt")

@@ -64,7 +64,7 @@ def test_eval_says_how_often_it_is_right_by_a_table(calls, model, tmp_path):
     ("arguments", "sentence"),
     [
         (["calls", "--labels", "nowhere.csv"], "cannot read nowhere.csv: No such file or directory"),
-        (["calls", "--labels", "calls/0.wav"], "calls/0.wav is not a CSV table in UTF-8"),
+        (["calls", "--labels", "calls/0.wav"], "calls/0.wav is not in UTF-8 or UTF-16"),
         (["calls/8.wav", "--labels", "truth.csv"], "none of the recordings is among the labels in truth.csv"),
         (
             ["calls/3.wav", "--labels", "truth.csv"],

@@ -41,8 +41,8 @@ _FORMS = {
 _EMOTION_OF = {form: emotion for emotion, forms in _FORMS.items() for form in forms}
 
 
-class LabelsError(ValueError):
-    """The table of labels cannot be used; the message is one sentence that names the file."""
+class AnnotationError(ValueError):
+    """A file of labels or segments cannot be used; the message is one sentence that names it."""
 
 
 def read_labels(file: str | Path, must_exist: bool = True) -> "pd.DataFrame":
@@ -51,22 +51,25 @@ def read_labels(file: str | Path, must_exist: bool = True) -> "pd.DataFrame":
     Paths are absolute, relative to the CSV file or else to the current folder, or urls; backslashes may stand for
     slashes. Labels are any words, compared in Unicode's composed form and without case. Rows without an emotion are
     left out; their number is `attrs["n_without_emotion"]`. Other columns are ignored, so out.csv is a table of labels.
-    Identical rows count once. Raises LabelsError if the file is not a CSV table in UTF-8 or UTF-16, is empty or too
+    Identical rows count once. Raises AnnotationError if the file is not a CSV table in UTF-8 or UTF-16, is empty or too
     large, lacks a column or a value, names recordings that do not exist (if `must_exist`), or gives one recording two
     emotions or speakers.
     """
     import pandas as pd
 
-    file = Path(file)
-    try:
-        rows, n_without_emotion = _labelled_rows(file)
-    except OSError as error:
-        raise LabelsError(f"cannot read {file}: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise LabelsError(f"{file} is not a CSV table in UTF-8 or UTF-16; save it as CSV UTF-8") from error
+    file, rows, n_without_emotion = Path(file), [], 0
+    for number, values in read_csv(file, COLUMNS, ("path", "emotion")):
+        path = values["path"]
+        values = {column: normalize("NFC", value.strip()) for column, value in values.items()}
+        if not values["emotion"]:
+            n_without_emotion += any(values.values())  # spreadsheets also write rows of nothing but commas
+            continue
+        if empty := [column for column, value in values.items() if not value]:
+            raise AnnotationError(f"line {number} of {file} has no {empty[0]}")
+        rows.append(values | {"path": path})  # unchanged, because file systems distinguish Unicode forms
     if not rows:
         what = "emotions" if n_without_emotion else "recordings"
-        raise LabelsError(f"{file} has no {what} below its first line")
+        raise AnnotationError(f"{file} has no {what} below its first line")
     clips = pd.DataFrame(rows)[[column for column in COLUMNS if column in rows[0]]]
     clips.insert(0, "clip", clips["path"])
     clips["path"] = [_located(path, file.parent) for path in clips["path"]]
@@ -76,9 +79,9 @@ def read_labels(file: str | Path, must_exist: bool = True) -> "pd.DataFrame":
         same = twice[twice["path"] == twice["path"].iloc[0]]
         column = "emotions" if same["emotion"].nunique() > 1 else "speakers"
         values = " and ".join(same[column[:-1]].unique())
-        raise LabelsError(f"{file} gives {same['clip'].iloc[0]} several {column}: {values}")
+        raise AnnotationError(f"{file} gives {same['clip'].iloc[0]} several {column}: {values}")
     if must_exist and len(absent := missing(clips)):
-        raise LabelsError(absence(absent, len(clips), file))
+        raise AnnotationError(absence(absent, len(clips), file))
     clips.attrs["n_without_emotion"] = n_without_emotion
     return clips
 
@@ -96,13 +99,13 @@ def absence(absent: "pd.DataFrame", n: int, file: str | Path) -> str:
 
 
 def check_trainable(clips: "pd.DataFrame") -> None:
-    """Raises LabelsError if there is only one label, or a label with a single recording, which cannot be held out."""
+    """Raises AnnotationError for a single label, or a label with a single recording, which cannot be held out."""
     counts = clips["emotion"].value_counts()
     if len(counts) < 2:
-        raise LabelsError(f"every recording is labelled {counts.index[0]}: training needs at least two emotions")
+        raise AnnotationError(f"every recording is labelled {counts.index[0]}: training needs at least two emotions")
     if len(single := sorted(counts.index[counts == 1])):
         names = ", ".join(single)
-        raise LabelsError(f"training needs at least two recordings of each emotion; there is only one of {names}")
+        raise AnnotationError(f"training needs at least two recordings of each emotion; there is only one of {names}")
 
 
 def has_speakers(clips: "pd.DataFrame | dict") -> bool:
@@ -130,20 +133,25 @@ def spelling(labels: Iterable[str], forms: dict[str, str] = _EMOTION_OF) -> Call
 
 
 def read_text(file: Path) -> str:
-    """A text in UTF-8 or UTF-16. Raises OSError, UnicodeDecodeError, and LabelsError if it is too large."""
-    with file.open("rb") as stream:
-        content = stream.read(_LARGEST + 1)
-    if len(content) > _LARGEST:
-        raise LabelsError(f"{file} has more than {_LARGEST // 2**20} MB, which is too much")
-    is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return content.decode("utf-16" if is_utf16 else "utf-8-sig")
+    """A text in UTF-8 or UTF-16. Raises AnnotationError if it is something else, too large, or cannot be read."""
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(_LARGEST + 1)
+        if len(content) > _LARGEST:
+            raise AnnotationError(f"{file} has more than {_LARGEST // 2**20} MB, which is too much")
+        is_utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return content.decode("utf-16" if is_utf16 else "utf-8-sig")
+    except OSError as error:
+        raise AnnotationError(f"cannot read {file}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise AnnotationError(f"{file} is not in UTF-8 or UTF-16; save it as UTF-8, in Excel as CSV UTF-8") from error
 
 
 def read_csv(file: Path, columns: Columns, required: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """The rows of a table with a header, each with its number in the file and its values of `columns`.
 
     It is separated by commas, semicolons or tabs, or by the character that a first line `sep=` names for Excel. Raises
-    LabelsError if a required column is missing or a row has more values than columns; csv.Error; as read_text.
+    AnnotationError if it is no such table, lacks a required column, or has a row with more values than columns.
     """
     lines = io.StringIO(read_text(file), newline="")
     header = lines.readline()
@@ -152,8 +160,12 @@ def read_csv(file: Path, columns: Columns, required: Sequence[str]) -> Iterator[
         header = lines.readline()
     delimiter = declared[1] if declared else max(_DELIMITERS, key=header.count)
     reader = csv.DictReader(chain([header], lines), strict=True, skipinitialspace=True, delimiter=delimiter)
+    try:
+        rows = [(reader.line_num + bool(declared), row) for row in reader]
+    except csv.Error as error:
+        raise AnnotationError(f"{file} is not a CSV table: {error}") from error
     if not reader.fieldnames:
-        raise LabelsError(f"{file} is empty")
+        raise AnnotationError(f"{file} is empty")
     by_name = {name.strip().lower(): name for name in reversed(reader.fieldnames)}
     names = {
         column: next(by_name[name] for name in accepted if name in by_name)
@@ -162,31 +174,15 @@ def read_csv(file: Path, columns: Columns, required: Sequence[str]) -> Iterator[
     }
     if not {*required} <= names.keys():
         optional = [column for column in columns if column not in required]
-        raise LabelsError(
+        raise AnnotationError(
             f"{file} has the columns {', '.join(reader.fieldnames)}: {' and '.join(required)} are required, "
             f"{' and '.join(optional)} {'is' if len(optional) == 1 else 'are'} optional"
         )
-    for row in reader:
-        number = reader.line_num + bool(declared)
+    for number, row in rows:
         if any(value.strip() for value in row.pop(None, [])):
-            where = f"line {number} of {file}"
-            raise LabelsError(f"{where} does not have one value per column; a value that contains a comma needs quotes")
+            remedy = "a value that contains a comma needs quotes"
+            raise AnnotationError(f"line {number} of {file} does not have one value per column; {remedy}")
         yield number, {column: row[name] or "" for column, name in names.items()}
-
-
-def _labelled_rows(file: Path) -> tuple[list[dict[str, str]], int]:
-    """The rows of the file with an emotion, and the number of those without."""
-    rows, n_without_emotion = [], 0
-    for number, values in read_csv(file, COLUMNS, ("path", "emotion")):
-        path = values["path"]
-        values = {column: normalize("NFC", value.strip()) for column, value in values.items()}
-        if not values["emotion"]:
-            n_without_emotion += any(values.values())  # spreadsheets also write rows of nothing but commas
-            continue
-        if empty := [column for column, value in values.items() if not value]:
-            raise LabelsError(f"line {number} of {file} has no {empty[0]}")
-        rows.append(values | {"path": path})  # unchanged, because file systems distinguish Unicode forms
-    return rows, n_without_emotion
 
 
 def _located(path: str, folder: Path) -> str:

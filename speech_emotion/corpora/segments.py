@@ -10,18 +10,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from speech_emotion.corpora.labels import LabelsError, read_csv, read_text
+from speech_emotion.corpora.labels import AnnotationError, read_csv, read_text
 from speech_emotion.optional import needed_by
 from speech_emotion.terminal import printable, some
 
 MOST = 100_000  # segments; a day of speech has about 30 000
-_LARGEST = 2**26  # bytes
 _SPEAKER = re.compile(r"\[([^\]]+)\]:\s*|<v(?:\.[^\s>]*)?\s+([^>]+)>")  # as whisperX and WebVTT write it
 _TAG = re.compile(r"</?[^>]*>|\{\\[^}]*\}")
-
-
-class SegmentsError(ValueError):
-    """The segments cannot be read; the message is one sentence that names the file."""
 
 
 @dataclass(frozen=True)
@@ -38,37 +33,29 @@ def read_segments(file: str | Path, recording: str | Path = "", tier: str = "") 
     """The segments in a file, in order of time.
 
     `recording` chooses among the recordings of an RTTM file, by its name without suffix, if there are several. `tier`
-    names the tier of a TextGrid; it may be left out if there is only one with intervals. Raises SegmentsError for a
+    names the tier of a TextGrid; it may be left out if there is only one with intervals. Raises AnnotationError for a
     file that cannot be read, has no segments, or has one that ends before it begins; ImportError, which says what to
     install, if a package is missing.
     """
     path = Path(file)
     if (suffix := path.suffix.lower()) not in FORMATS:
-        raise SegmentsError(f"{path} is not a format of segments; these are {', '.join(FORMATS)}")
+        raise AnnotationError(f"{path} is not a format of segments; these are {', '.join(FORMATS)}")
     options = {".rttm": {"recording": Path(recording).stem}, ".textgrid": {"tier": tier}}
     try:
-        if path.stat().st_size > _LARGEST:
-            raise SegmentsError(f"{path} has more than {_LARGEST // 2**20} MB, which is too much for segments")
         segments = sorted(FORMATS[suffix](path, **options.get(suffix, {})), key=lambda segment: segment.start)
         segments = [replace(segment, text=" ".join(segment.text.split())) for segment in segments]
-    except OSError as error:
-        raise SegmentsError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise SegmentsError(f"{path} is not in UTF-8; save it as UTF-8") from error
-    except (ImportError, SegmentsError):
+    except (ImportError, AnnotationError):
         raise
-    except LabelsError as error:
-        raise SegmentsError(error) from error
     except Exception as error:  # damaged files can raise any exception in the libraries
         reason = printable(str(error).partition("\n")[0])
-        raise SegmentsError(f"{path} is not a valid {path.suffix} file of segments: {reason}") from error
+        raise AnnotationError(f"{path} is not a valid {path.suffix} file of segments: {reason}") from error
     if not segments:
-        raise SegmentsError(f"{path} has no segments")
+        raise AnnotationError(f"{path} has no segments")
     if len(segments) > MOST:
-        raise SegmentsError(f"{path} has {len(segments)} segments; at most {MOST} are read")
+        raise AnnotationError(f"{path} has {len(segments)} segments; at most {MOST} are read")
     for segment in segments:
         if not 0 <= segment.start < segment.end < math.inf:
-            raise SegmentsError(f"{path} has a segment from {segment.start:g} to {segment.end:g} s")
+            raise AnnotationError(f"{path} has a segment from {segment.start:g} to {segment.end:g} s")
     return segments
 
 
@@ -90,11 +77,12 @@ def text_grid(path: Path, tier: str = "") -> list[Segment]:
     with needed_by("reading a .TextGrid", "praatio"):
         from praatio.textgrid import IntervalTier, openTextgrid
 
+    read_text(path)  # refuses what openTextgrid should not read
     grid = openTextgrid(str(path), includeEmptyIntervals=False, duplicateNamesMode="rename")
     names = [name for name in grid.tierNames if isinstance(grid.getTier(name), IntervalTier)]
     listed = ", ".join(names) or "no tier of intervals"
     if tier not in names and (tier or len(names) != 1):
-        raise SegmentsError(
+        raise AnnotationError(
             f"{path} has {'no tier ' + tier + ', but ' if tier else ''}{listed}; choose one with --tier"
         )
     return [Segment(start, end, label) for start, end, label in grid.getTier(tier or names[0]).entries]
@@ -111,7 +99,7 @@ def rttm(path: Path, recording: str = "") -> list[Segment]:
     rows = [line.split() for line in read_text(path).splitlines() if line.startswith("SPEAKER ")]
     files = {row[1] for row in rows}
     if len(files) > 1 and recording not in files:
-        raise SegmentsError(f"{path} has no segments of {recording}, but of {some(sorted(files))}")
+        raise AnnotationError(f"{path} has no segments of {recording}, but of {some(sorted(files))}")
     return [
         Segment(float(row[3]), float(row[3]) + float(row[4]), speaker=row[7])
         for row in rows

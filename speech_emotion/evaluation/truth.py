@@ -63,8 +63,8 @@ class LabelTable:
     """The true labels from the user's table; all paths to the same file are the same recording."""
 
     def __init__(self, file: str | Path, must_exist: bool = False):
-        """Raises LabelsError as read_labels does, and with `must_exist` if none of the recordings exists."""
-        from speech_emotion.corpora.labels import LabelsError, absence, missing, read_labels
+        """Raises AnnotationError as read_labels does, and with `must_exist` if none of the recordings exists."""
+        from speech_emotion.corpora.labels import AnnotationError, absence, missing, read_labels
 
         clips = read_labels(file, must_exist=False)
         self.source = f"labels in {file}"
@@ -73,7 +73,7 @@ class LabelTable:
         if must_exist and len(absent := missing(clips)):
             self.absence = absence(absent, len(clips), file)
             if len(absent) == len(clips):
-                raise LabelsError(self.absence)
+                raise AnnotationError(self.absence)
             clips = clips.drop(absent.index)
         self.paths = clips["path"].tolist()
         self.labels = clips["emotion"].unique().tolist()

@@ -10,7 +10,7 @@ import torch
 from tqdm import tqdm
 
 from speech_emotion.audio.files import is_url
-from speech_emotion.corpora.labels import LabelsError, check_trainable, read_labels, spelling
+from speech_emotion.corpora.labels import AnnotationError, check_trainable, read_labels, spelling
 from speech_emotion.corpora.ravdess import EMOTIONS
 from speech_emotion.corpora.splits import folds
 from speech_emotion.evaluation.metrics import accuracy, bootstrap_interval, fit_temperature, prediction_table, uar
@@ -41,7 +41,7 @@ def start_of(name: str | Path, committed: str | Path) -> Checkpoint:
 def read_training_table(file: str | Path, labels: list[str]) -> pd.DataFrame:
     """The table of labels, in the spelling of a model with `labels`: clip, path, emotion, speaker if there are several.
 
-    Raises LabelsError for a table that cannot be used for training.
+    Raises AnnotationError for a table that cannot be used for training.
     """
     clips = read_labels(file)
     clips["emotion"] = clips["emotion"].map(spelling(labels))
@@ -49,9 +49,9 @@ def read_training_table(file: str | Path, labels: list[str]) -> pd.DataFrame:
     try:
         check_labels(clips["emotion"].unique())
     except ValueError as error:
-        raise LabelsError(f"{file}: {error}") from error
+        raise AnnotationError(f"{file}: {error}") from error
     if urls := [path for path in clips["path"] if is_url(path)]:
-        raise LabelsError(f"{file} lists {urls[0]}: training needs recordings on this machine")
+        raise AnnotationError(f"{file} lists {urls[0]}: training needs recordings on this machine")
     return clips if group_column(clips) == "speaker" else clips.drop(columns="speaker", errors="ignore")
 
 
@@ -81,7 +81,7 @@ def train_own(clips: pd.DataFrame, start: Checkpoint, device: str = "auto", seed
     """Test on held-out recordings, then train on all, from the classifier of `start`.
 
     Speakers are held out if they are known, otherwise recordings. Each recording is embedded once. Those that cannot
-    be read or are silent are left out; raises LabelsError if too few remain.
+    be read or are silent are left out; raises AnnotationError if too few remain.
     """
     settings = TeachingSettings()
     clips, left_out = embedded(clips, Predictor(start, device))
@@ -121,11 +121,11 @@ def embedded(clips: pd.DataFrame, predictor: Predictor) -> tuple[pd.DataFrame, s
     why = some(f"{clip.clip}: {clip.recording.error}" for clip in clips[~is_usable].itertuples())
     sentence = f"left out: {(~is_usable).sum()} of {len(clips)} recordings, which cannot be used: {printable(why)}"
     if not is_usable.any():
-        raise LabelsError(sentence)
+        raise AnnotationError(sentence)
     try:
         check_trainable(clips[is_usable])
-    except LabelsError as error:
-        raise LabelsError(f"{error} ({sentence})") from error
+    except AnnotationError as error:
+        raise AnnotationError(f"{error} ({sentence})") from error
     return clips[is_usable], sentence
 
 
