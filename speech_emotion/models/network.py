@@ -7,7 +7,7 @@ B: windows, S: samples, M: mel bands, T: frames, D: size of the embedding, K: em
 
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Protocol
 
 import torch
 
@@ -18,7 +18,6 @@ from speech_emotion.models.cnn import EmotionCNN
 from speech_emotion.models.features import LogMel
 
 
-@runtime_checkable
 class Network(Protocol):
     """A torch.nn.Module that can be stored in checkpoints, used by Predictor and exported to ONNX."""
 
@@ -47,23 +46,6 @@ class Network(Protocol):
 
     state_dict: Callable[..., dict[str, torch.Tensor]]
     load_state_dict: Callable
-
-
-@runtime_checkable
-class NetworkFromScratch(Network, Protocol):
-    """One that the loop in training/cnn.py can train."""
-
-    n_views: ClassVar[int]  # augmented versions of each clip that it sees at once
-
-    @classmethod
-    def for_features(cls, features: WindowSettings, n_classes: int) -> "NetworkFromScratch":
-        """An untrained network."""
-
-    def logits_of_views(self, views: torch.Tensor) -> torch.Tensor:
-        """(n_views, B, C, T), each clip in several augmentations → logits (V, B, K), all trained on the same label."""
-
-    def shift_logits(self, by: torch.Tensor) -> None:
-        """Add (K,) to all logits from now on."""
 
 
 NETWORKS: dict[str, type[Network]] = {"cnn": EmotionCNN, "any-voice": AnyVoice}  # by the name for train.py --network

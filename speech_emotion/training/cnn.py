@@ -1,4 +1,4 @@
-"""Training of EmotionCNN, or any other NetworkFromScratch: settings, recipe and training loop.
+"""Training of EmotionCNN: settings, recipe and training loop.
 
 V: views, B: clips, M: mel bands, C: coefficients, T: frames, K: emotions.
 """
@@ -20,7 +20,6 @@ from speech_emotion.evaluation.metrics import fit_temperature
 from speech_emotion.models.checkpoint import Checkpoint
 from speech_emotion.models.cnn import EmotionCNN
 from speech_emotion.models.features import FeatureSettings
-from speech_emotion.models.network import NetworkFromScratch
 from speech_emotion.training.augment import AugmentationSettings, augmentation
 from speech_emotion.training.cache import log_mels
 from speech_emotion.training.runs import Parts
@@ -87,9 +86,9 @@ def train(
     features: FeatureSettings,
     device: torch.device,
     cache_dir: str | Path,
-    kind: type[NetworkFromScratch] = EmotionCNN,
+    kind: type[EmotionCNN] = EmotionCNN,
 ) -> tuple[Checkpoint, pd.DataFrame]:
-    """Train a network of class `kind` on one table of clips, and evaluate each epoch on another.
+    """Train a network of class `kind`, or one with its methods, on one table of clips; evaluate each epoch on another.
 
     Returns the checkpoint and the history (epoch, loss and accuracy of both parts). The checkpoint has the averaged
     weights after the last epoch, not those of the best epoch; its temperature is fitted on `validation`, and its logits
