@@ -40,7 +40,7 @@ def main() -> None:
     if options.folds:
         table = measure_folds(options.folds, ravdess.clip_table(options.data), options.device)
         table.to_csv(options.results / "adaptation-ravdess.csv", index=False)
-    predictor = Predictor(REPOSITORY / "model_any_voice.pt", options.device)
+    predictor = Predictor(REPOSITORY / "model_any_voice.pt", options.device, speech_only=False)
     table = measure(predictor, EMODB.clip_table(options.data), {"calm": "neutral"})
     table.to_csv(options.results / "adaptation-emodb.csv", index=False)
     corpora = {"EmoDB": EMODB.clip_table(options.data), "URDU": URDU.clip_table(options.data)}
@@ -135,7 +135,7 @@ def measure_folds(folder: str | Path, clips: pd.DataFrame, device: str) -> pd.Da
     tables = []
     for fold, actors in enumerate(ACTOR_FOLDS):
         unseen = clips[(clips["channel"] == "speech") & clips["actor"].isin(actors)]
-        tables.append(measure(Predictor(Path(folder, f"any8-fold{fold}.pt"), device), unseen))
+        tables.append(measure(Predictor(Path(folder, f"any8-fold{fold}.pt"), device, speech_only=False), unseen))
     return pd.concat(tables)
 
 

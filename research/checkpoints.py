@@ -31,14 +31,16 @@ def on_ravdess(options: argparse.Namespace) -> None:
         test = clips[clips["clip"].isin(checkpoint.split["test"])]
         if missing := len(checkpoint.split["test"]) - len(test):
             print(f"warning: {missing} test clips of {file} are not under {options.data}")
-        predictions = prediction_table(test, Predictor(checkpoint, options.device).predict(test["path"]))
+        predictions = prediction_table(
+            test, Predictor(checkpoint, options.device, speech_only=False).predict(test["path"])
+        )
         print(f"{file}: accuracy {accuracy(predictions):.4f}, UAR {uar(predictions):.4f} on {len(test)} clips")
 
 
 def on_emodb(options: argparse.Namespace) -> None:
     clips = EMODB.clip_table(options.data)
     for file, name in (("model.pt", "random8-emodb"), ("model_any_voice.pt", "any8-emodb")):
-        predictor = Predictor(REPOSITORY / file, options.device)
+        predictor = Predictor(REPOSITORY / file, options.device, speech_only=False)
         tables = {name: prediction_table(clips, predictor.predict(clips["path"]))}
         if predictor.network.takes_statistics:
             tables[f"{name}-adapted"] = adapted_predictions(predictor, clips)

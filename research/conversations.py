@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--recordings", type=int, default=4, metavar="N", help="recordings per speaker (default: 4)")
     parser.add_argument("--out", metavar="FILE", help="table with a row per clip (default for EmoDB: in results/)")
     options = parser.parse_args()
-    predictor = Predictor(options.model)
+    predictor = Predictor(options.model, speech_only=False)
     rng = np.random.default_rng(0)
     voices = [
         voice

@@ -149,7 +149,9 @@ def measure_published(folder: Path, clips: pd.DataFrame, device: str) -> pd.Data
     files = [model.file for model in PUBLISHED if load_checkpoint(folder / model.file).split["test"] == test]
     is_test = clips["clip"].isin(test)
     babblers = clips[~is_test & (clips["channel"] == "speech")].sample(8, random_state=0)
-    return measure({file: Predictor(folder / file, device) for file in files}, clips[is_test], babblers)
+    return measure(
+        {file: Predictor(folder / file, device, speech_only=False) for file in files}, clips[is_test], babblers
+    )
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ _OWN_COUNTS = (2, 5)  # a speaker of EmoDB has no more; two clips are left to te
 def main() -> None:
     options = parser_of(__doc__).parse_args()
     start = load_checkpoint(REPOSITORY / "model_any_voice.pt")
-    predictor = Predictor(start, options.device)
+    predictor = Predictor(start, options.device, speech_only=False)
     bored, _ = embedded(EMODB_WITH_BOREDOM.clip_table(options.data), predictor)
     spontaneous, _ = embedded(URDU.clip_table(options.data), predictor)
     acted = bored[bored["emotion"] != "bored"]

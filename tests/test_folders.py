@@ -46,7 +46,7 @@ def spoken(tmp_path_factory) -> pd.DataFrame:
 
 
 def test_counts_are_those_of_the_answers_of_eval(spoken):
-    predictor = Predictor(small_any_voice(["calm", "happy", "sad"]), "cpu")
+    predictor = Predictor(small_any_voice(["calm", "happy", "sad"]), "cpu", speech_only=False)
     counts = folders.measure(predictor, spoken)
     everything = counts[counts["folder"] == folders.ALL].set_index(["speaker", "emotion"])
     speaker_of = dict(zip(spoken["path"], spoken["speaker"], strict=True))

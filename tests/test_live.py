@@ -42,7 +42,7 @@ def sound(*parts: tuple[float, float], rate: int = RATE) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def predictor() -> Predictor:
-    return Predictor(small_any_voice(["calm", "sad"]), "cpu")
+    return Predictor(small_any_voice(["calm", "sad"]), "cpu", speech_only=False)
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ RATE = 48_000
 
 @pytest.fixture(scope="module", params=["model.pt", "model_any_voice.pt"])
 def predictor(request) -> Predictor:
-    return Predictor(REPOSITORY / request.param, "cpu")
+    return Predictor(REPOSITORY / request.param, "cpu", speech_only=False)
 
 
 @pytest.fixture(scope="module")

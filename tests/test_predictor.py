@@ -16,7 +16,7 @@ class Loudness(nn.Module):
     """Embeds a window as (its loudest sample, 1); calls it loud by how far that lies above the mean."""
 
     features = WindowSettings(sample_rate=16_000, window_start_s=0.0, window_s=1.0)
-    takes_statistics = True
+    takes_statistics, speech_only = True, False
 
     def front_end(self, samples: torch.Tensor) -> torch.Tensor:
         return samples.abs().amax(dim=1, keepdim=True)
@@ -116,19 +116,28 @@ def test_what_is_heard_is_told_window_by_window_in_order(loudness, paths):
     assert told == [(row["url"], row["start"], row["end"]) for row in stretches] and len(told) > 3
 
 
-def test_a_single_path_is_one_recording_and_bytes_are_refused(loudness, paths, tmp_path):
+def test_a_single_path_is_one_recording_and_a_folder_all_that_are_in_it(loudness, paths, tmp_path):
     assert [row["url"] for row in loudness.predict(paths[0])] == paths[:1]
     assert [row["url"] for row in loudness.predict(tmp_path / "a.wav")] == paths[:1]
-    with pytest.raises(TypeError, match="paths are names of files, not bytes"):
-        loudness.predict(b"RIFF")
+    assert [row["url"] for row in loudness.predict(tmp_path)] == paths
+    assert [row["url"] for row in loudness.predict([paths[1], str(tmp_path)])] == [paths[1], *paths]
 
 
-@pytest.mark.parametrize(("dtype", "full_scale"), [("float64", 1), ("int16", 2**15), ("int32", 2**31), ("uint8", 2**7)])
-def test_samples_of_every_type_are_scaled(loudness, dtype, full_scale):
+def test_what_is_no_path_is_refused(loudness, paths):
+    with open(paths[0], "rb") as file:
+        for recording in (b"RIFF", file, [paths[0], b"RIFF"], [file], np.zeros(10)):
+            with pytest.raises(TypeError, match="a recording is given by its path, not as .* predict_waveform"):
+                list(loudness.predict(recording))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int8", "int16", "int32", "uint8", "uint16", "uint32"])
+@pytest.mark.parametrize("make", [np.asarray, torch.from_numpy, lambda samples: np.stack([samples, samples], axis=1)])
+def test_samples_of_every_type_are_scaled(loudness, dtype, make):
     tone = 0.5 * np.sin(np.pi / 2 * np.arange(16_000))  # which gives the logits (0.5, 0)
-    samples = (tone * full_scale + (dtype == "uint8") * full_scale).astype(dtype)
-    row = loudness.predict_waveform(samples, 16_000)
-    assert row["loud"] == pytest.approx(1 / (1 + np.exp(-0.5)), abs=3e-3)
+    full_scale = 1 if dtype[0] == "f" else 2 ** (8 * np.dtype(dtype).itemsize - 1)
+    samples = (tone * full_scale + (dtype[0] == "u") * full_scale).astype(dtype)
+    row = loudness.predict_waveform(make(samples), 16_000)
+    assert row["loud"] == pytest.approx(1 / (1 + np.exp(-0.5)), abs=4e-3)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +145,8 @@ def test_samples_of_every_type_are_scaled(loudness, dtype, full_scale):
     [
         (np.zeros((2, 16_000)), r"samples are \(samples, channels\), not \(2, 16000\); transpose them"),
         (b"1234", r"samples are numbers, not bytes; np.frombuffer"),
-        (np.zeros(16_000, np.int64), "samples are float, uint8, int16 or int32, not int64"),
+        (np.zeros(16_000, np.int64), "samples are floats, or integers of 8 to 32 bits, not int64"),
+        (torch.zeros(16_000, dtype=torch.bool), "samples are floats, or integers of 8 to 32 bits, not bool"),
     ],
 )
 def test_samples_that_could_be_misunderstood_are_refused(loudness, samples, sentence):

@@ -93,7 +93,7 @@ def test_only_the_emotions_that_can_occur_are_answered(server, emotions, labels)
 
 
 def test_the_emotions_of_a_model_of_own_labels_may_contain_a_comma():
-    service = Service({"own.pt": Predictor(small_any_voice(["cold, wet", "warm", "wet"]))}, Limits())
+    service = Service({"own.pt": Predictor(small_any_voice(["cold, wet", "warm", "wet"]), speech_only=False)}, Limits())
     assert service.predictor("own.pt", False).labels == ["cold, wet", "warm", "wet"]
     assert service.predictor("own.pt", False, ["cold, wet", "warm"]).labels == ["cold, wet", "warm"]
     assert service.predictor("own.pt", False, ["warm, wet"]).labels == ["warm", "wet"]

@@ -54,7 +54,7 @@ def test_the_parts_of_a_recording_in_words(given, sentence):
 
 
 def test_uploads_are_embedded_a_few_windows_at_a_time_and_deleted_once_they_are_answered(tmp_path):
-    predictor = Predictor(small_any_voice(["calm", "sad"]))
+    predictor = Predictor(small_any_voice(["calm", "sad"]), speech_only=False)
     n_windows, embed = [], predictor.network.embed
     predictor.network.embed = lambda inputs: n_windows.append(len(inputs)) or embed(inputs)
     uploads = []

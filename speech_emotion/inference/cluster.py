@@ -37,7 +37,7 @@ class ClusterPredictor:
         checkpoint: Checkpoint,
         device: str = "auto",
         address: str = "local",
-        speech_only: bool | None = False,
+        speech_only: bool | None = None,
         emotions: Sequence[str] = (),
     ):
         """`address` is `local` (a cluster of this machine alone), `auto` or `host:port`; the others as in Predictor.

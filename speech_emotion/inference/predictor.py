@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from speech_emotion.audio.decoders import Block
+from speech_emotion.audio.files import find_recordings
 from speech_emotion.audio.reading import AudioError, RecordingInfo, check_samples, mix, read_pieces
 from speech_emotion.audio.resampling import resample_pieces
 from speech_emotion.audio.windows import RecordingWindows, Speech, Window
@@ -45,10 +46,10 @@ class Predictor:
         self,
         model: str | Path | Checkpoint,
         device: str = "auto",
-        speech_only: bool | None = False,
+        speech_only: bool | None = None,
         emotions: Sequence[str] = (),
     ):
-        """With `speech_only`, windows without speech are left out; None selects the model's default.
+        """With `speech_only`, windows without speech are left out; None selects the model's default, as eval.py does.
 
         `emotions` limits the answers, as for_emotions does. Raises CheckpointError for an unreadable model, ValueError
         for a device that is not available and for an unknown emotion, and with `speech_only` NoDetectorError if Silero
@@ -78,7 +79,9 @@ class Predictor:
     def predict(
         self, paths: str | Path | Iterable[str | Path], batch_size: int = 16, workers: int | None = None
     ) -> Iterator[Row]:
-        """One row per path, in order, with the columns of out.csv: url, emotion, confidence, each label, error.
+        """One row per recording, in order, with the columns of out.csv: url, emotion, confidence, each label, error.
+
+        `paths` are files and folders, or urls of recordings in buckets.
 
         A file that cannot be classified has an `error`, an empty emotion and None for the numbers. A recording of
         several stretches of speech gets their mean, weighted by audible duration. `workers` threads (by default as many
@@ -98,13 +101,11 @@ class Predictor:
 
         `statistics` maps a path and a voice in it to the mean and standard deviation for normalising its windows;
         `reading` are the options `channels` and `track` of read_pieces, `segments` and `by_speaker` of Recording, and
-        `heard` of embedded. Raises ValueError for a network that takes no statistics, TypeError for
-        bytes.
+        `heard` of embedded. Raises ValueError for a network that takes no statistics, and TypeError when it comes to
+        what is no path, such as bytes.
         """
         if statistics and not self.network.takes_statistics:
             raise ValueError("this model takes no statistics of recordings")
-        if isinstance(paths, (bytes, bytearray)):
-            raise TypeError("paths are names of files, not bytes; open the bytes with soundfile, then predict_waveform")
         recordings = self.embedded(paths, batch_size, workers, **reading)
         return (self.answer(recording, statistics) for recording in recordings)
 
@@ -129,12 +130,11 @@ class Predictor:
             embedded = iter(self._embed([prepared for _, prepared in batch if prepared]))
             return [(recording, next(embedded) if prepared else None) for recording, prepared in batch]
 
-        several = [paths] if isinstance(paths, (str, os.PathLike)) else paths
         workers = workers or torch.get_num_threads()
         # One torch thread per worker: recordings and batches run in parallel, so more threads would only compete.
         pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
         try:
-            windows = self._read_ahead(several, pool, 2 * (batch_size + workers), reading)
+            windows = self._read_ahead(_recordings(paths), pool, 2 * (batch_size + workers), reading)
             batches = iter(lambda: list(islice(windows, batch_size)), [])
             results = chain.from_iterable(_in_order(pool, embed, batches, workers))
             for recording, of_recording in groupby(results, key=itemgetter(0)):
@@ -146,11 +146,11 @@ class Predictor:
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def predict_waveform(self, samples: np.ndarray, sample_rate: int) -> Row:
+    def predict_waveform(self, samples: np.ndarray | torch.Tensor, sample_rate: int) -> Row:
         """The row of a recording in memory, (samples,) or (samples, channels).
 
-        Full scale is 1 for floats, and the range of the type for uint8, int16 and int32. Raises ValueError for another
-        shape or type.
+        Full scale is 1 for floats, and the range of the type for integers of 8 to 32 bits. Raises ValueError for
+        another shape or type.
         """
         try:
             check_samples(mono := mix(_full_scale(samples)), sample_rate)
@@ -286,19 +286,30 @@ def _in_order(pool: ThreadPoolExecutor, work: Callable[[S], T], items: Iterable[
         yield running.popleft().result()
 
 
-def _full_scale(samples: np.ndarray) -> np.ndarray:
+def _recordings(paths: str | Path | Iterable[str | Path]) -> Iterator[str | Path]:
+    """Each path, and of a folder the recordings in it. Raises TypeError for what is no path."""
+    is_one = isinstance(paths, (str, bytes, bytearray, os.PathLike)) or hasattr(paths, "read")
+    for path in [paths] if is_one else paths:
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(
+                f"a recording is given by its path, not as {type(path).__name__}; soundfile.read makes samples of an "
+                "open file, which predict_waveform takes"
+            )
+        yield from find_recordings([path])[0] if os.path.isdir(path) else [path]
+
+
+def _full_scale(samples: np.ndarray | torch.Tensor) -> np.ndarray:
     """Samples of any type that sound is stored in → the same with full scale at 1. Raises ValueError for others."""
     if isinstance(samples, (bytes, bytearray)):
         raise ValueError("samples are numbers, not bytes; np.frombuffer(samples, np.int16) reads 16-bit samples")
-    samples = np.asarray(samples)
+    samples = samples.detach().cpu().numpy() if isinstance(samples, torch.Tensor) else np.asarray(samples)
     if samples.ndim not in (1, 2):
         raise ValueError(f"samples must be (samples,) or (samples, channels), not {samples.shape}")
     if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:
         raise ValueError(f"samples are (samples, channels), not {samples.shape}; transpose them")
-    if samples.dtype == np.uint8:
-        return samples / np.float32(2**7) - 1
-    if samples.dtype in (np.int16, np.int32):
-        return samples / np.float32(2 ** (8 * samples.itemsize - 1))
-    if samples.dtype.kind != "f":
-        raise ValueError(f"samples are float, uint8, int16 or int32, not {samples.dtype}")
-    return samples
+    if samples.dtype.kind == "f":
+        return samples
+    if samples.dtype.kind not in "iu" or samples.itemsize > 4:
+        raise ValueError(f"samples are floats, or integers of 8 to 32 bits, not {samples.dtype}")
+    half = np.float32(2 ** (8 * samples.itemsize - 1))
+    return samples / half - (samples.dtype.kind == "u")

@@ -84,7 +84,7 @@ def train_own(clips: pd.DataFrame, start: Checkpoint, device: str = "auto", seed
     be read or are silent are left out; raises AnnotationError if too few remain.
     """
     settings = TeachingSettings()
-    clips, left_out = embedded(clips, Predictor(start, device))
+    clips, left_out = embedded(clips, Predictor(start, device, speech_only=False))
     usual, present = start.labels or EMOTIONS, {*clips["emotion"]}
     labels = [label for label in usual if label in present] + sorted(present - {*usual})
     networks, logits, parts = [], [], list(folds(clips, seed))
@@ -149,7 +149,7 @@ def predictions_of(
     checkpoint: Checkpoint, clips: pd.DataFrame, device: str, emotions: Sequence[str] = ()
 ) -> pd.DataFrame:
     """The predictions of a model for embedded recordings, limited to `emotions`, if any."""
-    predictor = Predictor(checkpoint, device, emotions=emotions)
+    predictor = Predictor(checkpoint, device, speech_only=False, emotions=emotions)
     return prediction_table(clips, (predictor.answer(recording).rows[0] for recording in clips["recording"]))
 
 

@@ -206,7 +206,7 @@ def carry_out(run: Run, clips: pd.DataFrame, device: str = "auto", cache_dir: st
         list(readers.map(check_readable, test["path"]))
     checkpoint, history = run.recipe.fit(parts, run.chosen(clips), run.labels, choose_device(device), cache_dir)
     checkpoint.split = {"name": run.name, "test": sorted(test["clip"])}
-    predictor = Predictor(checkpoint, device)
+    predictor = Predictor(checkpoint, device, speech_only=False)
     predictions = prediction_table(test, predictor.predict(test["path"]))
     adapted = None
     if run.fold is not None and predictor.network.takes_statistics:
