@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-import textwrap
 from itertools import groupby, pairwise
 from pathlib import Path
 
@@ -149,6 +148,7 @@ def test_batch_size_workers_and_order_change_nothing(tone_data, model):
         (["a.wav", "--batch-size", "0"], "'0' is not a whole number from 1 to 2147483647"),
         (["a.wav", "--out", "empty"], "empty is a folder"),
         (["a.wav", "--out", "b.csv", "--timeline", "b.csv"], "two of the files to write are the same"),
+        (["a.wav", "--embeddings", "a.npy"], "--embeddings writes .npz, not a.npy"),
         (["a.wav", "--plot", "a.gif"], "writes .png, .pdf, .svg, not a.gif"),
         (["a.wav", "--device", "abacus"], "invalid choice"),
         (["-", "a.wav"], "- (standard input) cannot be combined with other recordings"),
@@ -270,13 +270,3 @@ def test_a_waveform_and_its_file_get_the_same_row(tmp_path, model):
     assert "sample rate" in predictor.predict_waveform(samples, 1)["error"]
     with pytest.raises(ValueError, match="samples must be"):
         predictor.predict_waveform(np.zeros((2, 3, 4)), 16_000)
-
-
-def test_the_example_of_the_documentation_runs(tmp_path, model, monkeypatch, capsys):
-    _, _, example = (REPOSITORY / "docs" / "eval.md").read_text(encoding="utf-8").partition("**Python.**")
-    code = textwrap.dedent("\n".join(line for line in example.splitlines() if line.startswith("    ")))
-    shutil.copy(model, tmp_path / "model_any_voice.pt")
-    soundfile.write(tmp_path / "hello.wav", voice(1), 16_000)
-    monkeypatch.chdir(tmp_path)
-    exec(compile(code, "docs/eval.md", "exec"), {})
-    assert capsys.readouterr().out.startswith("hello.wav ") and "from speech_emotion import Predictor" in code

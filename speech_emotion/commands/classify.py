@@ -45,6 +45,7 @@ class EvalOptions:
     segments: str | None
     tier: str
     plot: str | None
+    embeddings: str | None
     adapt: str | None
     channels: str
     track: int | None
@@ -60,7 +61,7 @@ class EvalOptions:
 
     @property
     def outputs(self) -> list[str]:
-        return [file for file in (self.out, self.timeline, self.plot) if file]
+        return [file for file in (self.out, self.timeline, self.plot, self.embeddings) if file]
 
 
 def parse_arguments(arguments: list[str] | None, name: str = "eval.py") -> EvalOptions:
@@ -83,6 +84,8 @@ def parse_arguments(arguments: list[str] | None, name: str = "eval.py") -> EvalO
     add("--tier", default="", metavar="NAME", help="the tier of a .TextGrid that holds the segments")
     add("--plot", metavar="FILE", help="picture (.png, .pdf, .svg) of the emotions; over time for a single "
         "recording")
+    add("--embeddings", metavar="FILE", help="NumPy file (.npz) of what the network knows of each recording before it "
+        "decides: url, (recordings,), and embedding, (recordings, D)")
     add("--adapt", nargs="?", const="all", metavar="|".join(ADAPT), help="normalise by the recordings' own mean and "
         "deviation, without labels: by all of them (try this first); by folder, if each holds many recordings of one "
         "voice with several emotions; or by the speakers of --segments (for model_any_voice.pt)")
@@ -112,6 +115,8 @@ def parse_arguments(arguments: list[str] | None, name: str = "eval.py") -> EvalO
         options = replace(options, paths=[options.adapt, *options.paths], adapt="all")
     if options.plot and Path(options.plot).suffix.lower() not in PICTURES:
         parser.error(f"--plot writes {', '.join(PICTURES)}, not {options.plot}")
+    if options.embeddings and Path(options.embeddings).suffix != ".npz":
+        parser.error(f"--embeddings writes .npz, not {options.embeddings}")
     if STANDARD_INPUT in options.paths and (len(options.paths) > 1 or options.resume or options.ray):
         parser.error("- (standard input) cannot be combined with other recordings, --resume or --ray")
     if options.segments and options.channels == "each":
@@ -201,6 +206,9 @@ def classify(options: EvalOptions, url: str | None = None) -> int:
     summary = Summary(options, predictor.labels, evaluation, n_others)
     write_tables(options, recordings, predictor, summary, segments, url)
     say(summary)
+    if options.embeddings:
+        write_embeddings(options, recordings, predictor, url)
+        say(f"the embeddings are in {options.embeddings}")
     if options.plot:
         from speech_emotion.evaluation import plots
 
@@ -284,3 +292,21 @@ def write_tables(
         table.finish()
     if statistics:
         say(statistics)
+
+
+def write_embeddings(
+    options: EvalOptions, recordings: list[str], predictor: "Predictor | ClusterPredictor", url: str | None = None
+) -> None:
+    """Write the mean embedding of the stretches of each recording; recordings without speech are left out."""
+    import numpy as np
+
+    reading = {name: getattr(options, name) for name in ("batch_size", "workers", "channels", "track")}
+    means = {
+        url or path: np.concatenate([*voices.values()]).mean(axis=0)
+        for path, voices in predictor.embeddings(recordings, **reading)
+        if voices
+    }
+    target = os.path.realpath(options.embeddings)  # a link is followed and stays
+    with open(f"{target}.part", "wb") as file:
+        np.savez(file, url=[*means], embedding=[*means.values()])
+    os.replace(f"{target}.part", target)
