@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from speech_emotion.models.features import FeatureSettings
+from speech_emotion.models.features import FeatureSettings, WhisperFeatures
 from speech_emotion.training.augment import (
     AugmentationSettings,
     Babble,
@@ -62,6 +62,12 @@ def ratio_db(one, other) -> np.ndarray:
 def resized(points: np.ndarray, size: int) -> np.ndarray:
     """(n,) → (size,), straight in between; each point stands in the middle of its part."""
     return np.interp((np.arange(size) + 0.5) * len(points) / size - 0.5, np.arange(len(points)), points)
+
+
+@pytest.mark.parametrize("features", [FEATURES, WhisperFeatures()])
+def test_mel_bands_are_where_librosa_has_them(features):
+    centres = librosa.mel_frequencies(features.n_mels + 2, fmin=features.f_min, fmax=features.f_max)[1:-1]
+    np.testing.assert_allclose(Warp(None, SETTINGS, features).centres, centres, rtol=1e-6)
 
 
 def test_warp_multiplies_frequencies_and_durations_and_moves_the_window():

@@ -9,7 +9,6 @@ import math
 from dataclasses import dataclass
 from functools import partial
 
-import librosa
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -76,14 +75,21 @@ def augmentation(
     )
 
 
+def _mel(hz: float) -> float:
+    """On Slaney's scale, which the spectrograms have: linear up to 1 kHz, then 27 mels for a factor of 6.4."""
+    return 3 / 200 * hz if hz < 1000 else 15 + 27 * math.log(hz / 1000, 6.4)
+
+
 class Augmentation(nn.Module):
     """Base class: draws the parameters for every clip of a batch, and applies them."""
 
     def __init__(self, generator: torch.Generator, settings: AugmentationSettings, features: FeatureSettings):
         super().__init__()
         self.generator, self.settings, self.features = generator, settings, features
-        edges = librosa.mel_frequencies(features.n_mels + 2, fmin=features.f_min, fmax=features.f_max)
-        self.register_buffer("centres", torch.from_numpy(edges[1:-1]).float())  # of the mel bands, in Hz: (M,)
+        ends = _mel(features.f_min), _mel(features.f_max)
+        mels = torch.linspace(*ends, features.n_mels + 2, dtype=torch.float64)[1:-1]
+        centres = torch.where(mels < 15, 200 / 3 * mels, 1000 * 6.4 ** ((mels - 15) / 27))
+        self.register_buffer("centres", centres.float())  # of the mel bands, in Hz: (M,)
 
     def forward(self, log_mel: torch.Tensor) -> torch.Tensor:
         drawn = self.draw(*log_mel.shape)
