@@ -13,19 +13,19 @@ COMMANDS = {
 }
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, program: str = "speech-emotion") -> int:
     """The command that the first argument names, else eval; a recording of that name is ./train."""
     arguments = sys.argv[1:] if arguments is None else arguments
     if arguments in (["--help"], ["-h"]):
-        print("speech-emotion COMMAND; each has a --help of its own")
+        print(f"{program} COMMAND; each has a --help of its own, and {program} --version says which version this is")
         for name, (_, text) in COMMANDS.items():
             print(f"  {name:<10} {text}")
         return 0
     if arguments and arguments[0] in COMMANDS:
         name, *arguments = arguments
-        return import_module(f"speech_emotion.commands.{COMMANDS[name][0]}").main(arguments, f"speech-emotion {name}")
-    return import_module("speech_emotion.commands.classify").main(arguments, "speech-emotion")
+        return import_module(f"speech_emotion.commands.{COMMANDS[name][0]}").main(arguments, f"{program} {name}")
+    return import_module("speech_emotion.commands.classify").main(arguments, program)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(program="python3 -m speech_emotion"))

@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
+from speech_emotion import __version__
+
 SHOWN = 10  # names listed in a sentence
 DEVICES = ("auto", "cpu", "cuda", "mps")
 _LARGEST = 2**31 - 1  # of a number given as an option
@@ -20,7 +22,11 @@ _log = logging.getLogger(__name__)
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one sentence, without control characters."""
+    """An ArgumentParser with --version, whose errors are one sentence, without control characters."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.add_argument("--version", action="version", version=f"speech-emotion {__version__}")
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {printable(message)} (--help lists the options)\n")

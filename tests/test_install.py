@@ -1,18 +1,22 @@
 """`pip install .` as users run it, without access to a checkout."""
 
+import ast
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import Distribution
+from functools import partial
+from importlib.metadata import Distribution, packages_distributions
 from itertools import product
 from pathlib import Path
 
 import pytest
 from conftest import REPOSITORY, read_rows
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 
 @pytest.fixture(scope="module")
@@ -43,16 +47,50 @@ def test_the_command_classifies_far_from_the_checkout(installed, tmp_path):
     ]
 
 
-def test_the_installation_requires_what_the_requirements_say(installed):
-    (info,) = site_packages(installed).glob("*.dist-info")
-    required = {str(Requirement(line)) for line in Distribution.at(info).requires}
-    lines = (REPOSITORY / "requirements.txt").read_text(encoding="utf-8").splitlines()
-    wanted = {str(Requirement(line.split(" #")[0].strip())) for line in lines if line and not line.startswith("#")}
-    assert len(wanted) > 10 and wanted <= required
+def test_hints_of_an_installed_package_need_no_file_of_the_repository(installed, tmp_path):
+    (tmp_path / "praatio.py").write_text("raise ImportError")
+    shutil.copy(REPOSITORY / "eval_data" / "even_male.flac", tmp_path / "a.flac")
+    (command,) = installed.glob("[bS]*/speech-emotion*")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(site_packages(installed))])}
+    run = partial(subprocess.run, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    said, packages = run([command, "a.flac", "--timeline", "t.TextGrid"]).stderr.split(" pip install ")
+    assert said == "speech-emotion: a .textgrid file needs praatio:"
+    assert {Requirement(package).name for package in shlex.split(packages)} == {"praatio", "pysubs2"}
+    assert run([command, "--version"]).stdout == f"speech-emotion {distribution(installed).version}\n"
+    said = run([sys.executable, "-m", "speech_emotion", "train", "--help"]).stdout
+    assert "\npython3 -m speech_emotion train --drop sad " in said and "train.py" not in said
+
+
+def test_the_ranges_of_the_package_hold_the_pins_of_the_repository_but_not_what_only_notebooks_need(installed):
+    ranges = [Requirement(line) for line in distribution(installed).requires]
+    files = [REPOSITORY / f"requirements{extra}.txt" for extra in ("", "-app", "-onnx", "-ray", "-timeline")]
+    lines = [line.split(" #")[0] for file in files for line in file.read_text(encoding="utf-8").splitlines()]
+    pins = [Requirement(line) for line in lines if line[:1].isalnum()]
+    assert {pin.name for pin in pins} - {part.name for part in ranges} == {"jupyter", "librosa", "seaborn"}
+    for pin in pins:
+        (version,) = (clause.version for clause in pin.specifier)
+        assert all(version in part.specifier for part in ranges if part.name == pin.name), pin
+
+
+def test_the_package_imports_nothing_that_it_does_not_require(installed):
+    required = {canonicalize_name(Requirement(line).name) for line in distribution(installed).requires}
+    names = packages_distributions()
+    for file in (REPOSITORY / "speech_emotion").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            modules = [node.module] if isinstance(node, ast.ImportFrom) else []
+            modules += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            for module in {module.partition(".")[0] for module in modules} - {*sys.stdlib_module_names}:
+                found = {*map(canonicalize_name, names.get(module, [module]))}
+                assert module == "speech_emotion" or found & required, (file, module)
 
 
 def site_packages(installed: Path) -> Path:
     return next(installed.glob("**/site-packages"))
+
+
+def distribution(installed: Path) -> Distribution:
+    (info,) = site_packages(installed).glob("*.dist-info")
+    return Distribution.at(info)
 
 
 PYTHONS = ("3.10", "3.14")  # the oldest and the newest
@@ -65,16 +103,25 @@ PLATFORMS = (
 
 
 @pytest.mark.slow
-def test_every_requirement_has_a_wheel_for_every_python_and_machine(tmp_path):
-    """By what the package index says of them now; requirements-dev.txt has all the others in it."""
+@pytest.mark.parametrize(
+    "what",
+    [
+        ["requirements-dev.txt"],  # which has all the others in it
+        ["pyproject.toml", "--all-extras", "--resolution", "lowest-direct"],
+        ["pyproject.toml", "--all-extras", "--resolution", "highest"],
+    ],
+)
+def test_every_requirement_has_a_wheel_for_every_python_and_machine(tmp_path, what):
+    """By what the package index says of them now."""
     environment = {**os.environ, "MACOSX_DEPLOYMENT_TARGET": "14.0"}  # torch has wheels from there on
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--only-binary", ":all:", "--no-header",
-               "--cache-dir", tmp_path, REPOSITORY / "requirements-dev.txt"]  # fmt: skip
+               "--cache-dir", tmp_path, *what]  # fmt: skip
+    run = partial(subprocess.run, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=600)
 
     def resolve(cell: tuple[str, str]) -> subprocess.CompletedProcess:
         python, platform = cell
         options = ["--python-version", python, "--python-platform", platform]
-        return subprocess.run([*command, *options], env=environment, capture_output=True, text=True, timeout=600)
+        return run([*command, *options])
 
     with ThreadPoolExecutor() as pool:  # they wait for the index
         for cell, result in zip(
@@ -85,4 +132,4 @@ def test_every_requirement_has_a_wheel_for_every_python_and_machine(tmp_path):
             assert result.returncode == 0, (cell, result.stderr)
             lines = [line.split(" #")[0] for line in result.stdout.splitlines() if line[:1].isalnum()]
             resolved = {Requirement(line).name for line in lines}
-            assert {"torch", "fastapi", "ray", "silero-vad", "onnxruntime", "filelock", "praatio", "pytest"} <= resolved
+            assert {"torch", "fastapi", "ray", "silero-vad", "onnxruntime", "filelock", "praatio"} <= resolved

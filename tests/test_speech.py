@@ -99,7 +99,7 @@ def test_the_threads_of_torch_stay_and_nothing_is_said_or_reported(tmp_path):
 
 def test_without_silero_the_remedy_is_named(monkeypatch):
     monkeypatch.setattr(speech, "find_spec", lambda name: None)
-    with pytest.raises(NoDetectorError, match="pip install -r requirements.txt"):
+    with pytest.raises(NoDetectorError, match="pip install silero-vad"):
         SpeechDetector()
 
 

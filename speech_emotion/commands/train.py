@@ -15,15 +15,15 @@ if TYPE_CHECKING:  # --help does not wait for torch
 
 CACHE = Path(".cache")
 EPILOG = """\
-python3 train.py                         model.pt, all eight emotions
-python3 train.py --drop sad              model_sad_removed.pt
-python3 train.py --split 1               another split; add --out to keep the checkpoint
-python3 train.py --fold 0                speaker-independent: five folds by actor, 0 to 4
-python3 train.py --fold emobox:0         EmoBox's six folds, 0 to 5, tested on speech; with --spoken also trained on
-                                         speech only, as in EmoBox
-python3 train.py --drop sad --schedule cosine_warm_restarts    the other schedule
-python3 train.py --network any-voice     model_any_voice.pt; --split, --fold and --drop as above
-python3 train.py --labels mine.csv --out mine.pt    your own labels; columns path, emotion and, optionally, speaker
+{0}                         model.pt, all eight emotions
+{0} --drop sad              model_sad_removed.pt
+{0} --split 1               another split; add --out to keep the checkpoint
+{0} --fold 0                speaker-independent: five folds by actor, 0 to 4
+{0} --fold emobox:0         EmoBox's six folds, 0 to 5, tested on speech; with --spoken also trained on speech only, as
+                            in EmoBox
+{0} --drop sad --schedule cosine_warm_restarts    the other schedule
+{0} --network any-voice     model_any_voice.pt; --split, --fold and --drop as above
+{0} --labels mine.csv --out mine.pt    your own labels; columns path, emotion and, optionally, speaker
 
 --network any-voice and --labels FILE have options of their own: add --help to see them.
 With other settings, or an incomplete RAVDESS, a run gets another name under results/; its checkpoint is written only
@@ -75,7 +75,8 @@ def parse_arguments(arguments: list[str] | None, name: str = "train.py") -> Ravd
     chosen.add_argument("--labels")
     chosen.add_argument("--network", choices=list(NETWORK_OPTIONS), default="cnn")
     kind, _ = chosen.parse_known_args(arguments)
-    parser = Parser(prog=name, description=__doc__, epilog=EPILOG, formatter_class=RawDescriptionHelpFormatter)
+    epilog = EPILOG.format(name)
+    parser = Parser(prog=name, description=__doc__, epilog=epilog, formatter_class=RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--device", default="auto", choices=DEVICES)
     add("--seed", type=int, metavar="N", help="seed of weights, order and augmentation (default: 0)")

@@ -34,8 +34,9 @@ _NAME = re.compile(r"\d\d(-\d\d){6}")
 COPIES = {"03-01-03-01-02-01-07", "03-01-03-01-02-02-07"}  # one recording under two names
 
 NO_DATA = (
-    "No RAVDESS clips under {folder}: `make data` downloads them, or get the two Audio_*_Actors_01-24.zip from "
-    "https://zenodo.org/records/1188976 and unzip them into {folder}/speech_actors and {folder}/song_actors."
+    "No RAVDESS clips under {folder}: `python3 -m speech_emotion download` downloads them, or get the two "
+    "Audio_*_Actors_01-24.zip from https://zenodo.org/records/1188976 and unzip them into {folder}/speech_actors and "
+    "{folder}/song_actors."
 )
 
 

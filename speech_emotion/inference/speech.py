@@ -55,7 +55,7 @@ class SpeechDetector:
     def __init__(self, settings: SpeechSettings | None = None):
         self.settings = settings or SpeechSettings()
         if not ((package := find_spec("silero_vad")) and find_spec("onnxruntime")):
-            raise NoDetectorError("speech detection needs Silero VAD: pip install -r requirements.txt")
+            raise NoDetectorError("speech detection needs Silero VAD: pip install silero-vad")
         os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else it contacts a Microsoft server when imported
         import onnxruntime
 

@@ -109,9 +109,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     number = content.get("format_version")
     if type(number) is not int or number != FORMAT_VERSION:
         has = f"format version {number}" if type(number) is int and 0 <= number < 1000 else "no known format version"
-        raise CheckpointError(
-            f"{name} has {has}, this program reads {FORMAT_VERSION}; train the model again with python3 train.py"
-        )
+        raise CheckpointError(f"{name} has {has}, this program reads {FORMAT_VERSION}; train the model again")
     try:
         return replace(_checkpoint(kinds[kind], content, len(data)), digest=hashlib.sha256(data).hexdigest())
     except Exception as error:  # wrong settings can raise any exception in torch
