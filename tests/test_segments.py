@@ -1,10 +1,19 @@
-"""Segments from transcribers, diarisers and annotation programs."""
+"""Segments from transcribers, diarisers and annotation programs: read, and classified as the tables say."""
 
 import json
 
+import numpy as np
+import pysubs2
 import pytest
+import soundfile
+from conftest import REPOSITORY
+from praatio.textgrid import openTextgrid
 
+from speech_emotion import Predictor
+from speech_emotion.audio.resampling import load_audio
+from speech_emotion.commands.classify import main
 from speech_emotion.corpora.segments import AnnotationError, Segment, read_segments
+from speech_emotion.inference.formats import read_table
 
 SUBRIP = """1
 00:00:01,000 --> 00:00:02,500
@@ -124,3 +133,119 @@ def test_what_cannot_be_read_gets_a_sentence_with_its_name(tmp_path, name, conte
 def test_a_missing_file_of_segments_is_named(tmp_path):
     with pytest.raises(AnnotationError, match="cannot read .*none.srt: No such file"):
         read_segments(tmp_path / "none.srt")
+
+
+RATE = 16_000
+FILES = ("bright_french.mp3", "flat_spanish.mp3", "slow_low_male.wav")
+PAUSE_S = 1.0
+
+
+@pytest.fixture(scope="module")
+def talk(tmp_path_factory):
+    """Three voices with pauses between them, and where each of them is."""
+    parts, times = [np.zeros(int(PAUSE_S * RATE), np.float32)], []
+    for name in FILES:
+        samples = load_audio(REPOSITORY / "eval_data" / name, RATE).numpy()
+        start = sum(map(len, parts)) / RATE
+        times.append((start, start + len(samples) / RATE))
+        parts += [samples, parts[0]]
+    path = tmp_path_factory.mktemp("talk") / "talk.wav"
+    soundfile.write(path, np.concatenate(parts), RATE)
+    return path, times
+
+
+def test_each_segment_is_answered_as_a_recording_of_it_alone(talk):
+    path, times = talk
+    predictor = Predictor(REPOSITORY / "model_any_voice.pt")
+    segments = [Segment(*span, text=name) for span, name in zip(times, FILES, strict=True)]
+    (answer,) = predictor.answers(path, segments=segments)
+    alone = list(predictor.predict([REPOSITORY / "eval_data" / name for name in FILES]))
+    assert [row["text"] for row in answer.stretches] == list(FILES)
+    assert [(row["start"], row["end"]) for row in answer.stretches] == times
+    for row, other in list(zip(answer.stretches, alone, strict=True))[:2]:  # the third does not fit one window
+        assert [row[label] for label in predictor.labels] == pytest.approx(
+            [other[label] for label in predictor.labels], abs=0.15
+        )
+        assert row["emotion"] == other["emotion"]
+    (whole,) = answer.rows
+    assert sum(whole[label] for label in predictor.labels) == pytest.approx(1)
+
+
+def test_silence_and_times_after_the_end_get_an_error_in_their_row(talk):
+    path, times = talk
+    segments = [Segment(0.0, 0.9), Segment(*times[0]), Segment(500, 501)]
+    (answer,) = Predictor(REPOSITORY / "model.pt").answers(path, segments=segments)
+    assert [row["error"] for row in answer.stretches][:2] == ["nobody speaks", ""]
+    assert "it begins after the end" in answer.stretches[2]["error"]
+    assert answer.rows[0]["emotion"] == answer.stretches[1]["emotion"]
+
+
+@pytest.mark.parametrize("timeline", ["t.csv", "t.jsonl", "t.srt", "t.TextGrid", "t.txt"])
+def test_text_and_speaker_stay_with_the_emotion(talk, tmp_path, monkeypatch, timeline):
+    path, times = talk
+    monkeypatch.chdir(tmp_path)
+    lines = [
+        "speaker;start;end;text",
+        f"ann;{times[0][0]};{times[0][1]};Bonjour, =1",
+        f"bob;{times[1][0]};{times[1][1]};",
+    ]
+    (tmp_path / "talk.csv").write_text("\n".join(lines))
+    assert main([str(path), "--segments", "talk.csv", "--timeline", timeline]) == 0
+    if timeline in ("t.csv", "t.jsonl"):
+        first, second = read_table(timeline)
+        assert (first["speaker"], first["text"]) == ("ann", "Bonjour, =1")
+        assert (second["speaker"], second["text"], second["error"]) == ("bob", "", "")
+    elif timeline == "t.TextGrid":
+        grid = openTextgrid(timeline, includeEmptyIntervals=False)
+        assert grid.tierNames == ("ann", "bob")
+        assert grid.getTier("ann").entries[0].label.endswith("] Bonjour, =1")
+    elif timeline == "t.txt":
+        assert (tmp_path / timeline).read_text().splitlines()[0].split("\t")[2].startswith("ann: [")
+    else:
+        first, second = pysubs2.load(timeline)
+        assert first.text.startswith("ann: [") and first.text.endswith("] Bonjour, =1")
+        assert second.text.startswith("bob: [") and second.start == pytest.approx(1000 * times[1][0], abs=1)
+
+
+def test_without_a_name_the_segments_get_a_table_of_their_own(talk, tmp_path, monkeypatch, capsys):
+    path, times = talk
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "talk.txt").write_text(f"{times[0][0]}\t{times[0][1]}\thello\n")
+    assert main([str(path), "--segments", "talk.txt"]) == 0
+    (row,) = read_table("segments.csv")
+    assert row["text"] == "hello" and row["emotion"]
+    assert "segments.csv" in capsys.readouterr().out
+
+
+def test_statistics_are_those_of_the_speakers_of_the_segments(talk, tmp_path, monkeypatch):
+    path, times = talk
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{('ann', 'bob', 'ann')[n]},{start},{end}" for n, (start, end) in enumerate(times)]
+    (tmp_path / "talk.csv").write_text("\n".join(["speaker,start,end", *rows]))
+    answers = {}
+    for adapt in ("all", "speaker"):
+        command = [str(path), "--segments", "talk.csv", "--model", "any-voice", "--adapt", adapt, "--timeline"]
+        assert main([*command, f"{adapt}.csv"]) == 0
+        answers[adapt] = [row["confidence"] for row in read_table(f"{adapt}.csv")]
+    assert answers["all"] != answers["speaker"]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["--segments", "talk.csv", "--channels", "each"], "--segments cannot be combined with --channels each"),
+        (["--adapt", "speaker"], "--adapt speaker needs --segments with speakers"),
+        (["--segments", "talk.csv", "--adapt", "speaker"], "talk.csv names no speakers"),
+        (["eval_data", "--segments", "talk.csv"], "--segments are those of one recording"),
+    ],
+)
+def test_wrong_usage_is_refused_with_a_remedy(talk, tmp_path, monkeypatch, capsys, options, sentence):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "talk.csv").write_text("start,end\n1,2\n")
+    (tmp_path / "eval_data").symlink_to(REPOSITORY / "eval_data")
+    try:
+        status = main([str(talk[0]), *options])
+    except SystemExit as stop:
+        status = stop.code
+    assert status == 2
+    assert sentence in capsys.readouterr().err
