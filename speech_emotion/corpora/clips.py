@@ -15,20 +15,30 @@ class NoDataError(FileNotFoundError):
     """No clip of the corpus was found; the message says where to get it."""
 
 
-def walk_clips(folder: str | Path, describe: Callable[[str], dict | None], no_data: str) -> "pd.DataFrame":
-    """One row per clip below `folder`, at any depth, sorted by file stem: clip (the stem), path, and `describe(stem)`.
+def find_clips(folder: str | Path, is_clip: Callable[[str], object]) -> dict[str, Path]:
+    """The clips below `folder`, at any depth, by file stem, of which `is_clip` tells whether it is one.
 
-    `describe` returns None for a file that does not belong to the corpus. A stem found twice counts once (some archives
-    contain a second copy). Raises NoDataError, with `no_data` as a template for {folder}, if there are no clips.
+    A stem found twice counts once (some archives contain a second copy).
     """
-    import pandas as pd
-
-    rows = {}
+    clips = {}
     for parent, subfolders, files in os.walk(folder, followlinks=True):
         subfolders.sort()
         for path in map(Path(parent).joinpath, sorted(files)):
-            if path.suffix.lower() in CLIP_SUFFIXES and path.stem not in rows and (said := describe(path.stem)):
-                rows[path.stem] = {"clip": path.stem, "path": str(path), **said}
-    if not rows:
+            if path.suffix.lower() in CLIP_SUFFIXES and path.stem not in clips and is_clip(path.stem):
+                clips[path.stem] = path
+    return clips
+
+
+def walk_clips(folder: str | Path, describe: Callable[[str], dict | None], no_data: str) -> "pd.DataFrame":
+    """One row per clip below `folder`, sorted by file stem: clip (the stem), path, and `describe(stem)`.
+
+    `describe` returns None for a file that does not belong to the corpus. Raises NoDataError, with `no_data` as a
+    template for {folder}, if there are no clips.
+    """
+    import pandas as pd
+
+    clips = find_clips(folder, describe)
+    if not clips:
         raise NoDataError(no_data.format(folder=folder))
-    return pd.DataFrame(rows.values()).sort_values("clip", ignore_index=True)
+    rows = [{"clip": stem, "path": str(path), **describe(stem)} for stem, path in sorted(clips.items())]
+    return pd.DataFrame(rows)

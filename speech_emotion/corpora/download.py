@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pooch
 
-from speech_emotion.corpora.clips import CLIP_SUFFIXES, NoDataError, walk_clips
+from speech_emotion.corpora.clips import CLIP_SUFFIXES, find_clips
 from speech_emotion.corpora.foreign import EMODB_WITH_BOREDOM, NEMO, URDU
 from speech_emotion.corpora.ravdess import expected_clips
 from speech_emotion.locks import locked
@@ -63,7 +63,7 @@ def download(archives: tuple[Archive, ...], data: Path, base_url: str | None = N
     scratch = data / _SCRATCH
     with locked(data / ".download.lock", f"{data} is being filled"):
         shutil.rmtree(scratch, ignore_errors=True)  # what a killed run left
-        present = [_clips_under(data, archive) for archive in archives]
+        present = [find_clips(data, archive.is_clip) for archive in archives]
         incomplete = [(one, clips) for one, clips in zip(archives, present, strict=True) if len(clips) < one.n_clips]
         space = sum(archive.space for archive, _ in incomplete)
         if (free := shutil.disk_usage(data).free / 1e9) < space:
@@ -78,13 +78,6 @@ def download(archives: tuple[Archive, ...], data: Path, base_url: str | None = N
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
     return [archive.folder for archive, _ in incomplete]
-
-
-def _clips_under(data: Path, archive: Archive) -> set[str]:
-    try:
-        return set(walk_clips(data, lambda stem: {"clip": stem} if archive.is_clip(stem) else None, "")["clip"])
-    except NoDataError:
-        return set()
 
 
 def _fetch(archive: Archive, folder: Path, base_url: str | None) -> list[Path]:

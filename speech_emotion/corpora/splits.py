@@ -52,11 +52,6 @@ def fold_split(clips: pd.DataFrame, folds: str, number: int) -> tuple[pd.DataFra
     return _without_copies(rest, test), test[test["channel"].isin(channels)]
 
 
-def hold_out_validation(rest: pd.DataFrame, seed: int, size: float = 0.1) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(training, validation) of the part that is not tested; validation serves curves, choices and the temperature."""
-    return stratified_split(rest, seed, size)
-
-
 def folds(clips: pd.DataFrame, seed: int, n_folds: int = 5) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """(rest, held out) `n_folds` times: every clip is held out once, as stratified by label as possible.
 

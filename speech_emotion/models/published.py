@@ -1,5 +1,6 @@
 """The models in the repository, found by their names; a new model needs one more entry here."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, files
 from pathlib import Path
@@ -31,7 +32,11 @@ def find_model(name: str | Path) -> Path:
     path = Path(name)
     if path.is_file():
         return path
-    published = {file.name: file for file in Path(__file__).parents[2].glob("model*.pt")} or _installed()
+    published = {file.name: file for file in Path(__file__).parents[2].glob("model*.pt")}
+    if not published:
+        with suppress(PackageNotFoundError):
+            installed = files("speech-emotion") or []
+            published = {file.name: Path(file.locate()).resolve() for file in installed if file.suffix == ".pt"}
     short = path.name.removesuffix(".pt").replace("-", "_")
     for candidate in (path.name, f"{short}.pt", f"model_{short}.pt"):
         if candidate in published and path.name == str(name):
@@ -41,11 +46,3 @@ def find_model(name: str | Path) -> Path:
     near = get_close_matches(path.name, published, 1)
     remedy = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(published)) or 'none'}"
     raise FileNotFoundError(f"there is no model file {name}; {remedy}")
-
-
-def _installed() -> dict[str, Path]:
-    try:
-        installed = files("speech-emotion") or []
-    except PackageNotFoundError:
-        return {}
-    return {file.name: Path(file.locate()).resolve() for file in installed if file.suffix == ".pt"}

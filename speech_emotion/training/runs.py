@@ -14,7 +14,7 @@ from speech_emotion.audio.reading import AudioError
 from speech_emotion.audio.resampling import stream_audio
 from speech_emotion.audio.windows import RecordingWindows
 from speech_emotion.corpora.ravdess import EMOTIONS
-from speech_emotion.corpora.splits import FOLDS, fold_split, hold_out_validation, stratified_split
+from speech_emotion.corpora.splits import FOLDS, fold_split, stratified_split
 from speech_emotion.evaluation.metrics import accuracy, prediction_table, uar
 from speech_emotion.evaluation.plots import plot_run, save_picture, use_style
 from speech_emotion.inference.adaptation import Adaptation
@@ -140,7 +140,7 @@ class Run:
             rest, test = fold_split(clips, self.folds, self.fold)
         if rest.empty or test.empty:
             raise ValueError(f"{self.name} has {len(rest)} clips to train on and {len(test)} to test")
-        training, validation = hold_out_validation(rest, seed=0)
+        training, validation = stratified_split(rest, seed=0, test_size=0.1)
         if self.shuffle_labels:
             shuffled = training["emotion"].sample(frac=1, random_state=self.recipe.settings.seed).to_numpy()
             training = training.assign(emotion=shuffled)
