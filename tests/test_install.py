@@ -115,7 +115,7 @@ def test_every_requirement_has_a_wheel_for_every_python_and_machine(tmp_path, wh
     """By what the package index says of them now."""
     environment = {**os.environ, "MACOSX_DEPLOYMENT_TARGET": "14.0"}  # torch has wheels from there on
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--only-binary", ":all:", "--no-header",
-               "--cache-dir", tmp_path, *what]  # fmt: skip
+               "--cache-dir", tmp_path.parent / "uv", *what]  # fmt: skip
     run = partial(subprocess.run, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=600)
 
     def resolve(cell: tuple[str, str]) -> subprocess.CompletedProcess:
