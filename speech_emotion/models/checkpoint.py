@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 
@@ -61,6 +62,12 @@ class Checkpoint:
 
 def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
     """Write `checkpoint` atomically."""
+    part = Path(f"{path}.part")
+    write_checkpoint(part, checkpoint)
+    part.replace(path)
+
+
+def write_checkpoint(file: Path | BinaryIO, checkpoint: Checkpoint) -> None:
     content = {
         "format": checkpoint.network.kind,
         "format_version": FORMAT_VERSION,
@@ -74,9 +81,7 @@ def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
         "metrics": checkpoint.metrics,
         "versions": checkpoint.versions,
     }
-    part = Path(f"{path}.part")
-    torch.save(content, part)
-    part.replace(path)
+    torch.save(content, file)
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:

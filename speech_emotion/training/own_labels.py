@@ -17,6 +17,7 @@ from speech_emotion.evaluation.metrics import accuracy, bootstrap_interval, fit_
 from speech_emotion.evaluation.plots import plot_confusion, plot_reliability, save_picture, use_style
 from speech_emotion.evaluation.truth import findings, group_column
 from speech_emotion.inference.predictor import Predictor
+from speech_emotion.inference.recording import Recording
 from speech_emotion.models.any_voice import AnyVoice
 from speech_emotion.models.checkpoint import Checkpoint, check_labels, load_checkpoint, save_checkpoint
 from speech_emotion.terminal import printable, some
@@ -77,14 +78,23 @@ class OwnModel:
         save_checkpoint(out, self.checkpoint)
 
 
-def train_own(clips: pd.DataFrame, start: Checkpoint, device: str = "auto", seed: int = 0) -> OwnModel:
+def train_own(
+    clips: pd.DataFrame,
+    start: Checkpoint,
+    device: str = "auto",
+    seed: int = 0,
+    recordings: Sequence[Recording] | None = None,
+) -> OwnModel:
     """Test on held-out recordings, then train on all, from the classifier of `start`.
 
-    Speakers are held out if they are known, otherwise recordings. Each recording is embedded once. Those that cannot
-    be read or are silent are left out; raises AnnotationError if too few remain.
+    Speakers are held out if they are known, otherwise recordings. Each recording is embedded once, if it is not given
+    embedded. Those that cannot be read or are silent are left out; raises AnnotationError if too few remain.
     """
     settings = TeachingSettings()
-    clips, left_out = embedded(clips, Predictor(start, device, speech_only=False))
+    if recordings is None:
+        embedded = Predictor(start, device, speech_only=False).embedded(clips["path"])
+        recordings = list(tqdm(embedded, "embedding recordings", len(clips)))
+    clips, left_out = usable(clips.assign(recording=recordings))
     usual, present = start.labels or EMOTIONS, {*clips["emotion"]}
     labels = [label for label in usual if label in present] + sorted(present - {*usual})
     networks, logits, parts = [], [], list(folds(clips, seed))
@@ -111,11 +121,9 @@ def train_own(clips: pd.DataFrame, start: Checkpoint, device: str = "auto", seed
     return OwnModel(checkpoint, "\n".join(report), predictions)
 
 
-def embedded(clips: pd.DataFrame, predictor: Predictor) -> tuple[pd.DataFrame, str]:
-    """The clips that can be used, with the column recording, and a sentence on the others."""
-    recordings = list(tqdm(predictor.embedded(clips["path"]), "embedding recordings", len(clips)))
-    clips = clips.assign(recording=recordings)
-    is_usable = np.array([bool(recording.embedded) for recording in recordings])
+def usable(clips: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The clips whose `recording` has windows, and a sentence on the others."""
+    is_usable = np.array([bool(recording.embedded) for recording in clips["recording"]])
     if is_usable.all():
         return clips, ""
     why = some(f"{clip.clip}: {clip.recording.error}" for clip in clips[~is_usable].itertuples())
