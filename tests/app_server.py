@@ -70,8 +70,8 @@ class Server:
         assert self.files() == []
 
     def files(self) -> list[Path]:
-        """What lies in its folder for temporary files."""
-        return list(self.folder.iterdir())
+        """What lies in its folder for temporary files, but for a folder that torch makes when it trains."""
+        return [path for path in self.folder.iterdir() if path.is_file() or any(path.iterdir())]
 
     def addresses(self) -> set[str]:
         return {line.split()[1] for line in self.sockets.read_text().splitlines()}

@@ -121,7 +121,7 @@ def test_paths_and_addresses_are_neither_opened_nor_fetched(server):
         assert answer.status_code == 422 and "there is no recording in the form" in answer.json()["detail"]
         (row,) = server.post((name, f"#EXTM3U\n{name}\n".encode())).json()
         assert row["error"]
-    for path in ("/static/../page.py", "/static/%2e%2e/page.py", "/static/docs/../../main.py", "//etc/passwd"):
+    for path in ("/static/../api.py", "/static/%2e%2e/api.py", "/static/docs/../../main.py", "//etc/passwd"):
         assert requests.get(server.url + path, timeout=60).status_code == 404
 
 
@@ -129,7 +129,7 @@ def test_paths_and_addresses_are_neither_opened_nor_fetched(server):
     "status, sentence, request_of",
     [
         (400, "Maximum number of files is 100", {"files": [("files", ("a.wav", b""))] * 101}),
-        (400, "Maximum number of fields is 100", {"files": [("model", (None, "x"))] * 101}),
+        (400, "Maximum number of fields is 200", {"files": [("model", (None, "x"))] * 201}),
         (400, "Part exceeded maximum size of 1KB", {"files": {"model": (None, bytes(10 * 2**20))}}),
         (400, "Invalid multipart data", {"data": b"--y\r\n\r\n", "headers": FORM}),
         (413, "Content Too Large", {"headers": FORM | {"Content-Length": str(1001 * 2**20)}}),

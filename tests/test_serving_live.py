@@ -205,12 +205,16 @@ def test_eight_recordings_are_answered_at_once_and_the_work_for_those_who_leave_
 
 def test_a_token_is_required_and_another_host_name_is_allowed(server):
     for given in (None, "Bearer wrong", "Basic s3cret"):
-        answer = server.post(EVAL_DATA / NAMES[0], headers={"Authorization": given} if given else {})
-        assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Bearer"
+        headers = {"Authorization": given} if given else {}
+        for path in ("/predict", "/answers", "/teach"):
+            answer = server.post(EVAL_DATA / NAMES[0], headers=headers, to=path)
+            assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Bearer"
+        for method, path in (("GET", "/progress?name=a"), ("GET", "/teach/a.pt"), ("DELETE", "/teach/a.pt")):
+            assert requests.request(method, server.url + path, headers=headers, timeout=60).status_code == 401
     right = {"Authorization": f"Bearer {TOKEN}".encode(), "Host": "speech.example"}
     answer = server.post(EVAL_DATA / NAMES[0], headers=right | {"Origin": "https://speech.example"})
     assert answer.status_code == 200 and answer.json()[0]["emotion"]
-    assert '<label>Token <input id="token"' in requests.get(server.url, timeout=60).text
+    assert requests.get(f"{server.url}/settings", timeout=60).json()["needs_token"]
     with server.begin() as client:  # before any byte of a recording
         assert client.recv(1000).startswith(b"HTTP/1.1 401 ")
 

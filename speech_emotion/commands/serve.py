@@ -91,7 +91,6 @@ def serve(options: argparse.Namespace) -> None:
         import uvicorn
         import wsproto  # noqa: F401
 
-    from speech_emotion.evaluation.plots import use_style
     from speech_emotion.inference.predictor import Predictor
     from speech_emotion.serving.api import build_app
     from speech_emotion.serving.guard import HEADERS, Limits
@@ -113,7 +112,6 @@ def serve(options: argparse.Namespace) -> None:
         watch.look(server.server_state.connections)
 
     with _listen(options.host, options.port) as listening:
-        use_style()
         models = load_models(options.model, partial(Predictor, speech_only=True), options.emotions)
         service = Service(models, limits, options.token, options.emotions)
         host, port = listening.getsockname()[:2]

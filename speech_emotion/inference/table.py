@@ -15,8 +15,8 @@ from speech_emotion.locks import locked
 from speech_emotion.terminal import printable
 
 FIXED = (*TEXT, "channel", "confidence", "start", "end")  # every other column is a label with its probability
-_LEAST_CONFIDENCE = 0.4  # a lower confidence, or a lead of less than _LEAST_LEAD over the second label, is uncertain
-_LEAST_LEAD = 0.1
+LEAST_CONFIDENCE = 0.4  # a lower confidence, or a lead of less than LEAST_LEAD over the second label, is uncertain
+LEAST_LEAD = 0.1
 
 
 def columns(labels: Sequence[str], channels: str = "mix") -> list[str]:
@@ -61,7 +61,7 @@ def prediction_row(clip: str, emotion: str, row: Row) -> Row:
 def is_uncertain(row: Row) -> bool:
     """Whether an emotion is uncertain: its confidence is low, or the second label is close."""
     first, *others = sorted((row[label] for label in row if label not in FIXED), reverse=True)
-    return first < _LEAST_CONFIDENCE or first - max(others, default=0.0) < _LEAST_LEAD
+    return first < LEAST_CONFIDENCE or first - max(others, default=0.0) < LEAST_LEAD
 
 
 def error_sentence(row: Row) -> str:

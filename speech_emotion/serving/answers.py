@@ -1,7 +1,9 @@
 """The recordings of one request → their rows, within the limits, and the outlines of their waveforms."""
 
+import csv
+import io
 import re
-from collections.abc import Callable, Collection, Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,10 +12,10 @@ from starlette.datastructures import UploadFile
 from speech_emotion.audio.decoders import Block
 from speech_emotion.audio.reading import AudioError, RecordingInfo, read_pieces
 from speech_emotion.inference.adaptation import Voices
-from speech_emotion.inference.formats import Row
+from speech_emotion.inference.formats import Row, cell, tracks
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.inference.recording import Answer, Recording
-from speech_emotion.inference.table import rounded
+from speech_emotion.inference.table import FIXED, columns, rounded, stretch_columns
 from speech_emotion.serving.guard import MEGABYTE, Limits
 
 _PARTS_HZ = 100  # parts of an outline per second, before they are merged
@@ -21,29 +23,27 @@ _POINTS = 1000  # of an outline that is merged
 
 
 class Outline:
-    """The minimum and maximum of equal parts of each channel, while a recording is read piece by piece.
+    """The peaks of equal parts of each channel, while a recording is read piece by piece.
 
     It needs a kilobyte per second and channel until it is merged.
     """
 
-    channels: Collection[np.ndarray] = ()  # (channels, 2, at most _POINTS), once it is merged
+    channels: Sequence[Sequence[float]] = ()  # (channels, at most _POINTS), once it is merged
 
     def begin(self) -> None:
         self.duration_s = 0.0
-        self._extremes: list[list[np.ndarray]] = []
+        self._peaks: list[np.ndarray] = []
 
     def add(self, samples: np.ndarray, rate: int) -> None:
         """A piece, (samples,) or (samples, channels), at `rate` Hz."""
         starts = np.arange(0, len(samples) * _PARTS_HZ, rate) // _PARTS_HZ
-        by_channel = samples.reshape(len(samples), -1).T
-        self._extremes.append([ufunc.reduceat(by_channel, starts, axis=1) for ufunc in (np.minimum, np.maximum)])
+        self._peaks.append(np.maximum.reduceat(np.abs(samples.reshape(len(samples), -1).T), starts, axis=1))
         self.duration_s += len(samples) / rate
 
     def merge(self) -> None:
-        low, high = np.concatenate(self._extremes, axis=2)
-        starts = np.arange(0, low.shape[1], -(-low.shape[1] // _POINTS))
-        merged = np.minimum.reduceat(low, starts, axis=1), np.maximum.reduceat(high, starts, axis=1)
-        self.channels, self._extremes = np.stack(merged, axis=1), []
+        peaks = np.concatenate(self._peaks, axis=1)
+        starts = np.arange(0, peaks.shape[1], -(-peaks.shape[1] // _POINTS))
+        self.channels, self._peaks = np.maximum.reduceat(peaks, starts, axis=1).round(3).tolist(), []
 
 
 @dataclass
@@ -54,63 +54,95 @@ class Reply:
     stretches: list[Row] = field(default_factory=list)  # as in eval.py's timeline
     channels_differ: bool = False
     length_s: float = 0.0
-    html: str = ""
+    waveforms: Sequence[Sequence[float]] = ()  # the peaks of equal parts of each row
 
     @classmethod
-    def from_answer(cls, answer: Answer) -> "Reply":
+    def from_answer(cls, answer: Answer, waveforms: Sequence[Sequence[float]] = ()) -> "Reply":
         rows, stretches = (list(map(rounded, table)) for table in (answer.rows, answer.stretches))
-        return cls(rows, stretches, answer.info.channels_differ, answer.length_s)
-
-    def stretches_of(self, row: Row) -> list[Row]:
-        """The stretches of the channel of a row."""
-        return [stretch for stretch in self.stretches if stretch.get("channel") == row.get("channel")]
+        return cls(rows, stretches, answer.info.channels_differ, answer.length_s, waveforms)
 
     def in_json(self, timeline: bool) -> list[dict]:
-        """The rows, with their stretches as `timeline` if requested."""
-        return [row | ({"timeline": in_timeline(self.stretches_of(row))} if timeline else {}) for row in self.rows]
+        """The rows, with the stretches of their channel as `timeline` if requested."""
+        return [
+            row
+            | {"timeline": in_timeline(part for part in self.stretches if part.get("channel") == row.get("channel"))}
+            if timeline
+            else row
+            for row in self.rows
+        ]
+
+    def for_page(self) -> dict:
+        """The rows with their timelines, the waveform of each, and the texts of files by the end of their names."""
+        labels = [column for column in self.rows[0] if column not in FIXED]
+        channels = "each" if "channel" in self.rows[0] else "mix"
+        texts = {".csv": write_csv(columns(labels, channels), self.rows)}
+        if self.stretches:
+            texts["-timeline.csv"] = write_csv(stretch_columns(labels, channels), self.stretches)
+            texts |= tracks(self.stretches, self.length_s)
+        return {
+            "rows": self.in_json(timeline=True),
+            "labels": labels,
+            "length": round(self.length_s, 2),
+            "waveforms": self.waveforms,
+            "channels_differ": self.channels_differ,
+            "texts": texts,
+        }
+
+
+def write_csv(names: list[str], rows: Iterable[Row]) -> str:
+    """A table as text, as in out.csv; a file name with line breaks makes a row several lines long."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([names, *([cell(name, row[name]) for name in names] for row in rows)])
+    return text.getvalue()
 
 
 def answer_all(
-    predictor: Predictor,
-    uploads: list[UploadFile],
-    limits: Limits,
-    draw: Callable[[Reply, Outline], str] | None = None,
-    adapt: bool = False,
-    channels: str = "mix",
-) -> Generator[None, None, list[Reply]]:
-    """One reply per recording; yields after every few windows, so that the work can be ended. `draw` returns its HTML.
+    predictor: Predictor, uploads: list[UploadFile], limits: Limits, adapt: bool = False, channels: str = "mix"
+) -> Generator[float, None, list[Reply]]:
+    """One reply per recording; yields the share done after every few windows, so that the work can be ended.
 
     With `adapt`, all recordings are read first, as one voice or room. `channels` is "mix", or "each" for a row per
     channel.
     """
     outlines = [Outline() for _ in uploads]
-    recordings = [_recording(predictor, *pair, limits, channels) for pair in zip(uploads, outlines, strict=True)]
+    recordings = [
+        recording_of(predictor, upload, limits, channels, outline)
+        for upload, outline in zip(uploads, outlines, strict=True)
+    ]
     statistics = None
     if adapt:
+        yield from embed_all(predictor, recordings)
         voices = Voices(predictor)
         for recording in recordings:
-            yield from predictor.embed_in_turns(recording)
             voices.hear(recording.path, recording.embeddings())
         statistics = voices.statistics()
     replies = []
-    for upload, recording, outline in zip(uploads, recordings, outlines, strict=True):
+    for number, (upload, recording, outline) in enumerate(zip(uploads, recordings, outlines, strict=True)):
         if not adapt:
-            yield from predictor.embed_in_turns(recording)
+            for share in embed_all(predictor, [recording]):
+                yield (number + share) / len(uploads)
         upload.file.close()  # which deletes it
-        reply = Reply.from_answer(predictor.answer(recording, statistics))
-        if draw:
-            reply.html = draw(reply, outline)
-        replies.append(reply)
-        yield
+        replies.append(Reply.from_answer(predictor.answer(recording, statistics), outline.channels))
+        yield 1.0 if adapt else (number + 1) / len(uploads)
     return replies
 
 
-def _recording(predictor: Predictor, upload: UploadFile, outline: Outline, limits: Limits, asked: str) -> Recording:
+def embed_all(predictor: Predictor, recordings: list[Recording]) -> Generator[float, None, None]:
+    """Embed all windows; yields the share done after every few."""
+    for number, recording in enumerate(recordings):
+        for _ in predictor.embed_in_turns(recording):
+            heard_s = recording.embedded[-1][0].span[1] if recording.embedded else 0.0
+            yield (number + heard_s / max(recording.windows.length_s, heard_s, 1.0)) / len(recordings)
+
+
+def recording_of(
+    predictor: Predictor, upload: UploadFile, limits: Limits, asked: str = "mix", outline: Outline | None = None
+) -> Recording:
     """An upload, which is decoded once, or twice if it is longer than a piece.
 
     The limits are checked during decoding, because a small file may unpack to hours of sound.
     """
-    info = RecordingInfo()
+    info, outline = RecordingInfo(), outline or Outline()
 
     def pieces(channels: str, **only: list[int]) -> Iterator[Block]:
         is_shown = channels == asked  # or the channels of a mix are looked at separately
@@ -135,6 +167,6 @@ def _recording(predictor: Predictor, upload: UploadFile, outline: Outline, limit
     return recording
 
 
-def in_timeline(stretches: list[Row]) -> list[dict]:
+def in_timeline(stretches: Iterable[Row]) -> list[dict]:
     """Rows of stretches for JSON, without `url`."""
     return [{key: value for key, value in stretch.items() if key != "url"} for stretch in stretches]

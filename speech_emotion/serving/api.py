@@ -1,23 +1,24 @@
 """The HTTP API: POST /predict for programs, and the requests of the page, with the same limits."""
 
 from collections.abc import Iterable
+from functools import partial
 from importlib.resources import files
 
 from fastapi import Depends, FastAPI, HTTPException, Request, WebSocket
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from starlette.requests import ClientDisconnect
 
-from speech_emotion.inference.formats import cell, tracks
 from speech_emotion.inference.predictor import Predictor
-from speech_emotion.inference.table import columns
+from speech_emotion.inference.table import LEAST_CONFIDENCE, LEAST_LEAD
+from speech_emotion.models.published import PUBLISHED
 from speech_emotion.serving.guard import MEGABYTE, Guard
 from speech_emotion.serving.live import serve_live
-from speech_emotion.serving.page import fill, fill_page, render, write_csv
 from speech_emotion.serving.service import Options, Service
+from speech_emotion.serving.teaching import Corrections, begin_teaching
 
 STATIC = files("speech_emotion.serving") / "static"
 REFUSALS = {
@@ -89,27 +90,55 @@ def build_app(service: Service, allow_hosts: Iterable[str] = ()) -> Guard:
         responses={status: {"model": Refusal, "description": text} for status, text in REFUSALS.items()},
         openapi_extra={"requestBody": form_schema(service.predictors)},
     )
-    async def predict(request: Request) -> JSONResponse:
+    async def predict(request: Request) -> Response:
         """A row for each recording, in order; with `channels` each, a row for every channel."""
-        options, _, replies = await service.answer(request)
-        return JSONResponse([row for reply in replies for row in reply.in_json(options.timeline)])
+        options, replies = await service.carry_out(request, Options, service.predict)
+        return in_pieces(JSONResponse([row for reply in replies for row in reply.in_json(options.timeline)]))
 
     @app.post("/answers", dependencies=protected, include_in_schema=False)
-    async def answers(request: Request) -> JSONResponse:
-        """For the page: HTML, lines of out.csv, and tracks of recordings with more than one window."""
-        options, predictor, replies = await service.answer(request, draw=render)
-        names = columns(predictor.labels, options.channels)
-        rows = [
+    async def answers(request: Request) -> Response:
+        """For the page: rows with timelines, waveforms, and the texts of files."""
+        _, replies = await service.carry_out(request, Options, service.predict)
+        return in_pieces(JSONResponse([reply.for_page() for reply in replies]))
+
+    @app.get("/progress", dependencies=protected, include_in_schema=False)
+    async def progress(name: str) -> float | None:
+        """How much of the request with `progress=name` in its address is done; nothing before it has arrived."""
+        return service.shares.get(name)
+
+    @app.post("/teach", dependencies=protected, include_in_schema=False)
+    async def teach(request: Request) -> JSONResponse:
+        _, taught = await service.carry_out(request, Corrections, partial(begin_teaching, service))
+        return JSONResponse(taught)
+
+    @app.get("/teach/{name}", dependencies=protected, include_in_schema=False)
+    async def taught(name: str) -> Response:
+        if name not in service.taught:
+            raise HTTPException(404, "this model was taught too long ago; teach it again")
+        disposition = {"content-disposition": 'attachment; filename="taught.pt"'}
+        return in_pieces(Response(service.taught[name].content, headers=disposition))
+
+    @app.delete("/teach/{name}", dependencies=protected, include_in_schema=False, status_code=204)
+    async def forget_taught(name: str) -> None:
+        service.taught.pop(name, None)
+
+    @app.get("/settings", include_in_schema=False)
+    async def settings() -> dict:
+        """What the page has to know."""
+        titles = {model.file: model.page_title for model in PUBLISHED}
+        models = [
             {
-                "html": reply.html,
-                "csv": write_csv([cell(name, row[name]) for name in names] for row in reply.rows),
-                "error": "" if any(row["emotion"] for row in reply.rows) else reply.rows[0]["error"],
-                "channels_differ": reply.channels_differ,
-                "tracks": tracks(reply.stretches, reply.length_s) if len(reply.stretches) > 1 else {},
+                "name": name,
+                "title": titles.get(name, name),
+                "labels": predictor.labels,
+                "answered": service.predictor(name, adapt=False).labels,
+                "adapts": predictor.network.takes_statistics,
             }
-            for reply in replies
+            for name, predictor in service.predictors.items()
         ]
-        return JSONResponse({"header": write_csv([names]), "rows": rows})
+        limits = {"megabytes": service.limits.recording_mb, "minutes": service.limits.recording_minutes}
+        uncertain = {"least_confidence": LEAST_CONFIDENCE, "least_lead": LEAST_LEAD}
+        return {"models": models, "needs_token": service.token is not None, **limits, **uncertain}
 
     @app.get("/health")
     async def health() -> dict[str, str | int | list[str]]:
@@ -121,14 +150,19 @@ def build_app(service: Service, allow_hosts: Iterable[str] = ()) -> Guard:
     async def live(socket: WebSocket) -> None:
         await serve_live(socket, service)
 
-    page = fill_page(service)
-    docs = fill("docs.html", title=app.title)
-    app.get("/", include_in_schema=False, response_class=HTMLResponse)(lambda: page)
-    app.get("/docs", include_in_schema=False, response_class=HTMLResponse)(lambda: docs)
+    page, docs = (HTMLResponse((STATIC / name).read_text(encoding="utf-8")) for name in ("page.html", "docs.html"))
+    app.get("/", include_in_schema=False)(lambda: page)
+    app.get("/docs", include_in_schema=False)(lambda: docs)
     app.get("/openapi.json", include_in_schema=False)(app.openapi)
     app.mount("/static/docs", StaticFiles(packages=[("fastapi_swagger", "resources")]))
     app.mount("/static", StaticFiles(directory=str(STATIC)))
     return Guard(app, allow_hosts, service.limits)
+
+
+def in_pieces(response: Response) -> StreamingResponse:
+    """A response that is sent as it is read, because a client that leaves a megabyte unread is disconnected."""
+    pieces = (response.body[start : start + 2**16] for start in range(0, len(response.body), 2**16))
+    return StreamingResponse(pieces, headers=response.headers)
 
 
 def form_schema(predictors: dict[str, Predictor]) -> dict:

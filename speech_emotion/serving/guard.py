@@ -35,8 +35,9 @@ class Limits:
     request_mb: int = 1000
     files: int = 100  # per request
     channels: int = 16  # if each is classified
-    fields: int = 100
+    fields: int = 200
     field_bytes: int = 1024
+    taught: int = 4  # models of open pages, of about 40 MB each; the oldest is forgotten
     connections: int = 500
     sockets: int = 100  # WebSockets among the connections, including those that have not begun a recording
     live_rates: tuple[int, int] = (8_000, 48_000)  # Hz

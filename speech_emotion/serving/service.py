@@ -5,9 +5,10 @@ import os
 import secrets
 import threading
 from collections import Counter
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Annotated, Literal, TypeVar
 
 import torch
@@ -21,7 +22,8 @@ from speech_emotion.inference.predictor import Predictor
 from speech_emotion.serving.answers import Reply, answer_all
 from speech_emotion.serving.guard import Limits
 
-T = TypeVar("T")
+T, Fields = TypeVar("T"), TypeVar("Fields", bound="Strict")
+Work = Generator[float | None, None, T]
 # Recordings go to unnamed files at once: in memory, each of 64 requests could have 100 of a megabyte.
 MultiPartParser.spool_max_size = 1
 
@@ -50,6 +52,14 @@ class Options(Strict):
     adapt: Flag = Field(False, description="adapt to the recordings of this request, as one voice or room")
 
 
+@dataclass(frozen=True)
+class Taught:
+    """A model that is kept for the page that asked for it."""
+
+    predictor: Predictor
+    content: bytes  # of its file
+
+
 class Service:
     """The models by name, threads, limits, and how many clients are served."""
 
@@ -63,6 +73,8 @@ class Service:
         """`emotions` are answered unless a client asks for others; by default all of the model."""
         self.predictors, self.limits, self.token, self.emotions = predictors, limits, token, emotions
         self.taken: Counter[str] = Counter()  # places, by what they are for
+        self.shares: dict[str, float] = {}  # how much is done of the requests whose client gave them a name
+        self.taught: dict[str, Taught] = {}  # models of open pages, the oldest first; their names are secret
         self.running: set[Future] = set()
         # A thread for each, so that none waits for another. They share the cores, so more threads would only compete.
         n = limits.requests + limits.live
@@ -79,9 +91,14 @@ class Service:
         finally:
             self.taken[kind] -= 1
 
-    async def answer(self, request: Request, draw=None) -> tuple[Options, Predictor, list[Reply]]:
-        """The answers for a request. Raises HTTPException, or ClientDisconnect, which cancels the work."""
-        limits, tasks = self.limits, []
+    async def carry_out(
+        self, request: Request, kind: type[Fields], begin: Callable[[Fields, list[UploadFile]], Work[T]]
+    ) -> tuple[Fields, T]:
+        """The fields of a form, and what the work that `begin` returns for them and the recordings returns in the end.
+
+        Raises HTTPException, or ClientDisconnect, which cancels the work.
+        """
+        limits, tasks, tag = self.limits, [], request.query_params.get("progress", "")
         most = {"max_files": limits.files, "max_fields": limits.fields, "max_part_size": limits.field_bytes}
         with self.place("requests", limits.requests):
             try:
@@ -95,29 +112,43 @@ class Service:
                 fields = {name: part for name, part in form.items() if isinstance(part, str)}
                 if "emotions" in fields:
                     fields["emotions"] = form.getlist("emotions")
-                options = parse(Options, fields)
-                predictor = self.predictor(options.model, options.adapt, options.emotions)
-                work = answer_all(predictor, uploads, limits, draw, options.adapt, options.channels)
-                tasks = [asyncio.ensure_future(self.run(work)), asyncio.ensure_future(request.receive())]
+                given = parse(kind, fields)
+                if tag:
+                    self.shares[tag] = 0.0
+                tasks = [
+                    asyncio.ensure_future(self.run(begin(given, uploads), tag)),
+                    asyncio.ensure_future(request.receive()),
+                ]
                 await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
                 if not tasks[0].done():  # after the form, a client can only leave
                     raise ClientDisconnect
-                return options, predictor, tasks[0].result()
+                return given, tasks[0].result()
             finally:
                 for task in tasks:
                     task.cancel()
+                self.shares.pop(tag, None)
                 await form.close()
 
-    async def run(self, work: Generator[None, None, T]) -> T:
-        """What `work` returns, computed in a thread. If this is cancelled, the work ends at its next yield."""
+    def predict(self, options: Options, uploads: list[UploadFile]) -> Generator[float, None, list[Reply]]:
+        """The replies, in order."""
+        predictor = self.predictor(options.model, options.adapt, options.emotions)
+        return answer_all(predictor, uploads, self.limits, options.adapt, options.channels)
+
+    async def run(self, work: Work, name: str = "") -> T:
+        """What `work` returns, computed in a thread. If this is cancelled, the work ends at its next yield.
+
+        The share that it yields is kept in `shares` if `name` is there.
+        """
         is_cancelled = threading.Event()
 
         def run_to_end() -> T | None:
             while not is_cancelled.is_set():
                 try:
-                    next(work)
+                    share = next(work)
                 except StopIteration as end:
                     return end.value
+                if name in self.shares:
+                    self.shares[name] = share
             work.close()
 
         future = self.threads.submit(run_to_end)
@@ -135,13 +166,14 @@ class Service:
         it cannot adapt but should.
         """
         name = next(iter(self.predictors)) if name is None else name
-        if name not in self.predictors:
+        if taught := self.taught.get(name):
+            predictor = taught.predictor
+        elif not (predictor := self.predictors.get(name)):
             raise HTTPException(422, f"there is no model {name[:100]!r}; the models are {', '.join(self.predictors)}")
-        if adapt and not self.predictors[name].network.takes_statistics:
+        if adapt and not predictor.network.takes_statistics:
             raise HTTPException(422, f"{name} cannot adapt to recordings; leave out `adapt`")
-        predictor = self.predictors[name]
         names = [part for text in emotions for part in ([text] if text in predictor.labels else text.split(","))]
-        chosen = [part.strip() for part in names] or self.emotions
+        chosen = [part.strip() for part in names] or (self.emotions if name in self.predictors else ())
         try:
             return predictor.for_emotions(chosen) if chosen else predictor
         except ValueError as error:

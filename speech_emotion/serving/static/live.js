@@ -1,18 +1,43 @@
-"use strict";
+/** Record, and Live: the emotion while somebody speaks. Both end in a recording that is classified like a file. */
+import { Chart, WHAT_IS_UNCERTAIN, clock, dot, inWords, isUncertain } from "./chart.js";
+import { add, model, say, ticked, timeOfDay } from "./page.js";
+import { settings, ui } from "./settings.js";
+
 const SHOWN_S = 60;
 const PIECES = 10; // of sound from the microphone, per second
 const PEAKS = 20; // of the waveform, per second
 const HELD_S = 1; // for which the last emotion stays on display
 const MOST_HZ = 48000;
-const [live, now, current, behind, scroll, own, forget] =
-    ["live", "now", "current", "behind", "scroll", "own", "forget"].map((id) => document.getElementById(id));
-const colours = JSON.parse(scroll.dataset.colours);
-const percent = (share) => `${Math.round(100 * share)}%`;
+const NO_MICROPHONE =
+    "There is no microphone, or this page may not use it: browsers allow it only on HTTPS pages and on localhost.";
+
+/** The microphone without the processing of browsers for calls, which would change the voice. */
+function microphone() {
+    const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+    if (!navigator.mediaDevices) throw new DOMException(NO_MICROPHONE);
+    return navigator.mediaDevices.getUserMedia({ audio });
+}
+
+/** While a button is pressed, it stops what it started, and the rest of the page makes room. */
+function press(button, isPressed) {
+    button.ariaPressed = String(isPressed);
+    button.querySelector("b").textContent = isPressed ? "Stop" : { record: "Record", live: "Live" }[button.id];
+    document.body.dataset.mode = isPressed ? button.id : "";
+    ui.recording.hidden = ui.record.ariaPressed !== "true";
+    ui.now.hidden = ui.live.ariaPressed !== "true";
+}
 
 /** A live recording and its rows, from the press of the button until it is pressed again or the server ends it. */
-class Recording {
+class LiveRecording {
+    #pieces = []; // Int16Array
+    #peaks = [];
+    #heard = { heard: 0, timeline: [] };
+    #over = false;
+    #labels = ticked();
+    #chart = new Chart(this.#labels);
+
     static async begin() {
-        const recording = new Recording();
+        const recording = new LiveRecording();
         try {
             await recording.#listen();
         } catch (error) {
@@ -21,11 +46,6 @@ class Recording {
         }
         return recording;
     }
-
-    #pieces = []; // Int16Array
-    #peaks = [];
-    #heard = { heard: 0, timeline: [] };
-    #over = false;
 
     /** Duration so far, in seconds. */
     get seconds() {
@@ -48,19 +68,13 @@ class Recording {
             this.socket.addEventListener("close", reject);
         });
         this.socket.addEventListener("close", () => this.stop());
-        const token = document.getElementById("token").value;
-        const emotions = ticked().map((box) => box.value);
-        this.say({ sample_rate: this.rate, model: model().value, emotions, adapt: own.checked && !own.disabled, token });
+        const adapt = ui.own.checked && !ui.own.disabled;
+        this.say({ sample_rate: this.rate, model: model().name, emotions: this.#labels, adapt, token: ui.token.value });
         const node = new AudioWorkletNode(this.context, "microphone", { numberOfOutputs: 0, channelCount: 1, channelCountMode: "explicit" });
         node.port.addEventListener("message", ({ data }) => this.#add(data));
         node.port.start();
         this.context.createMediaStreamSource(this.stream).connect(node);
-        const draw = () => {
-            if (this.#over) return;
-            this.#draw();
-            requestAnimationFrame(draw);
-        };
-        draw();
+        ui.scroll.replaceChildren(this.#chart.element);
     }
 
     say(message) {
@@ -75,6 +89,9 @@ class Recording {
             this.#peaks.push(samples.slice(start, start + length).reduce((most, sample) => Math.max(most, Math.abs(sample)), 0));
         }
         if (this.socket.readyState === WebSocket.OPEN) this.socket.send(piece);
+        const peaks = this.#peaks.slice(-SHOWN_S * PEAKS);
+        const to = this.seconds;
+        this.#chart.draw({ stretches: this.#heard.timeline, peaks, begin: to - peaks.length / PEAKS, from: to - SHOWN_S, to });
     }
 
     #answer(message) {
@@ -88,36 +105,11 @@ class Recording {
             return;
         }
         const last = message.timeline.at(-1);
-        const speaks = last && (!last.ended || message.heard - last.end < HELD_S);
-        current.textContent = speaks ? `${last.emotion} ${percent(last.confidence)}` : "…";
-        current.style.setProperty("--emotion", speaks ? colours[last.emotion] ?? "currentColor" : "transparent");
-        behind.textContent = `${Math.max(0, this.seconds - message.heard).toFixed(1)} s behind${message.adapted ? ", adapted to this voice" : ""}`;
-    }
-
-    /** Draw the last minute: the waveform, with the emotions below it. */
-    #draw() {
-        const scale = devicePixelRatio;
-        [scroll.width, scroll.height] = [scroll.clientWidth * scale, scroll.clientHeight * scale];
-        const paint = scroll.getContext("2d");
-        paint.scale(scale, scale);
-        const [width, height] = [scroll.clientWidth, scroll.clientHeight];
-        const wave = height - 44;
-        const x = (seconds) => width * (1 - (this.seconds - seconds) / SHOWN_S);
-        const ink = getComputedStyle(scroll).color;
-        paint.fillStyle = getComputedStyle(scroll).getPropertyValue("--bar");
-        this.#peaks.slice(-SHOWN_S * PEAKS).forEach((peak, i, shown) => {
-            const size = Math.max(1, peak * wave);
-            paint.fillRect(x(this.seconds - (shown.length - i) / PEAKS), (wave - size) / 2, width / SHOWN_S / PEAKS, size);
-        });
-        paint.font = getComputedStyle(scroll).font;
-        for (const { start, end, emotion, ended } of this.#heard.timeline) {
-            paint.globalAlpha = ended === false ? 0.6 : 1;
-            paint.fillStyle = colours[emotion] ?? ink;
-            paint.fillRect(x(start), wave + 4, Math.max(1, x(end) - x(start) - 1), 18);
-            paint.fillStyle = ink;
-            paint.fillText(emotion, x(start), height - 6, Math.max(24, x(end) - x(start)));
-        }
-        paint.globalAlpha = 1;
+        const speaks = Boolean(last) && (!last.ended || message.heard - last.end < HELD_S);
+        ui.current.replaceChildren(...speaks ? [dot(last.emotion), inWords(last, this.#labels, "uncertain")] : ["…"]);
+        ui.current.classList.toggle("unsure", speaks && isUncertain(last, this.#labels));
+        this.#chart.show(speaks ? last : null);
+        ui.behind.textContent = `${Math.max(0, this.seconds - message.heard).toFixed(1)} s behind${message.adapted ? ", adapted to this voice" : ""}`;
     }
 
     #leave() {
@@ -131,14 +123,15 @@ class Recording {
     stop() {
         if (this.#over) return;
         this.#leave();
-        ended();
+        running = null;
+        press(ui.live, false);
         if (this.refusal) say(this.refusal, true);
-        else if (this.#pieces.length) drop([new File(this.#wave(), "live.wav", { type: "audio/wav" })]);
+        else if (this.#pieces.length) add([new File(this.#wave(), `live ${timeOfDay()}.wav`, { type: "audio/wav" })]);
     }
 
     /** The parts of a WAV file, cut to the longest duration that the server accepts. */
     #wave() {
-        const most = 2 * Math.round(60 * live.dataset.minutes * this.rate);
+        const most = 2 * Math.round(60 * settings.minutes * this.rate);
         const sound = new Blob(this.#pieces).slice(0, most);
         const header = new DataView(new ArrayBuffer(44));
         const text = (at, letters) => [...letters].forEach((letter, i) => header.setUint8(at + i, letter.charCodeAt(0)));
@@ -159,36 +152,72 @@ class Recording {
 }
 
 let running = null;
-
-function ended() {
-    running = null;
-    for (const element of [record, files, model().closest("fieldset"), emotions]) element.disabled = false;
-    live.textContent = "Live";
-    live.ariaPressed = "false";
-    now.hidden = true;
-}
-
-live.addEventListener("click", async () => {
+ui.unsure.textContent = `Uncertain: ${WHAT_IS_UNCERTAIN}.`;
+ui.live.addEventListener("click", async () => {
     if (running) {
         running.stop();
         return;
     }
-    live.disabled = true;
+    ui.live.disabled = true;
     try {
-        current.textContent = "…";
-        current.style.setProperty("--emotion", "transparent");
-        behind.textContent = "";
-        own.disabled = !("adapts" in model().dataset);
-        running = await Recording.begin();
-        for (const element of [record, files, model().closest("fieldset"), emotions]) element.disabled = true;
-        live.textContent = "Stop";
-        live.ariaPressed = "true";
-        now.hidden = false;
-        say("Listening");
+        ui.current.replaceChildren("…");
+        ui.behind.textContent = "";
+        ui.own.disabled = !model().adapts;
+        running = await LiveRecording.begin();
+        press(ui.live, true);
     } catch (error) {
         say(error instanceof DOMException ? NO_MICROPHONE : "The server does not accept a live recording now.", true);
     }
-    live.disabled = false;
+    ui.live.disabled = false;
+    ui.live.focus();
 });
-own.addEventListener("change", () => running?.say({ adapt: own.checked }));
-forget.addEventListener("click", () => running?.say({ forget: true }));
+ui.own.addEventListener("change", () => running?.say({ adapt: ui.own.checked }));
+ui.forget.addEventListener("click", () => running?.say({ forget: true }));
+
+/** Show the time and the level of the microphone, until the returned function is called. */
+function watch(stream) {
+    const context = new AudioContext();
+    const analyser = new AnalyserNode(context, { fftSize: 8192 });
+    context.createMediaStreamSource(stream).connect(analyser);
+    const samples = new Float32Array(analyser.fftSize);
+    const began = performance.now();
+    const show = () => {
+        analyser.getFloatTimeDomainData(samples);
+        const peak = samples.reduce((highest, sample) => Math.max(highest, Math.abs(sample)), 1e-3);
+        ui.level.value = 1 + Math.log10(peak) / 3; // from -60 dB to full scale
+        ui.time.textContent = clock((performance.now() - began) / 1000);
+    };
+    const timer = setInterval(show, 100);
+    show();
+    return () => {
+        clearInterval(timer);
+        context.close();
+    };
+}
+
+let recorder = null;
+ui.record.addEventListener("click", async () => {
+    if (recorder) {
+        recorder.stop();
+        return;
+    }
+    try {
+        const stream = await microphone();
+        recorder = new MediaRecorder(stream, { audioBitsPerSecond: 256000 });
+        const parts = [];
+        const unwatch = watch(stream);
+        recorder.addEventListener("dataavailable", (event) => parts.push(event.data));
+        recorder.addEventListener("stop", () => {
+            unwatch();
+            stream.getTracks().forEach((track) => track.stop());
+            const { mimeType } = recorder;
+            recorder = null;
+            press(ui.record, false);
+            add([new File(parts, `recording ${timeOfDay()}.${mimeType.match(/\w+\/(\w+)/)[1]}`, { type: mimeType })]);
+        });
+        recorder.start();
+        press(ui.record, true);
+    } catch {
+        say(NO_MICROPHONE, true);
+    }
+});

@@ -1,221 +1,380 @@
-"use strict";
+/** The list of recordings: what is sent, what is answered, what is corrected. */
+import { card, save } from "./card.js";
+import { clock, colour, dot, element, isUncertain, percent } from "./chart.js";
+import { settings, ui } from "./settings.js";
+
 const AT_ONCE = 3; // requests of one page
 const FEWEST_TO_ADAPT = 5;
-const NO_MICROPHONE =
-    "There is no microphone, or this page may not use it: browsers allow it only on HTTPS pages and on localhost.";
-const [emotions, record, files, summary, answers, adapt, why, channels, each, recording, time, level] =
-    ["emotions", "record", "files", "summary", "answers", "adapt", "why", "channels", "each", "recording", "time", "level"]
-        .map((id) => document.getElementById(id));
-const model = () => document.querySelector("[name=model]:checked");
-let dropped = []; // kept in the browser, so that another model can classify the same recordings
+const POLL_MS = 400;
+const PATIENCE_MS = 3000; // for a browser to find out how long a recording is
+const OTHER = "another word …";
+const recordings = []; // kept in the browser, so that another model can classify the same ones
+const words = new Set(); // of the user, in corrections
+let queue = []; // lists of recordings, each for one request
+let jobs = new Set(); // requests on their way
 let stop = new AbortController();
+let teachingNow = false;
 
-const adapts = () => adapt.checked && !adapt.disabled;
+/** A recording in the list, with its rows in the table: one, or one for each channel, each with its card below it. */
+class Recording {
+    correction = "";
+    bodies = [];
 
-function offerToAdapt() {
-    if (!("adapts" in model().dataset)) why.textContent = `${model().value} cannot adapt`;
-    else if (dropped.length < FEWEST_TO_ADAPT) why.textContent = `needs at least ${FEWEST_TO_ADAPT} recordings, dropped together`;
-    else why.textContent = "";
-    adapt.disabled = why.textContent !== "";
+    constructor(file, isOpen) {
+        Object.assign(this, { file, isOpen, name: file.name, url: URL.createObjectURL(file) });
+        this.wait();
+    }
+
+    /** Forget the answer, and show that the recording waits for another. */
+    wait() {
+        Object.assign(this, { answer: null, error: "", mayRetry: false });
+        this.state = element("td", { colSpan: 3, className: "note", textContent: "waiting" });
+        if (this.bodies.length) for (const body of this.bodies) body.className = "old";
+        else this.#show(element("tbody", {}, element("tr", {}, this.#name(), this.state, this.#last())));
+    }
+
+    refuse(error, mayRetry = false) {
+        Object.assign(this, { error, mayRetry });
+        this.#show(element("tbody", {}, element("tr", {},
+            this.#name(), element("td", { colSpan: 3, className: "error", textContent: error }), this.#last())));
+    }
+
+    accept(answer) {
+        this.answer = answer;
+        const errors = answer.rows.filter(({ error }) => error);
+        if (errors.length === answer.rows.length) this.refuse(errors[0].error);
+        else this.#show(...answer.rows.map((row, i) => this.#body(row, answer.waveforms[i])));
+    }
+
+    remove() {
+        for (const body of this.bodies) body.remove();
+        URL.revokeObjectURL(this.url);
+        recordings.splice(recordings.indexOf(this), 1);
+        refresh();
+    }
+
+    /** The labels that the menu for a correction offers, after its first entry. */
+    offer() {
+        const labels = [...model().labels, ...words].filter((label, i, all) => all.indexOf(label) === i);
+        this.menu?.replaceChildren(...["", ...labels, OTHER].map((value) =>
+            element("option", { value, textContent: value || "correct …", selected: value === this.correction })));
+    }
+
+    #show(...bodies) {
+        if (this.bodies.length) this.bodies[0].before(...bodies);
+        else ui.answers.append(...bodies);
+        for (const body of this.bodies) body.remove();
+        this.bodies = bodies;
+    }
+
+    #name(...children) {
+        return element("th", { scope: "row" }, ...children.length ? children : [element("bdi", { textContent: this.name })]);
+    }
+
+    #last(...children) {
+        const button = element("button", { className: "remove", textContent: "×", ariaLabel: `Remove ${this.name}`, title: "Remove" });
+        button.addEventListener("click", () => this.remove());
+        return element("td", { className: "last" }, ...children, button);
+    }
+
+    #body(row, waveform) {
+        const name = row.channel ? `${this.name}, channel ${row.channel}` : this.name;
+        if (row.error) {
+            return element("tbody", {}, element("tr", {}, this.#name(element("bdi", { textContent: name })),
+                element("td", { colSpan: 3, className: "error", textContent: row.error }), this.#last()));
+        }
+        const { labels, length } = this.answer;
+        const place = element("td", { colSpan: 5 });
+        const below = element("tr", { hidden: true }, place);
+        const button = element("button", { className: "name" }, element("bdi", { textContent: name }));
+        const open = (isOpen) => {
+            if (isOpen && !place.firstChild) place.append(card(this.name, row, this.answer, waveform, this.url));
+            if (!isOpen) place.querySelector("audio")?.pause();
+            below.hidden = !isOpen;
+            button.ariaExpanded = String(isOpen);
+            this.isOpen = isOpen;
+        };
+        this.open = open;
+        button.addEventListener("click", () => open(below.hidden));
+        const bar = element("progress", { value: row.confidence, ariaLabel: row.emotion });
+        bar.style.setProperty("--colour", colour(row.emotion));
+        const unsure = isUncertain(row, labels) ? element("small", { textContent: row.timeline.length > 1 ? " mixed" : " uncertain" }) : "";
+        const [emotion, number] = [row.emotion, percent(row.confidence)];
+        const shown = element("tr", {}, this.#name(button), element("td", { className: "length", textContent: clock(length) }),
+            element("td", { className: "emotion" }, dot(emotion), emotion, unsure),
+            element("td", { className: "sure" }, bar, element("span", { className: "number", textContent: number })),
+            this.#last(...this.answer.rows.length === 1 ? [this.#correct()] : []));
+        open(this.isOpen);
+        return element("tbody", {}, shown, below);
+    }
+
+    #correct() {
+        this.menu = element("select", { ariaLabel: `Correct emotion of ${this.name}` });
+        this.menu.addEventListener("change", () => {
+            let chosen = this.menu.value;
+            if (chosen === OTHER) chosen = prompt("Which emotion is it? Any word; Teach needs two recordings of each.")?.trim() ?? "";
+            this.correction = chosen;
+            if (chosen) words.add(chosen);
+            refresh();
+        });
+        this.offer();
+        return this.menu;
+    }
 }
 
-/** The ticked boxes of the model. */
-const ticked = () => [...document.querySelectorAll("#emotions div:not([hidden]) :checked")];
+export const model = () => settings.models.find(({ name }) => name === document.querySelector("[name=model]:checked").value);
+const boxes = () => [...ui.emotions.querySelectorAll("div:not([hidden]) :checked")];
+export const ticked = () => boxes().map((box) => box.value);
+const adapts = () => ui.adapt.checked && !ui.adapt.disabled;
+const headers = () => ({ Authorization: `Bearer ${ui.token.value}` });
+const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
+const sentenceOf = (error) => (error instanceof TypeError ? "the server does not respond" : error.message);
 
-/** Show the boxes of the model; the last two that are ticked cannot be unticked. */
-function offerEmotions() {
-    for (const group of emotions.children) group.hidden = "model" in group.dataset && group.dataset.model !== model().value;
-    const boxes = ticked();
-    for (const box of boxes) box.disabled = boxes.length === 2;
+export function say(sentence, isError = false) {
+    ui.summary.textContent = sentence;
+    ui.summary.classList.toggle("error", isError);
 }
 
-function say(sentence, isError = false) {
-    summary.textContent = sentence;
-    summary.classList.toggle("error", isError);
+/** Offer a model and its emotions; returns its button. */
+function offerModel({ name, title, labels, answered, base }) {
+    const radio = element("input", { type: "radio", name: "model", value: name });
+    ui.models.append(element("label", {}, radio, ` ${title} `, base ? "" : element("code", { textContent: name })));
+    const group = element("div", {}, ...labels.map((label) => element("label", {},
+        element("input", { type: "checkbox", value: label, checked: answered.includes(label) }), " ", element("bdi", { textContent: label }))));
+    group.dataset.model = name;
+    ui.emotions.append(group);
+    return radio;
 }
 
-/** Send one request; returns {header, rows}. Retries while the server is full. Throws an Error with a sentence. */
-async function ask(some, signal) {
+/** Show what follows from the options and the recordings. */
+function refresh() {
+    offerOptions();
+    offerCorrections();
+    const failed = recordings.filter(({ answer, error }) => error || !answer).length;
+    const done = recordings.filter(({ answer, error }) => error || answer).length;
+    const isBusy = jobs.size > 0;
+    ui.busy.hidden = !isBusy;
+    if (isBusy) say(`Classifying: ${done} of ${recordings.length} done`);
+    else if (recordings.length) say(`${plural(recordings.length, "recording")}${failed ? `, ${failed} without an emotion` : ""}.`);
+    showShare();
+    ui.answers.hidden = ui.actions.hidden = !recordings.length;
+    ui.answers.classList.toggle("one", recordings.length === 1 && recordings[0].bodies.length === 1);
+    ui.again.hidden = isBusy || !recordings.some(({ mayRetry }) => mayRetry);
+    const texts = recordings.map(({ answer }) => answer?.texts[".csv"]).filter(Boolean);
+    ui.table.hidden = isBusy || !texts.length;
+    const [head] = texts[0]?.match(/^.*\r\n/) ?? [""];
+    save(ui.table, "out.csv", head + texts.map((text) => text.slice(head.length)).join(""), "text/csv");
+}
+
+function showShare() {
+    const parts = [...jobs].map(({ some, share }) => share * some.length);
+    ui.share.max = Math.max(1, recordings.length);
+    ui.share.value = recordings.filter(({ answer, error }) => answer || error).length + parts.reduce((sum, part) => sum + part, 0);
+}
+
+/** Show the emotions of the model, of which the last two that are ticked cannot be unticked, and what can be adapted to. */
+function offerOptions() {
+    const { name, title, labels, adapts: canAdapt } = model();
+    for (const group of ui.emotions.querySelectorAll("div")) group.hidden = group.dataset.model !== name;
+    for (const box of boxes()) box.disabled = boxes().length === 2;
+    const lacks = recordings.length < FEWEST_TO_ADAPT ? `needs at least ${FEWEST_TO_ADAPT} recordings` : "";
+    ui.why.textContent = canAdapt ? lacks : `${title} cannot adapt`;
+    ui.adapt.disabled = ui.why.textContent !== "";
+    const some = boxes().length === labels.length ? "all emotions" : ticked().join(", ");
+    ui.chosen.textContent = [title, some, adapts() ? "adapted" : "", ui.each.checked ? "each channel" : ""].filter(Boolean).join("; ");
+    for (const recording of recordings) recording.offer();
+}
+
+/** Offer to download the corrections, and to teach with them if they suffice. */
+function offerCorrections() {
+    const corrected = recordings.filter(({ correction, answer }) => correction && answer);
+    const labels = corrected.map(({ correction }) => correction);
+    const single = labels.filter((label) => labels.indexOf(label) === labels.lastIndexOf(label));
+    ui.teaching.hidden = !corrected.length && !ui.taught.firstChild;
+    ui.corrected.textContent = `${plural(corrected.length, "correction")}: `;
+    let missing = "";
+    if (!model().adapts) missing = `${model().title} cannot be taught; choose another model under Options`;
+    else if (new Set(labels).size < 2) missing = "needs corrections to at least two emotions; confirm correct answers, too";
+    else if (single.length) missing = `needs a second recording of ${single.join(", ")}`;
+    ui.teach.disabled = missing !== "" || teachingNow;
+    ui.missing.textContent = missing || "moves the model towards them, in seconds";
+    const cell = (text) => `"${text.replace(/^[\s'"]*[=+\-@\uff1d\uff0b\uff0d\uff20]/, "'$&").replaceAll('"', '""')}"`;
+    const lines = corrected.map(({ name, correction }) => `${cell(name)},${cell(correction)}\r\n`);
+    save(ui.corrections, "corrections.csv", `path,emotion\r\n${lines.join("")}`, "text/csv");
+    return corrected;
+}
+
+/** Add recordings to the list; one alone is shown with its card open, several with theirs closed. */
+export function add(files) {
+    if (!files.length) return;
+    for (const recording of recordings) recording.open?.(false);
+    const added = [...files].map((file) => new Recording(file, files.length === 1));
+    recordings.push(...added);
+    offerOptions();
+    if (adapts()) classifyAll();
+    else classify(added);
+}
+
+function classifyAll() {
+    abort();
+    for (const recording of recordings) recording.wait();
+    classify(recordings);
+}
+
+function abort() {
+    stop.abort();
+    stop = new AbortController();
+    [queue, jobs] = [[], new Set()];
+}
+
+/** Classify each recording in a request of its own, or all together to adapt to them. */
+function classify(some) {
+    queue.push(...adapts() ? [[...some]] : some.map((recording) => [recording]));
+    while (queue.length && jobs.size < AT_ONCE) work(stop.signal);
+    refresh();
+}
+
+/** Answer requests of the queue, one after the other; a recording that is refused does not affect the others. */
+async function work(signal) {
+    const job = { name: crypto.getRandomValues(new Uint32Array(4)).join("-"), some: [], share: 0 };
+    jobs.add(job);
+    while (queue.length) {
+        job.some = queue.shift();
+        await answer(job, signal);
+        if (signal.aborted) return;
+        refresh();
+    }
+    jobs.delete(job);
+    refresh();
+}
+
+async function answer(job, signal) {
+    for (const recording of job.some) {
+        const refusal = await unfit(recording.file);
+        if (signal.aborted) return;
+        if (refusal) recording.refuse(refusal);
+    }
+    job.some = job.some.filter((recording) => !recording.error && recordings.includes(recording));
+    if (!job.some.length) return;
     const form = new FormData();
-    form.append("model", model().value);
-    for (const box of ticked()) form.append("emotions", box.value);
+    form.append("model", model().name);
+    for (const label of ticked()) form.append("emotions", label);
     if (adapts()) form.append("adapt", "true");
-    if (each.checked) form.append("channels", "each");
-    for (const file of some) form.append("files", file, file.name);
-    const headers = { Authorization: `Bearer ${document.getElementById("token").value}` };
+    if (ui.each.checked) form.append("channels", "each");
+    for (const { file, name } of job.some) form.append("files", file, name);
+    try {
+        const replies = await send(`answers?progress=${job.name}`, form, signal);
+        job.some.forEach((recording, i) => recording.accept(replies[i]));
+    } catch (error) {
+        if (signal.aborted) return;
+        for (const recording of job.some) recording.refuse(sentenceOf(error), error instanceof TypeError || error.status === 401);
+    }
+}
+
+/** Why a file is too large or too long, before it is sent. */
+async function unfit(file) {
+    const { megabytes, minutes } = settings;
+    if (file.size > megabytes * 2 ** 20) return `larger than ${megabytes} MB; the server's option --max-mb changes that`;
+    const sound = new Audio(URL.createObjectURL(file));
+    await new Promise((resolve) => {
+        for (const event of ["loadedmetadata", "error"]) sound.addEventListener(event, resolve);
+        setTimeout(resolve, PATIENCE_MS);
+    });
+    URL.revokeObjectURL(sound.src);
+    const isTooLong = Number.isFinite(sound.duration) && sound.duration > 60 * minutes;
+    return isTooLong ? `${clock(sound.duration)} is longer than ${minutes} minutes; the server's option --max-minutes changes that` : "";
+}
+
+/** Send a form; returns the JSON. Retries while the server is full. Throws an Error with a sentence. */
+async function send(path, body, signal) {
     for (;;) {
-        const response = await fetch("answers", { method: "POST", body: form, headers, signal });
+        const response = await fetch(path, { method: "POST", body, headers: headers(), signal });
         if (response.status === 503) {
             await new Promise((resolve) => setTimeout(resolve, 2000));
             continue;
         }
-        const answer = await response.json().catch(() => ({ detail: response.statusText }));
-        if (!response.ok) throw new Error(answer.detail);
-        return answer;
+        const content = await response.json().catch(() => ({ detail: response.statusText }));
+        if (!response.ok) throw Object.assign(new Error(content.detail), { status: response.status });
+        return content;
     }
 }
 
-/** Classify all dropped recordings and show them in order; if one is refused, the others are not affected. */
-async function listen() {
-    stop.abort();
-    stop = new AbortController();
-    const { signal } = stop;
-    const cards = dropped.map(() => Object.assign(document.createElement("div"), { className: "recording", hidden: true }));
-    const lines = dropped.map(() => "");
-    let [header, done, failed] = ["", 0, 0];
-    answers.replaceChildren(...cards);
-    const show = (i, row) => {
-        lines[i] = row.csv ?? "";
-        failed += Boolean(row.error);
-        if (row.channels_differ) channels.hidden = false;
-        if (row.html) cards[i].innerHTML = row.html;
-        else cards[i].append(refusal(dropped[i].name, row.error));
-        if (!row.error) cards[i].firstElementChild.append(player(dropped[i]));
-        const stem = dropped[i].name.replace(/\.[^.]*$/, "");
-        const tracks = Object.entries(row.tracks ?? {});
-        if (tracks.length) {
-            const line = paragraph("Downloads for Praat, as subtitles, and for Audacity: ");
-            for (const [ending, text] of tracks) line.append(download(`${stem}${ending}`, text, "text/plain"), " ");
-            cards[i].append(line);
-        }
-        cards[i].hidden = false;
-        done += 1;
-        say(`${done} of ${dropped.length} classified`);
-    };
-    say("Classifying");
-    offerToAdapt();
-    const fitting = [];
-    dropped.forEach((file, i) => {
-        if (file.size <= files.dataset.megabytes * 2 ** 20) fitting.push(i);
-        else show(i, { error: `larger than ${files.dataset.megabytes} MB` });
-    });
-    const together = adapts() && fitting.length > 0;
-    const waiting = (together ? [fitting] : fitting.map((i) => [i])).values();
-    await Promise.all(Array.from({ length: AT_ONCE }, async () => {
-        for (const some of waiting) {
-            try {
-                const answer = await ask(some.map((i) => dropped[i]), signal);
-                header = answer.header;
-                some.forEach((i, n) => show(i, answer.rows[n]));
-            } catch (error) {
-                if (signal.aborted) return;
-                const sentence = error instanceof TypeError ? "the server does not respond" : error.message;
-                some.forEach((i) => show(i, { error: sentence }));
-            }
-        }
-    }));
-    if (signal.aborted) return;
-    const without = failed ? `, ${failed} without an emotion` : "";
-    say(`${dropped.length} recording${dropped.length > 1 ? "s" : ""}${without}. `);
-    const table = download("out.csv", [header, ...lines].join(""), "text/csv");
-    summary.append(Object.assign(table, { textContent: "Download the table (out.csv)" }));
+setInterval(async () => {
+    for (const job of jobs) {
+        const response = await fetch(`progress?name=${job.name}`, { headers: headers() }).catch(() => null);
+        const share = response?.ok ? await response.json() : null;
+        job.share = share ?? 0;
+        for (const { state } of job.some) state.textContent = share === null ? "sending" : share ? percent(share) : "reading";
+    }
+    if (jobs.size) showShare();
+}, POLL_MS);
+
+/** Move the model towards the corrections; the new one is offered until this page is closed. */
+async function teach() {
+    const corrected = offerCorrections();
+    const { name, base = name } = model();
+    const form = new FormData();
+    form.append("model", base);
+    for (const { correction } of corrected) form.append("emotions", correction);
+    for (const recording of corrected) form.append("files", recording.file, recording.name);
+    teachingNow = true;
+    refresh();
+    ui.taught.replaceChildren(`Teaching with ${plural(corrected.length, "recording")} …`);
+    try {
+        const { model: taught, labels, report } = await send("teach", form);
+        const title = `taught with ${plural(corrected.length, "recording")} at ${timeOfDay()}`;
+        const file = await (await fetch(`teach/${taught}`, { headers: headers() })).blob();
+        settings.models.push({ name: taught, title, labels, answered: labels, adapts: true, base });
+        offerModel(settings.models.at(-1)).checked = true;
+        ui.taught.replaceChildren(
+            element("p", {}, report.match(/^Teaching .*$/m)?.[0] ?? "The model has learned new labels.", 
+                " It now answers, until this page is closed; judge it by other recordings, because it has learned these. ",
+                save(element("a", { textContent: "Download taught.pt" }), "taught.pt", file)),
+            element("details", {}, element("summary", { textContent: "How accurate is it on recordings that were held out?" }),
+                element("pre", { textContent: report })));
+    } catch (error) {
+        ui.taught.replaceChildren(element("p", { className: "error", textContent: sentenceOf(error) }));
+    }
+    teachingNow = false;
+    if (model().base) classifyAll();
+    refresh();
 }
 
-function paragraph(textContent, className = "") {
-    return Object.assign(document.createElement("p"), { textContent, className });
-}
+export const timeOfDay = () => new Date().toTimeString().slice(0, 8).replaceAll(":", ".");
 
-/** A sentence about a file, whose name may hold marks that turn the text around. */
-function refusal(name, sentence) {
-    const line = paragraph(`: ${sentence}`, "error");
-    line.prepend(Object.assign(document.createElement("bdi"), { textContent: name }));
-    return line;
-}
-
-function download(name, text, type) {
-    const href = URL.createObjectURL(new Blob([text], { type }));
-    return Object.assign(document.createElement("a"), { download: name, href, textContent: name });
-}
-
-function player(file) {
-    return Object.assign(document.createElement("audio"), { controls: true, preload: "none", src: URL.createObjectURL(file) });
-}
-
-function drop(some) {
-    if (!some.length) return;
-    dropped = [...some];
-    channels.hidden = true; // until an answer says that the channels differ
-    each.checked = false;
-    listen();
-}
-
-files.addEventListener("change", () => {
-    drop(files.files);
-    files.value = ""; // so that the same file can be chosen again
+for (const offered of settings.models) offerModel(offered);
+document.querySelector("[name=model]").checked = true;
+ui.locked.hidden = !settings.needs_token;
+ui.limits.textContent = `up to ${settings.megabytes} MB and ${settings.minutes} minutes each`;
+ui.files.addEventListener("change", () => {
+    add(ui.files.files);
+    ui.files.value = ""; // so that the same file can be chosen again
 });
 for (const name of ["dragover", "dragleave", "drop"]) {
     document.addEventListener(name, (event) => {
         event.preventDefault();
         document.body.classList.toggle("over", name === "dragover");
-        if (name === "drop") drop(event.dataTransfer.files);
+        if (name === "drop") add(event.dataTransfer.files);
     });
 }
-for (const choice of document.querySelectorAll("[name=model], #emotions input, #adapt, #each")) {
-    choice.addEventListener("change", () => {
-        offerEmotions();
-        offerToAdapt();
-        if (dropped.length) listen();
-    });
-}
-offerEmotions();
-offerToAdapt();
-
-/** Show the time and the level of the microphone, until the returned function is called. */
-function watch(stream) {
-    const context = new AudioContext();
-    const analyser = new AnalyserNode(context, { fftSize: 8192 });
-    context.createMediaStreamSource(stream).connect(analyser);
-    const samples = new Float32Array(analyser.fftSize);
-    const began = performance.now();
-    const show = () => {
-        analyser.getFloatTimeDomainData(samples);
-        const peak = samples.reduce((highest, sample) => Math.max(highest, Math.abs(sample)), 1e-3);
-        level.value = 1 + Math.log10(peak) / 3; // from -60 dB to full scale
-        const seconds = Math.floor((performance.now() - began) / 1000);
-        time.textContent = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
-    };
-    const timer = setInterval(show, 100);
-    show();
-    recording.hidden = false;
-    return () => {
-        clearInterval(timer);
-        context.close();
-        recording.hidden = true;
-    };
-}
-
-/** The microphone without the processing of browsers for calls, which would change the voice. */
-function microphone() {
-    const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
-    if (!navigator.mediaDevices) throw new DOMException(NO_MICROPHONE);
-    return navigator.mediaDevices.getUserMedia({ audio });
-}
-
-let recorder = null;
-record.addEventListener("click", async () => {
-    if (recorder) {
-        recorder.stop();
-        return;
-    }
-    try {
-        const stream = await microphone();
-        recorder = new MediaRecorder(stream, { audioBitsPerSecond: 256000 });
-        const parts = [];
-        const unwatch = watch(stream);
-        recorder.addEventListener("dataavailable", (event) => parts.push(event.data));
-        recorder.addEventListener("stop", () => {
-            unwatch();
-            stream.getTracks().forEach((track) => track.stop());
-            const { mimeType } = recorder;
-            recorder = null;
-            record.textContent = "Record";
-            record.ariaPressed = "false";
-            drop([new File(parts, `recording.${mimeType.match(/\w+\/(\w+)/)[1]}`, { type: mimeType })]);
-        });
-        recorder.start();
-        record.textContent = "Stop";
-        record.ariaPressed = "true";
-    } catch {
-        say(NO_MICROPHONE, true);
-    }
+ui.options.addEventListener("change", classifyAll);
+ui.again.addEventListener("click", () => {
+    const some = recordings.filter(({ mayRetry }) => mayRetry);
+    for (const recording of some) recording.wait();
+    classify(some);
 });
+ui.cancel.addEventListener("click", () => {
+    abort();
+    for (const recording of recordings) if (!recording.answer && !recording.error) recording.refuse("cancelled", true);
+    refresh();
+});
+ui.clear.addEventListener("click", () => {
+    abort();
+    while (recordings.length) recordings[0].remove();
+    say("");
+});
+ui.teach.addEventListener("click", teach);
+addEventListener("pagehide", () => {
+    for (const { name, base } of settings.models) if (base) fetch(`teach/${name}`, { method: "DELETE", headers: headers(), keepalive: true });
+});
+offerOptions();
