@@ -125,7 +125,7 @@ def build_app(service: Service, allow_hosts: Iterable[str] = ()) -> Guard:
     @app.get("/settings", include_in_schema=False)
     async def settings() -> dict:
         """What the page has to know."""
-        titles = {model.file: model.page_title for model in PUBLISHED}
+        titles = {model.file: model.title for model in PUBLISHED}
         models = [
             {
                 "name": name,
