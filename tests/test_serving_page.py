@@ -32,7 +32,7 @@ def test_the_outline_of_a_recording_keeps_every_peak_in_its_place(tmp_path):
 
 @pytest.mark.parametrize("adapt", [False, True])
 def test_uploads_are_embedded_a_few_windows_at_a_time_and_deleted_once_they_are_answered(tmp_path, adapt):
-    predictor = Predictor(small_any_voice(["calm", "sad"]))
+    predictor = Predictor(small_any_voice(["calm", "sad"]), speech_only=False)
     n_windows, embed = [], predictor.network.embed
     predictor.network.embed = lambda inputs: n_windows.append(len(inputs)) or embed(inputs)
     uploads = []
