@@ -7,9 +7,10 @@ python3 -m research.checkpoints emodb      # an unseen corpus in German: results
 import argparse
 
 from research import REPOSITORY, parser_of
+from research.tables import calm_as_neutral
 from speech_emotion.corpora import ravdess
 from speech_emotion.corpora.foreign import EMODB
-from speech_emotion.evaluation.metrics import accuracy, calm_as_neutral, prediction_table, uar
+from speech_emotion.evaluation.metrics import accuracy, prediction_table, uar
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.checkpoint import load_checkpoint
 from speech_emotion.models.published import PUBLISHED

@@ -15,10 +15,9 @@ from speech_emotion.corpora.splits import ACTOR_FOLDS
 from speech_emotion.evaluation.metrics import (
     accuracy,
     bootstrap_interval,
-    calm_as_neutral,
     expected_calibration_error,
+    label_columns,
     mean_recall,
-    overconfidence,
     uar,
 )
 from speech_emotion.models.published import PUBLISHED
@@ -160,6 +159,16 @@ def uar_of(table: pd.DataFrame) -> Callable:
     return lambda _, weights=None: uar(table, weights)
 
 
+def calm_as_neutral(predictions: pd.DataFrame) -> pd.DataFrame:
+    """The table for a corpus without calm: predictions of calm count as neutral."""
+    return predictions.assign(prediction=predictions["prediction"].replace("calm", "neutral"))
+
+
+def overconfidence(predictions: pd.DataFrame) -> float:
+    """Mean confidence minus accuracy, in points."""
+    return 100 * (predictions[label_columns(predictions)].max(axis=1).mean() - accuracy(predictions))
+
+
 def actors_of(table: pd.DataFrame, by: str = "actor") -> pd.Series:
     """UAR of each actor."""
     return table.groupby(by).apply(uar, include_groups=False)
@@ -280,10 +289,10 @@ def calibration_table(runs: Runs) -> str:
     groups = [*((channel, "channel", channel) for channel in CHANNELS), *SEXES]
     groups += [(f"true {emotion}", "emotion", emotion) for emotion in EMOTIONS]
     groups += [(f"predicted {emotion}", "prediction", emotion) for emotion in EMOTIONS]
-    rows = [["all", *(f"{100 * overconfidence(table):+.1f}" for table in tables)]]
+    rows = [["all", *(f"{overconfidence(table):+.1f}" for table in tables)]]
     for name, column, value in groups:
         parts = [table[table[column] == value] for table in tables]
-        rows.append([name, *(f"{100 * overconfidence(part):+.1f}" if len(part) else "" for part in parts)])
+        rows.append([name, *(f"{overconfidence(part):+.1f}" if len(part) else "" for part in parts)])
     rows.append(["ECE, pooled", *(f"{expected_calibration_error(table):.3f}" for table in tables)])
     header = [*(f"{name}, known" for name in KNOWN), *(f"{name}, unseen" for name in UNSEEN)]
     return markdown(["confidence minus accuracy", *header], rows)
@@ -322,7 +331,7 @@ def emodb_table(runs: Runs) -> str:
     for name, share in (("lowest speaker", 0), ("highest speaker", 1)):
         rows.append([name, *(f"{actors_of(table, 'speaker').quantile(share):.3f}" for table in tables)])
     rows += [row(name, among(clips["emotion"] == name)) for name in EMOTIONS if name in {*clips["emotion"]}]
-    rows.append(["confidence minus accuracy", *(f"{100 * overconfidence(table):+.1f}" for table in tables)])
+    rows.append(["confidence minus accuracy", *(f"{overconfidence(table):+.1f}" for table in tables)])
     gain = cell(tables[2], minus(uar, uar_of(tables[1])), "speaker", sign="+")
     rows.append(["with `--adapt` minus without", "", "", gain])
     return markdown(["EmoDB, 454 clips: UAR (95 %, by speaker)", *GERMAN], rows)

@@ -14,9 +14,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from research import REPOSITORY, parser_of
-from research.tables import markdown
+from research.tables import calm_as_neutral, markdown
 from speech_emotion.corpora.foreign import EMODB_WITH_BOREDOM, URDU
-from speech_emotion.evaluation.metrics import calm_as_neutral, uar
+from speech_emotion.evaluation.metrics import uar
 from speech_emotion.evaluation.plots import BLUE, ORANGE
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint

@@ -11,7 +11,6 @@ from speech_emotion.evaluation.metrics import (
     accuracy,
     bootstrap_interval,
     fit_temperature,
-    overconfidence,
     prediction_table,
     uar,
     wilson_interval,
@@ -63,16 +62,21 @@ def test_the_bootstrap_draws_whole_groups_and_takes_the_middle_95_percent():
     rng = np.random.default_rng(1)
     rows = table(*[(*rng.choice(["happy", "sad"], size=2), rng.uniform(0.5, 1)) for _ in range(40)])
     rows["actor"] = rng.integers(6, size=40)
-    for metric in (accuracy, uar, overconfidence):
+
+    def confidence(rows: pd.DataFrame, weights: np.ndarray | None = None) -> np.ndarray:
+        weights = np.ones(len(rows)) if weights is None else weights
+        return weights @ rows[["happy", "sad"]].max(axis=1).to_numpy() / weights.sum(axis=-1)
+
+    for metric in (accuracy, uar, confidence):
         draws, values = np.random.default_rng(3), []
         for _ in range(200):
             actors = draws.integers(6, size=6)
             values.append(metric(pd.concat([rows[rows["actor"] == actor] for actor in actors], ignore_index=True)))
         expected = np.quantile(values, [0.025, 0.975])
         assert bootstrap_interval(rows, metric, "actor", n=200, seed=3) == pytest.approx(expected)
-    defaults = bootstrap_interval(rows, overconfidence)
-    assert defaults == bootstrap_interval(rows, overconfidence, "clip", n=1000, seed=0)
-    assert defaults != bootstrap_interval(rows, overconfidence, "clip", n=1001, seed=0)
+    defaults = bootstrap_interval(rows, confidence)
+    assert defaults == bootstrap_interval(rows, confidence, "clip", n=1000, seed=0)
+    assert defaults != bootstrap_interval(rows, confidence, "clip", n=1001, seed=0)
 
 
 def test_the_interval_of_a_share_is_that_of_wilson():

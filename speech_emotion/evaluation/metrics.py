@@ -42,11 +42,6 @@ def label_columns(predictions: pd.DataFrame) -> list[str]:
     return [column for column in fractions if column != "confidence"]
 
 
-def calm_as_neutral(predictions: pd.DataFrame) -> pd.DataFrame:
-    """The table for a corpus without calm: predictions of calm count as neutral."""
-    return predictions.assign(prediction=predictions["prediction"].replace("calm", "neutral"))
-
-
 def accuracy(predictions: pd.DataFrame, weights: np.ndarray | None = None) -> float | np.ndarray:
     """The share of correct predictions; `weights` (N,), or (draws, N) for a result per draw, are counts of each row."""
     right = _right(predictions)
@@ -67,13 +62,6 @@ def mean_recall(emotions: Iterable[str], right: np.ndarray, clips: np.ndarray, w
     weights = np.ones(len(right)) if weights is None else weights
     hits, clips = (weights * right) @ of_emotion, (weights * clips) @ of_emotion
     return _ratio((hits / clips.clip(min=1)).sum(axis=-1), (clips > 0).sum(axis=-1))
-
-
-def overconfidence(predictions: pd.DataFrame, weights: np.ndarray | None = None) -> float | np.ndarray:
-    """Mean confidence minus accuracy, positive for overconfidence; `weights` as in accuracy."""
-    confidence = _confidence(predictions)
-    weights = np.ones(len(confidence)) if weights is None else weights
-    return _ratio(weights @ confidence, weights.sum(axis=-1)) - accuracy(predictions, weights)
 
 
 def _ratio(numbers, of) -> float | np.ndarray:
@@ -99,9 +87,9 @@ def _confidence(predictions: pd.DataFrame) -> np.ndarray:
     return predictions[label_columns(predictions)].to_numpy().max(axis=1)
 
 
-def recalls(predictions: pd.DataFrame, by: str = "emotion") -> pd.Series:
-    """The share of correct predictions by emotion, or by another column."""
-    return (predictions["emotion"] == predictions["prediction"]).groupby(predictions[by]).mean()
+def recalls(predictions: pd.DataFrame) -> pd.Series:
+    """The share of correct predictions by emotion."""
+    return (predictions["emotion"] == predictions["prediction"]).groupby(predictions["emotion"]).mean()
 
 
 def confusion(predictions: pd.DataFrame, labels: list[str]) -> np.ndarray:
