@@ -21,7 +21,7 @@ from speech_emotion.evaluation.plots import BLUE, ORANGE
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.checkpoint import Checkpoint, load_checkpoint
 from speech_emotion.training.any_voice_head import TeachingSettings, taught
-from speech_emotion.training.own_labels import corpus_of, embedded, predictions_of
+from speech_emotion.training.own_labels import corpus_of, predictions_of, usable
 
 COUNTS = (2, 5, 10, 25)
 PLAIN, AMONG, ALL = "0, eight emotions", "0", "all"  # other values of the column per_emotion
@@ -36,8 +36,8 @@ def main() -> None:
     options = parser_of(__doc__).parse_args()
     start = load_checkpoint(REPOSITORY / "model_any_voice.pt")
     predictor = Predictor(start, options.device, speech_only=False)
-    bored, _ = embedded(EMODB_WITH_BOREDOM.clip_table(options.data), predictor)
-    spontaneous, _ = embedded(URDU.clip_table(options.data), predictor)
+    tables = [corpus.clip_table(options.data) for corpus in (EMODB_WITH_BOREDOM, URDU)]
+    bored, spontaneous = (usable(clips.assign(recording=[*predictor.embedded(clips["path"])]))[0] for clips in tables)
     acted = bored[bored["emotion"] != "bored"]
     rows = []
     for draw in range(_DRAWS):
