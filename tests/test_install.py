@@ -1,6 +1,7 @@
 """`pip install .` as users run it, without access to a checkout."""
 
 import ast
+import json
 import os
 import re
 import shlex
@@ -12,11 +13,15 @@ from functools import partial
 from importlib.metadata import Distribution, packages_distributions
 from itertools import product
 from pathlib import Path
+from shutil import which
 
 import pytest
 from conftest import REPOSITORY, read_rows
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from speech_emotion import __main__
+from speech_emotion.commands import serve
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +87,34 @@ def test_the_package_imports_nothing_that_it_does_not_require(installed):
             for module in {module.partition(".")[0] for module in modules} - {*sys.stdlib_module_names}:
                 found = {*map(canonicalize_name, names.get(module, [module]))}
                 assert module == "speech_emotion" or found & required, (file, module)
+
+
+CONTAINER = (REPOSITORY / "Containerfile").read_text(encoding="utf-8")
+
+
+def test_the_container_does_not_serve_without_a_token(monkeypatch, capsys):
+    command = json.loads(re.search(r"^CMD (.*)$", CONTAINER, re.MULTILINE)[1])
+    (token,) = re.findall(r'SPEECH_EMOTION_TOKEN="(.*?)"', CONTAINER)
+    assert command[0] == "speech-emotion"
+    monkeypatch.setenv("SPEECH_EMOTION_TOKEN", token)
+    with pytest.raises(SystemExit):
+        __main__.main(command[1:])
+    assert "the token (or $SPEECH_EMOTION_TOKEN) is empty" in capsys.readouterr().err
+    monkeypatch.setenv("SPEECH_EMOTION_TOKEN", "secret")
+    options = serve.parse_arguments(command[2:])
+    assert (options.host, options.token) == ("0.0.0.0", "secret")
+
+
+@pytest.mark.slow
+def test_the_container_is_built():
+    tools = [tool for tool in ("podman", "docker") if which(tool)]
+    works = [tool for tool in tools if not subprocess.run([tool, "info"], capture_output=True, check=False).returncode]
+    if not works:
+        pytest.skip("no program here builds containers")
+    build = [works[0], "build", "--quiet", "--file", "Containerfile", "."]
+    image = subprocess.run(build, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout.strip()
+    run = [works[0], "run", "--rm", image, "speech-emotion", "--version"]
+    assert subprocess.run(run, capture_output=True, text=True, check=True).stdout.startswith("speech-emotion ")
 
 
 def site_packages(installed: Path) -> Path:
