@@ -124,7 +124,7 @@ def taught(start: Checkpoint, corpus: Corpus, labels: list[str], settings: Teach
     its trained weights, or around zero for a new label. The perceptron is kept; it has no opinion on new labels, and
     the less weight the more clips there are.
     """
-    network = deepcopy(start.network)
+    network = deepcopy(start.network, {id(start.network.encoder): start.network.encoder})  # which is frozen, and large
     statistics = start.network.shrunk(Moments.from_embeddings(corpus.embeddings[0], corpus.weights))
     network.mean.copy_(statistics[0])
     network.deviation.copy_(statistics[1])
