@@ -356,7 +356,8 @@ def test_the_emotion_is_seen_while_somebody_speaks_and_their_voice_adapted_to(pa
     assert page.locator("#drop").is_hidden() and page.locator("#record").is_hidden()
     if "LIVE_SCREENSHOT" in os.environ:
         page.wait_for_timeout(62_000)
-        page.screenshot(path=REPOSITORY / os.environ["LIVE_SCREENSHOT"])
+        clip = {"x": 0, "y": 0, "width": 1100, "height": 620}
+        page.screenshot(path=REPOSITORY / os.environ["LIVE_SCREENSHOT"], clip=clip)
     page.get_by_label("adapt to this voice").check()
     page.get_by_text("s behind, adapted to this voice").wait_for()
     page.get_by_role("button", name="New speaker").click()

@@ -108,7 +108,9 @@ def build_app(service: Service, allow_hosts: Iterable[str] = ()) -> Guard:
 
     @app.post("/teach", dependencies=protected, include_in_schema=False)
     async def teach(request: Request) -> JSONResponse:
-        _, taught = await service.carry_out(request, Corrections, partial(begin_teaching, service))
+        """For the page and for programs, as docs/serve.md says; only so many at a time, because each needs memory."""
+        with service.place("models being taught", service.limits.taught):
+            _, taught = await service.carry_out(request, Corrections, partial(begin_teaching, service))
         return JSONResponse(taught)
 
     @app.get("/teach/{name}", dependencies=protected, include_in_schema=False)

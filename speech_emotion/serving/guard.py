@@ -37,7 +37,7 @@ class Limits:
     channels: int = 16  # if each is classified
     fields: int = 200
     field_bytes: int = 1024
-    taught: int = 4  # models of open pages, of about 40 MB each; the oldest is forgotten
+    taught: int = 4  # models being taught at once, and kept for open pages, with about 40 MB each
     connections: int = 500
     sockets: int = 100  # WebSockets among the connections, including those that have not begun a recording
     live_rates: tuple[int, int] = (8_000, 48_000)  # Hz
