@@ -142,6 +142,7 @@ def test_a_message_that_is_too_large_or_not_valid_ends_the_recording(server, fra
     [
         ("/live", {"X-Long": 9000 * "x"}, 101, ""),
         ("/live", {"Content-Length": "5"}, 400, '{"detail":"the handshake of a WebSocket has no body"}'),
+        ("/live", {"Transfer-Encoding": "chunked"}, 400, '{"detail":"the handshake of a WebSocket has no body"}'),
         ("/live", {"host": "localhost"}, 400, "Invalid HTTP request received."),  # a second one
         ("/live", {"Sec-WebSocket-Version": "7"}, 426, ""),
         ("/predict", {}, 404, '{"detail":"the only WebSocket is /live"}'),
