@@ -43,7 +43,7 @@ class Outline:
     def merge(self) -> None:
         peaks = np.concatenate(self._peaks, axis=1)
         starts = np.arange(0, peaks.shape[1], -(-peaks.shape[1] // _POINTS))
-        self.channels, self._peaks = np.maximum.reduceat(peaks, starts, axis=1).round(3).tolist(), []
+        self.channels, self._peaks = np.maximum.reduceat(peaks, starts, axis=1).astype(float).round(3).tolist(), []
 
 
 @dataclass
