@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from shutil import copyfileobj
@@ -62,6 +63,11 @@ class EvalOptions:
     @property
     def outputs(self) -> list[str]:
         return [file for file in (self.out, self.timeline, self.plot, self.embeddings) if file]
+
+    @property
+    def reading(self) -> dict:
+        """How Predictor reads recordings."""
+        return {name: getattr(self, name) for name in ("batch_size", "workers", "channels", "track")}
 
 
 def parse_arguments(arguments: list[str] | None, name: str = "eval.py") -> EvalOptions:
@@ -191,12 +197,12 @@ def classify(options: EvalOptions, url: str | None = None) -> int:
     from speech_emotion.models.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(model)
+    make = Predictor
     if options.ray:
         from speech_emotion.inference.cluster import ClusterPredictor
 
-        predictor = ClusterPredictor(checkpoint, options.device, options.ray, options.speech_only, options.emotions)
-    else:
-        predictor = Predictor(checkpoint, options.device, options.speech_only, options.emotions)
+        make = partial(ClusterPredictor, address=options.ray)
+    predictor = make(checkpoint, options.device, speech_only=options.speech_only, emotions=options.emotions)
     test_clips = () if options.labels else checkpoint.split.get("test", ())
     evaluation = Evaluation(truth, predictor.labels, options.map, test_clips)
     if options.labels and (warning := evaluation.check(recordings)):
@@ -267,8 +273,7 @@ def write_tables(
         left = [path for path in recordings if path not in table]
         if options.resume and len(left) == len(recordings):
             say(f"there is no run to resume for {options.out}; classifying all recordings", is_error=True)
-        reading = {"channels": channels, "track": track, "segments": segments, "by_speaker": adapt == "speaker"}
-        reading |= {"batch_size": options.batch_size, "workers": options.workers}
+        reading = options.reading | {"segments": segments, "by_speaker": adapt == "speaker"}
         # Of all recordings, also those already classified, so that a resumed run gives the same table.
         statistics = Adaptation(predictor, recordings, GROUPS[adapt], **reading) if adapt else None
         with tqdm(total=1, bar_format=PROGRESS) as progress:
@@ -300,10 +305,9 @@ def write_embeddings(
     """Write the mean embedding of the stretches of each recording; recordings without speech are left out."""
     import numpy as np
 
-    reading = {name: getattr(options, name) for name in ("batch_size", "workers", "channels", "track")}
     means = {
         url or path: np.concatenate([*voices.values()]).mean(axis=0)
-        for path, voices in predictor.embeddings(recordings, **reading)
+        for path, voices in predictor.embeddings(recordings, **options.reading)
         if voices
     }
     target = os.path.realpath(options.embeddings)  # a link is followed and stays
