@@ -53,7 +53,7 @@ def test_a_url_of_nothing_is_one_sentence(calls, model, tmp_path, path, message)
     assert result.returncode == 2 and message in result.stderr and result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("arguments", [["s3://calls/a.wav"], ["a.wav", "--out", "a.parquet"]])
+@pytest.mark.parametrize("arguments", [["s3://not-opened-before/a.wav"], ["a.wav", "--out", "a.parquet"]])
 def test_without_pyarrow_one_sentence_says_what_to_install(model, tmp_path, monkeypatch, arguments):
     write_noise(tmp_path / "a.wav", 0)
     (tmp_path / "pyarrow.py").write_text("raise ImportError")
