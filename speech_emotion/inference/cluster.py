@@ -44,7 +44,7 @@ class ClusterPredictor:
 
         Raises ConnectionError if no cluster answers, ValueError for a device that the cluster does not have.
         """
-        self.labels, _ = choose_emotions(checkpoint.labels, emotions or checkpoint.labels)
+        self.labels, _ = choose_emotions(checkpoint.labels, emotions)
         self.digest, self.temperature = checkpoint.digest, checkpoint.temperature
         self.network, self.device = checkpoint.network.for_inference(), torch.device("cpu")  # for the statistics
         self.speech_only = self.network.speech_only if speech_only is None else speech_only

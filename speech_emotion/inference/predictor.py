@@ -58,9 +58,7 @@ class Predictor:
         self.device = choose_device(device)
         checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model)
         self.digest, self.features, self._all_labels = checkpoint.digest, checkpoint.features, checkpoint.labels
-        self.labels, self._counts_for = self._all_labels, torch.eye(len(self._all_labels))
-        if emotions:
-            self.labels, self._counts_for = choose_emotions(self._all_labels, emotions)
+        self.labels, self._counts_for = choose_emotions(self._all_labels, emotions)
         self.temperature = checkpoint.temperature
         self.front_end = checkpoint.network.front_end
         self.network = checkpoint.network.for_inference().to(self.device)
@@ -73,7 +71,7 @@ class Predictor:
         All emotions of the model if there are none. Raises ValueError as choose_emotions.
         """
         chosen = copy(self)
-        chosen.labels, chosen._counts_for = choose_emotions(self._all_labels, emotions or self._all_labels)
+        chosen.labels, chosen._counts_for = choose_emotions(self._all_labels, emotions)
         return chosen
 
     def predict(

@@ -60,9 +60,11 @@ def choose_emotions(labels: Sequence[str], emotions: Sequence[str]) -> tuple[lis
     """The chosen labels in the order of `labels` (K), and which label counts for which of them: (K, chosen), 0 or 1.
 
     Where only one of neutral and calm is chosen, it gets the probability of both: RAVDESS is almost alone in telling
-    them apart. Case and usual forms of RAVDESS's emotions do not matter: anger is angry. Raises ValueError for a label
-    that the model does not have, and for fewer than two.
+    them apart. Case and usual forms of RAVDESS's emotions do not matter: anger is angry. Without `emotions`, all labels
+    are chosen. Raises ValueError for a label that the model does not have, and for fewer than two.
     """
+    if not emotions:
+        return list(labels), torch.eye(len(labels))
     spelled = dict(zip(emotions, map(spelling(labels), emotions), strict=True))
     if unknown := [emotion for emotion, label in spelled.items() if label not in labels]:
         near = get_close_matches(unknown[0].casefold(), labels, 1)
