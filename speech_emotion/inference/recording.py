@@ -87,14 +87,16 @@ class Recording:
 
     def embeddings(self) -> dict[int | str, torch.Tensor]:
         """The embeddings of the windows with speech by voice, (stretches, D)."""
+        if self.error:
+            return {}
         by_voice: dict[int | str, list[torch.Tensor]] = {}
-        for window, embedding in self._spoken(self.embedded):
+        for window, embedding in with_speech(self.embedded):
             by_voice.setdefault(self.voice(window), []).append(embedding)
         return {voice: torch.stack(embeddings).cpu() for voice, embeddings in by_voice.items()}
 
     def answer(self, labels: list[str], classified: list[tuple[Window, list[float]]]) -> Answer:
         """The rows for the windows and their probabilities of `labels`."""
-        spoken, length_s = self._spoken(classified), self.windows.length_s
+        spoken, length_s = with_speech(classified), self.windows.length_s
         if self.error:
             row = error_row(self.path, labels, self.error)
             return Answer([row | {"channel": None} if self.has_channels else row], [], self.info, length_s)
@@ -139,8 +141,10 @@ class Recording:
             whole = error_row(self.path, labels, NOBODY)
         return Answer([whole], rows, self.info, length_s)
 
-    def _spoken(self, windows: list[tuple[Window, T]]) -> list[tuple[Window, T]]:
-        return [] if self.error else list(compress(windows, which_speak([window.speech for window, _ in windows])))
+
+def with_speech(windows: list[tuple[Window, T]]) -> list[tuple[Window, T]]:
+    """The windows of a recording in which somebody speaks, each with what belongs to it."""
+    return list(compress(windows, which_speak([window.speech for window, _ in windows])))
 
 
 def _blended(parts: list[tuple[Window, list[float]]]) -> np.ndarray:

@@ -4,7 +4,6 @@ import copy
 import io
 import secrets
 from collections.abc import Generator
-from itertools import compress
 
 import pandas as pd
 from fastapi import HTTPException
@@ -13,8 +12,7 @@ from starlette.datastructures import UploadFile
 
 from speech_emotion.corpora.labels import check_trainable, spelling
 from speech_emotion.inference.predictor import Predictor
-from speech_emotion.inference.recording import NOBODY
-from speech_emotion.inference.speech import which_speak
+from speech_emotion.inference.recording import NOBODY, with_speech
 from speech_emotion.models.any_voice import AnyVoice
 from speech_emotion.models.checkpoint import Checkpoint, check_labels, write_checkpoint
 from speech_emotion.serving.answers import embed_all, recording_of
@@ -55,8 +53,7 @@ def _teach(
     yield from embed_all(predictor, recordings)
     for upload, recording in zip(uploads, recordings, strict=True):
         upload.file.close()  # which deletes it
-        speaks = which_speak([window.speech for window, _ in recording.embedded])
-        recording.embedded = list(compress(recording.embedded, speaks))
+        recording.embedded = with_speech(recording.embedded)
         if not recording.embedded:
             recording.error = recording.error or NOBODY
     network = copy.deepcopy(predictor.network).cpu()
