@@ -41,8 +41,7 @@ def find_recordings(paths: Iterable[str | Path]) -> tuple[list[str], int]:
     counts once. A folder that cannot be listed is returned itself, so that its row says why. A pattern (ann/*.m4a,
     calls/**) is expanded unless a file has that name: to files with the suffix that it gives, else to audio and video
     files, and to folders. A url (s3://bucket/prefix) is a file or folder in a bucket. Raises FileNotFoundError if a
-    path does not exist or there is nothing to classify, and for urls
-    what fetched raises.
+    path does not exist or there is nothing to classify, and for urls what fetched raises.
     """
     recordings: dict[str, None] = {}  # an ordered set
     others: Counter[str] = Counter()  # the endings of other files

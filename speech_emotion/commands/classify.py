@@ -90,8 +90,8 @@ def parse_arguments(arguments: list[str] | None, name: str = "eval.py") -> EvalO
     add("--tier", default="", metavar="NAME", help="the tier of a .TextGrid that holds the segments")
     add("--plot", metavar="FILE", help="picture (.png, .pdf, .svg) of the emotions; over time for a single "
         "recording")
-    add("--embeddings", metavar="FILE", help="NumPy file (.npz) of what the network knows of each recording before it "
-        "decides: url, (recordings,), and embedding, (recordings, D)")
+    add("--embeddings", metavar="FILE", help="NumPy file (.npz) of the vectors that the network's last layers "
+        "classify: url, (recordings,), and embedding, (recordings, D)")
     add("--adapt", nargs="?", const="all", metavar="|".join(ADAPT), help="normalise by the recordings' own mean and "
         "deviation, without labels: by all of them (try this first); by folder, if each holds many recordings of one "
         "voice with several emotions; or by the speakers of --segments (for model_any_voice.pt)")
