@@ -128,6 +128,7 @@ export const ticked = () => boxes().map((box) => box.value);
 const adapts = () => ui.adapt.checked && !ui.adapt.disabled;
 const headers = () => ({ Authorization: `Bearer ${ui.token.value}` });
 const plural = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
+const isDone = ({ answer, error }) => Boolean(answer || error);
 const sentenceOf = (error) => (error instanceof TypeError ? "the server does not respond" : error.message);
 
 export function say(sentence, isError = false) {
@@ -151,7 +152,7 @@ function refresh() {
     offerOptions();
     offerCorrections();
     const failed = recordings.filter(({ answer, error }) => error || !answer).length;
-    const done = recordings.filter(({ answer, error }) => error || answer).length;
+    const done = recordings.filter(isDone).length;
     const isBusy = jobs.size > 0;
     ui.busy.hidden = !isBusy;
     if (isBusy) say(`Classifying: ${done} of ${recordings.length} done`);
@@ -169,7 +170,7 @@ function refresh() {
 function showShare() {
     const parts = [...jobs].map(({ some, share }) => share * some.length);
     ui.share.max = Math.max(1, recordings.length);
-    ui.share.value = recordings.filter(({ answer, error }) => answer || error).length + parts.reduce((sum, part) => sum + part, 0);
+    ui.share.value = recordings.filter(isDone).length + parts.reduce((sum, part) => sum + part, 0);
 }
 
 /** Show the emotions of the model, of which the last two that are ticked cannot be unticked, and what can be adapted to. */
@@ -327,8 +328,8 @@ async function teach() {
         settings.models.push({ name: taught, title, labels, answered: labels, adapts: true, base });
         offerModel(settings.models.at(-1)).checked = true;
         ui.taught.replaceChildren(
-            element("p", {}, report.match(/^Teaching .*$/m)?.[0] ?? "The model has learned new labels.", 
-                " It now answers, until this page is closed; judge it by other recordings, because it has learned these. ",
+            element("p", {}, report.match(/^Teaching .*$/m)?.[0] ?? "The model was taught new labels.",
+                " It is used until this page is closed. Judge it by other recordings, because it was trained on these. ",
                 save(element("a", { textContent: "Download taught.pt" }), "taught.pt", file)),
             element("details", {}, element("summary", { textContent: "How accurate is it on recordings that were held out?" }),
                 element("pre", { textContent: report })));
@@ -365,7 +366,7 @@ ui.again.addEventListener("click", () => {
 });
 ui.cancel.addEventListener("click", () => {
     abort();
-    for (const recording of recordings) if (!recording.answer && !recording.error) recording.refuse("cancelled", true);
+    for (const recording of recordings) if (!isDone(recording)) recording.refuse("cancelled", true);
     refresh();
 });
 ui.clear.addEventListener("click", () => {
