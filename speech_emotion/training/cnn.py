@@ -189,12 +189,12 @@ def learning_rates(optimizer: torch.optim.Optimizer, settings: TrainingSettings,
 
 
 def autocast(device: torch.device):
-    """Autocast to bfloat16 if the hardware supports it: two to three times faster on such CPUs."""
+    """Autocast to bfloat16 if the hardware is faster with it: GPUs, and CPUs with AMX. Others take a third longer."""
     if device.type == "cpu":
-        in_hardware = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        is_faster = torch.cpu._is_amx_tile_supported()
     else:
-        in_hardware = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return torch.autocast(device.type, torch.bfloat16, enabled=in_hardware)
+        is_faster = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.autocast(device.type, torch.bfloat16, enabled=is_faster)
 
 
 @torch.no_grad()
