@@ -34,7 +34,6 @@ train: $(VENV)/installed  ## train the three checkpoints on data/, and predict s
 crossval: train  ## train and compute everything else under results/ that the report needs, in six hours of one core
 	for n in 1 2 3 4; do $(RUN) train.py --split $$n && $(RUN) train.py --split $$n --drop sad || exit; done
 	for n in 0 1 2 3 4; do $(RUN) train.py --fold $$n || exit; done
-	for n in 0 1 2 3 4 5; do $(RUN) train.py --fold emobox:$$n --spoken || exit; done
 	$(RUN) train.py --shuffle-labels
 	for n in 1 2 3 4; do $(RUN) train.py --network any-voice --split $$n || exit; done
 	for n in 0 1 2 3 4; do $(RUN) train.py --network any-voice --fold $$n --out .cache/any8-fold$$n.pt || exit; done

@@ -266,7 +266,6 @@ EMOBOX_ACTORS = [  # as in the test lists of its repository
 @pytest.mark.parametrize(
     "row, run",
     [
-        ("`model.pt` recipe, trained on speech alone", "speaker8-emobox?-spoken"),
         ("`model_any_voice.pt` recipe, trained on speech alone", "any8-emobox?-spoken"),
         ("the same with `--adapt`", "any8-emobox?-spoken-adapted"),
         ("`model_any_voice.pt` recipe, also trained on song and nEMO", "any8-emobox?"),
