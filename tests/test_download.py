@@ -16,7 +16,7 @@ import pytest
 from speech_emotion.commands import download as command
 from speech_emotion.corpora.download import CORPORA, Archive, DownloadError, download
 from speech_emotion.corpora.foreign import NEMO
-from speech_emotion.locks import locked
+from speech_emotion.outputs import locked
 
 CLIPS = ("WR0_anger_2", "WR0_anger_10", "EB0_fear_1")
 

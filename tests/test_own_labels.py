@@ -14,8 +14,8 @@ from conftest import REPOSITORY, read_rows, run_eval, run_train, small_any_voice
 from speech_emotion.commands import train
 from speech_emotion.corpora.labels import AnnotationError
 from speech_emotion.evaluation.metrics import accuracy, uar
-from speech_emotion.locks import locked
 from speech_emotion.models.checkpoint import load_checkpoint, save_checkpoint
+from speech_emotion.outputs import locked
 from speech_emotion.training.own_labels import RESULTS, read_training_table, train_own
 
 SPEAKERS = ("ann", "bob", "cho")

@@ -11,8 +11,9 @@ from conftest import REPOSITORY, eval_command, read_rows, small_any_voice, write
 from speech_emotion.commands import classify as eval
 from speech_emotion.inference.formats import read_table
 from speech_emotion.inference.predictor import Predictor
-from speech_emotion.inference.table import Table, check_outputs
+from speech_emotion.inference.table import Table
 from speech_emotion.models.checkpoint import save_checkpoint
+from speech_emotion.outputs import check_outputs, replaced
 
 COLUMNS, STRETCH_COLUMNS = ["url", "emotion", "confidence", "error"], ["url", "confidence", "start"]
 OTHER_RUN = "is from a run with another model or other options; leave out --resume to start over"
@@ -173,6 +174,19 @@ def test_only_a_file_that_is_not_read_is_written(home):
         check_outputs(["new.csv", "./new.csv"])
     new, target = check_outputs(["new.csv", "link.csv"])
     assert new == Path("new.csv") and target == Path("in/a.csv").resolve()
+
+
+def test_a_file_is_replaced_by_a_whole_one_or_stays(home):
+    Path("a").write_text("old")
+    Path("link").symlink_to("a")
+    with pytest.raises(KeyboardInterrupt), replaced("link") as part:
+        part.write_text("half")
+        raise KeyboardInterrupt
+    assert names(home) == ["a", "link"] and Path("a").read_text() == "old"
+    with replaced("link") as part:
+        part.write_text("new")
+        assert Path("a").read_text() == "old"
+    assert names(home) == ["a", "link"] and Path("a").read_text() == "new" and Path("link").is_symlink()
 
 
 def test_a_link_is_followed_and_stays(home, model):

@@ -176,7 +176,7 @@ def classify(options: EvalOptions, url: str | None = None) -> int:
     from speech_emotion.corpora.segments import read_segments
     from speech_emotion.evaluation.truth import Evaluation, LabelTable, RavdessNames
     from speech_emotion.inference.formats import format_of
-    from speech_emotion.inference.table import check_outputs
+    from speech_emotion.outputs import check_outputs
 
     truth = LabelTable(options.labels, must_exist=not options.paths) if options.labels else RavdessNames()
     recordings, n_others = find_recordings(options.paths or truth.paths or ["eval_data"])
@@ -313,12 +313,12 @@ def write_embeddings(
     """Write the mean embedding of the stretches of each recording; recordings without speech are left out."""
     import numpy as np
 
+    from speech_emotion.outputs import replaced
+
     means = {
         url or path: np.concatenate([*voices.values()]).mean(axis=0)
         for path, voices in predictor.embeddings(recordings, **options.reading)
         if voices
     }
-    target = os.path.realpath(options.embeddings)  # a link is followed and stays
-    with open(f"{target}.part", "wb") as file:
+    with replaced(options.embeddings) as part, part.open("wb") as file:
         np.savez(file, url=[*means], embedding=[*means.values()])
-    os.replace(f"{target}.part", target)

@@ -143,7 +143,7 @@ def run_of(options: RavdessOptions, partial: bool = False) -> "Run":
 
 def train_on_ravdess(options: RavdessOptions) -> None:
     """Train on a split or fold, classify the held-out clips as eval.py does, and write the results."""
-    from speech_emotion.inference.table import locked_outputs
+    from speech_emotion.outputs import locked_outputs
     from speech_emotion.training.runs import carry_out
 
     clips = clip_table(options.data)
@@ -168,8 +168,8 @@ def train_on_ravdess(options: RavdessOptions) -> None:
 
 def train_on_labels(options: LabelsOptions) -> None:
     """Train a model for the user's own labels: test it on held-out recordings, then train on all of them."""
-    from speech_emotion.inference.table import locked_outputs
     from speech_emotion.models.published import find_model
+    from speech_emotion.outputs import locked_outputs
     from speech_emotion.training.own_labels import RESULTS, read_training_table, start_of, train_own
 
     committed = find_model("model_any_voice.pt")

@@ -12,7 +12,7 @@ import pooch
 from speech_emotion.corpora.clips import CLIP_SUFFIXES, find_clips
 from speech_emotion.corpora.foreign import EMODB_WITH_BOREDOM, NEMO, URDU
 from speech_emotion.corpora.ravdess import expected_clips
-from speech_emotion.locks import locked
+from speech_emotion.outputs import locked
 
 TRIES = 5
 _SCRATCH = ".download"  # the folder below data/ for what is not yet complete

@@ -3,7 +3,6 @@
 Functions with an `ax` or `axes` argument draw on these if given, else on a new figure for the notebook.
 """
 
-import os
 import warnings
 from collections.abc import Collection
 from pathlib import Path
@@ -20,6 +19,7 @@ from matplotlib.ticker import MultipleLocator
 
 from speech_emotion.evaluation.metrics import calibration_bins, confusion, label_columns, recalls, wilson_interval
 from speech_emotion.evaluation.truth import Evaluation
+from speech_emotion.outputs import replaced
 from speech_emotion.terminal import clock
 
 BLUE, ORANGE = "#0173b2", "#de8f05"  # the first two of seaborn's "colorblind"
@@ -61,9 +61,8 @@ def use_style() -> None:
 
 def save_picture(figure: Figure, path: str | Path) -> None:
     """Write `figure` atomically, in the format that the extension of `path` names."""
-    target = os.path.realpath(path)  # a link is followed and stays
-    figure.savefig(f"{target}.part", format=Path(path).suffix[1:])
-    os.replace(f"{target}.part", target)
+    with replaced(path) as part:
+        figure.savefig(part, format=Path(path).suffix[1:])
 
 
 def plot_history(history: pd.DataFrame, axes: np.ndarray | None = None) -> Figure:

@@ -1,17 +1,15 @@
 """The rows of recordings and stretches, and tables that are written recording by recording and can be resumed."""
 
 import json
-import os
-import stat
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from speech_emotion.inference.formats import DECIMALS, TEXT, Row, format_of
-from speech_emotion.locks import locked
+from speech_emotion.outputs import locked_outputs, replaced
 from speech_emotion.terminal import printable
 
 FIXED = (*TEXT, "channel", "confidence", "start", "end")  # every other column is a label with its probability
@@ -156,12 +154,11 @@ class Table:
 
     def finish(self) -> None:
         """Write the tables, and name them when all are complete; until then, a killed run can be resumed."""
-        wholes = [Path(f"{target}.whole.part") for target in self._targets]
-        for number, (kind, whole) in enumerate(zip(self._formats, wholes, strict=True)):
-            rows = chain.from_iterable(self._parts(number))
-            kind.write(whole, self._columns[number], rows, self._length_s)
-        for whole, target in zip(wholes, self._targets, strict=True):
-            whole.replace(target)
+        with ExitStack() as wholes:
+            for number, (kind, target) in enumerate(zip(self._formats, self._targets, strict=True)):
+                whole = wholes.enter_context(replaced(target, ".whole.part"))
+                rows = chain.from_iterable(self._parts(number))
+                kind.write(whole, self._columns[number], rows, self._length_s)
         self.part.unlink()
 
     def _find_kept(self) -> int:
@@ -187,51 +184,3 @@ class Table:
             file.readline()
             for line in file:
                 yield [dict(zip(self._columns[number], values, strict=True)) for values in json.loads(line)[number]]
-
-
-def check_outputs(paths: Iterable[str | Path], inputs: Iterable[str | Path] = ()) -> list[Path]:
-    """The files that writing these paths creates or replaces; links are followed.
-
-    Raises OSError for folders, pipes, devices, the file that this process prints to, two that are the same, and one
-    that is among `inputs`, under whatever name.
-    """
-    paths, inputs = list(paths), list(inputs)
-    files = [Path(os.path.realpath(path) if os.path.islink(path) else path) for path in paths]
-    if len({*map(os.path.realpath, files)}) < len(files):
-        raise FileExistsError(f"two of the files to write are the same: {', '.join(map(str, paths))}")
-    for path in filter(os.path.exists, paths):
-        status = os.stat(path)
-        if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(f"{path} is a folder; name a file")
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(f"{path} is a pipe or a device; name a file")
-        if any(_is(status, descriptor) for descriptor in (1, 2)):
-            raise OSError(f"{path} is what this program prints to; name another file")
-        if any(_is(status, other) for other in inputs):
-            raise FileExistsError(f"{path} is read by this run; name another file to write")
-    return files
-
-
-@contextmanager
-def locked_outputs(
-    paths: Iterable[str | Path], inputs: Iterable[str | Path] = (), make_folders: bool = False
-) -> Iterator[list[Path]]:
-    """Context in which only this process writes the files at `paths`; gives what check_outputs returns.
-
-    Raises what check_outputs raises, and OSError if a file cannot be written or another process writes it.
-    """
-    paths = list(paths)
-    files = check_outputs(paths, inputs)
-    with ExitStack() as locks:
-        for path, file in zip(paths, files, strict=True):
-            if make_folders:
-                file.parent.mkdir(parents=True, exist_ok=True)
-            locks.enter_context(locked(f"{file}.lock.part", f"{path} is being written"))
-        yield files
-
-
-def _is(status: os.stat_result, other: str | Path | int) -> bool:
-    try:
-        return os.path.samestat(status, os.stat(other))
-    except (OSError, ValueError):  # it is in a bucket, gone, or no path at all
-        return False

@@ -16,6 +16,7 @@ import torch
 from speech_emotion.audio.windows import WindowSettings
 from speech_emotion.models.network import NETWORKS, Network
 from speech_emotion.models.published import find_model
+from speech_emotion.outputs import replaced
 
 FORMAT_VERSION = 2
 
@@ -62,9 +63,8 @@ class Checkpoint:
 
 def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
     """Write `checkpoint` atomically."""
-    part = Path(f"{path}.part")
-    write_checkpoint(part, checkpoint)
-    part.replace(path)
+    with replaced(path) as part:
+        write_checkpoint(part, checkpoint)
 
 
 def write_checkpoint(file: Path | BinaryIO, checkpoint: Checkpoint) -> None:

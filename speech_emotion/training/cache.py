@@ -18,6 +18,7 @@ from tqdm import tqdm
 from speech_emotion.audio.reading import AudioError
 from speech_emotion.audio.resampling import HighPassSettings, load_audio
 from speech_emotion.audio.windows import recording_window
+from speech_emotion.outputs import replaced
 
 VERSION = 2  # of the code behind the cached arrays; with another one, they are computed again
 
@@ -61,7 +62,6 @@ def cached(folder: str | Path, name: str, compute: Callable[[], np.ndarray]) -> 
     except (ValueError, EOFError):
         print(f"{path} is damaged, and is computed again", file=sys.stderr)
     array = compute()
-    part = path.with_name(f"{path.stem}-{os.getpid()}.part.npy")
-    np.save(part, array)
-    part.replace(path)
+    with replaced(path, f".{os.getpid()}.part") as part, part.open("wb") as file:  # another run may compute the same
+        np.save(file, array)
     return torch.from_numpy(array)

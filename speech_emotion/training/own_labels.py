@@ -20,6 +20,7 @@ from speech_emotion.inference.predictor import Predictor
 from speech_emotion.inference.recording import Recording
 from speech_emotion.models.any_voice import AnyVoice
 from speech_emotion.models.checkpoint import Checkpoint, check_labels, load_checkpoint, save_checkpoint
+from speech_emotion.outputs import replaced
 from speech_emotion.terminal import printable, some
 from speech_emotion.training.any_voice_head import Corpus, TeachingSettings, taught
 from speech_emotion.training.cnn import target_indices
@@ -70,9 +71,8 @@ class OwnModel:
         predictions, report, confusion, reliability = map(Path(folder).joinpath, RESULTS)
         texts = {predictions: self.predictions.to_csv(index=False, float_format="%.5f"), report: self.report + "\n"}
         for path, text in texts.items():
-            part = Path(f"{path}.part")
-            part.write_text(text, encoding="utf-8")
-            part.replace(path)
+            with replaced(path) as part:
+                part.write_text(text, encoding="utf-8")
         save_picture(plot_confusion(self.predictions, "held-out recordings"), confusion)
         save_picture(plot_reliability({"held-out recordings": self.predictions}), reliability)
         save_checkpoint(out, self.checkpoint)

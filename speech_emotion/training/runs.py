@@ -1,6 +1,7 @@
 """A run: clips → a checkpoint and its held-out predictions, for train.py and the notebooks."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib import import_module
@@ -23,6 +24,7 @@ from speech_emotion.models.checkpoint import Checkpoint, save_checkpoint
 from speech_emotion.models.features import FeatureSettings
 from speech_emotion.models.network import NETWORKS, Network, choose_device
 from speech_emotion.models.published import PUBLISHED
+from speech_emotion.outputs import replaced
 
 Parts = dict[str, pd.DataFrame]  # training, validation (if the recipe uses it) and test clips
 
@@ -175,15 +177,14 @@ class Outcome:
         if self.history is not None:
             tables["histories"] = self.history
         files = self.run.files(results)
-        for kind, table in tables.items():
-            files[kind].parent.mkdir(parents=True, exist_ok=True)
-            table.to_csv(f"{files[kind]}.part", index=False, float_format="%.5f")
-        if self.history is not None:
-            use_style()
-            files["picture"].parent.mkdir(parents=True, exist_ok=True)
-            save_picture(plot_run(self.history, self.predictions, self.run.name), files["picture"])
-        for kind in tables:
-            Path(f"{files[kind]}.part").replace(files[kind])
+        with ExitStack() as unnamed:
+            for kind, table in tables.items():
+                files[kind].parent.mkdir(parents=True, exist_ok=True)
+                table.to_csv(unnamed.enter_context(replaced(files[kind])), index=False, float_format="%.5f")
+            if self.history is not None:
+                use_style()
+                files["picture"].parent.mkdir(parents=True, exist_ok=True)
+                save_picture(plot_run(self.history, self.predictions, self.run.name), files["picture"])
         if out:
             save_checkpoint(out, self.checkpoint)
 
