@@ -32,6 +32,7 @@ soundfile.SoundFile.read = lambda file, *args, **kw: time.sleep(300 * (file.chan
 RATE = 16_000
 TOKEN = "s3cret-é"
 BEGINNING = {"sample_rate": RATE, "token": TOKEN, "model": "model.pt"}
+PAGES = ["https://Page.example", "http://[::1]:8000"]  # origins
 MINUTES, TIMEOUT, AT_ONCE, SOCKETS = 1, 3, 8, 100
 
 
@@ -39,7 +40,7 @@ MINUTES, TIMEOUT, AT_ONCE, SOCKETS = 1, 3, 8, 100
 def server(tmp_path_factory):
     models = ("--model", REPOSITORY / "model_any_voice.pt", "--model", REPOSITORY / "model.pt")
     limits = ("--max-minutes", MINUTES, "--timeout", TIMEOUT, "--live", AT_ONCE)
-    names = ("--token", TOKEN, "--allow-host", "Speech.example")
+    names = ("--token", TOKEN, "--allow-host", "Speech.example", *(part for page in PAGES for part in ("--cors", page)))
     with Server(tmp_path_factory.mktemp("server"), *models, *limits, *names) as server:
         yield server
         wait_until(lambda: server.health()["live"] == 0)
@@ -218,6 +219,30 @@ def test_a_token_is_required_and_another_host_name_is_allowed(server):
     assert requests.get(f"{server.url}/settings", timeout=60).json()["needs_token"]
     with server.begin() as client:  # before any byte of a recording
         assert client.recv(1000).startswith(b"HTTP/1.1 401 ")
+
+
+def test_pages_of_chosen_origins_may_send_requests_with_the_token(server):
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization"}
+    local = {"Access-Control-Request-Private-Network": "true"}
+    for origin in map(str.lower, PAGES):
+        for path in ("/predict", "/teach", "/health", "/settings"):
+            answer = requests.options(server.url + path, headers={"Origin": origin} | asked | local, timeout=60)
+            assert answer.status_code == 200 and answer.headers["access-control-allow-origin"] == origin
+            assert "POST" in answer.headers["access-control-allow-methods"]
+            assert "authorization" in answer.headers["access-control-allow-headers"]
+            assert answer.headers["access-control-allow-private-network"] == "true"
+        for status, token in ((200, TOKEN), (401, "wrong")):
+            headers = {"Origin": origin, "Authorization": f"Bearer {token}".encode()}
+            answer = server.post(EVAL_DATA / NAMES[0], headers=headers)
+            assert answer.status_code == status and answer.headers["access-control-allow-origin"] == origin
+        for path in ("/health", "/settings"):
+            answer = requests.get(server.url + path, headers={"Origin": origin}, timeout=60)
+            assert answer.status_code == 200 and answer.headers["access-control-allow-origin"] == origin
+        assert server.ask("/live", UPGRADE | {"Origin": origin})[0] == 101
+    for origin in ("https://page.example:444", "http://page.example", "https://other.page.example", "null"):
+        answer = requests.options(f"{server.url}/predict", headers={"Origin": origin} | asked, timeout=60)
+        assert answer.status_code == 403 and not [name for name in answer.headers if "access-control" in name.lower()]
+        assert server.ask("/live", UPGRADE | {"Origin": origin})[0] == 403
 
 
 def test_the_example_in_the_documentation_streams_a_file(server, voice, tmp_path):

@@ -4,6 +4,7 @@ import argparse
 import errno
 import logging
 import os
+import re
 import socket
 import sys
 import time
@@ -35,6 +36,14 @@ def parse_arguments(arguments: list[str] | None, name: str = "app.py") -> argpar
         default=[],
         metavar="NAME",
         help="host name to answer to, besides localhost and the address it listens on; may be repeated",
+    )
+    parser.add_argument(
+        "--cors",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="origin whose pages may send requests, such as https://example.org; may be repeated",
+        type=_origin,
     )
     parser.add_argument(
         "--model", action="append", metavar="FILE", help="checkpoint to offer; may be repeated; first is the default"
@@ -69,6 +78,12 @@ def _token(text: str) -> str:
     if text.split() != [text]:  # `$(openssl …)` is empty without openssl, and would let everyone in
         raise argparse.ArgumentTypeError("the token (or $SPEECH_EMOTION_TOKEN) is empty or has spaces")
     return text
+
+
+def _origin(text: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9+.-]*://([a-z0-9._-]+|\[[0-9a-f:]+\])(:[0-9]+)?", text.lower()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not an origin, such as https://example.org (without a path)")
+    return text.lower()  # as browsers send it
 
 
 def main(arguments: list[str] | None = None, name: str = "app.py") -> int:
@@ -117,7 +132,7 @@ def serve(options: argparse.Namespace) -> None:
         host, port = listening.getsockname()[:2]
         where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
         config = uvicorn.Config(
-            build_app(service, [*options.allow_host, options.host]),
+            build_app(service, [*options.allow_host, options.host], options.cors),
             http="h11",
             headers=list(HEADERS.items()),
             ws="wsproto",  # unlike websockets, it answers a handshake that is not valid

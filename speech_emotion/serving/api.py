@@ -1,6 +1,6 @@
 """The HTTP API: POST /predict for programs, and the requests of the page, with the same limits."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from importlib.resources import files
 
@@ -10,6 +10,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
 from speech_emotion.inference.predictor import Predictor
@@ -59,8 +60,8 @@ class Refusal(BaseModel):
     detail: str
 
 
-def build_app(service: Service, allow_hosts: Iterable[str] = ()) -> Guard:
-    """The ASGI application."""
+def build_app(service: Service, allow_hosts: Iterable[str] = (), allow_origins: Sequence[str] = ()) -> Guard:
+    """The ASGI application; pages of `allow_origins` may read its answers."""
     app = FastAPI(
         title="Speech emotion",
         description="Which emotion does a voice portray? Recordings are deleted once they are answered.",
@@ -70,6 +71,15 @@ def build_app(service: Service, allow_hosts: Iterable[str] = ()) -> Guard:
         openapi_url=None,
     )
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=service.limits.request_mb * MEGABYTE)
+    if allow_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=allow_origins,
+            allow_methods=("GET", "HEAD", "POST", "DELETE"),
+            allow_headers=("authorization",),
+            allow_private_network=True,  # browsers ask before a public page calls a server on the user's own machine
+            expose_headers=("retry-after",),
+        )
     bearer = HTTPBearer(auto_error=False)
 
     def check_token(credentials: HTTPAuthorizationCredentials | None = Depends(bearer)) -> None:  # noqa: B008
@@ -158,7 +168,7 @@ def build_app(service: Service, allow_hosts: Iterable[str] = ()) -> Guard:
     app.get("/openapi.json", include_in_schema=False)(app.openapi)
     app.mount("/static/docs", StaticFiles(packages=[("fastapi_swagger", "resources")]))
     app.mount("/static", StaticFiles(directory=str(STATIC)))
-    return Guard(app, allow_hosts, service.limits)
+    return Guard(app, allow_hosts, allow_origins, service.limits)
 
 
 def in_pieces(response: Response) -> StreamingResponse:

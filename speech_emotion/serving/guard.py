@@ -53,9 +53,9 @@ class Guard:
     sending in the middle of its request gets 408.
     """
 
-    def __init__(self, app, allow_hosts: Iterable[str], limits: Limits):
-        """`allow_hosts` are further host names that are accepted, such as that of an HTTPS proxy."""
-        self.app, self.limits = app, limits
+    def __init__(self, app, allow_hosts: Iterable[str], allow_origins: Iterable[str], limits: Limits):
+        """`allow_hosts` and `allow_origins` are accepted, too, such as the host name of an HTTPS proxy."""
+        self.app, self.allow_origins, self.limits = app, allow_origins, limits
         self.allow_hosts = [host.lower() for host in allow_hosts]
         self.n_sockets = 0
 
@@ -79,7 +79,7 @@ class Guard:
         host, origin = headers[b"host"], headers.get(b"origin")
         is_behind_proxy = urlsplit(f"http://{host}").hostname not in (*_LOOPBACK, scope["server"][0])
         refusal = None
-        if origin not in (None, f"http://{host}", *[f"https://{host}"] * is_behind_proxy):
+        if origin not in (None, f"http://{host}", *[f"https://{host}"] * is_behind_proxy, *self.allow_origins):
             refusal = 403, "this server does not answer requests from pages of other sites"
         elif scope["type"] == "http":
             return await self.app(scope, self._in_time(receive), send)
