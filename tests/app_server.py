@@ -105,15 +105,15 @@ class Server:
         client.sendall(f"{head}Content-Type: multipart/form-data; boundary=x\r\n\r\n{part}".encode() + bytes(n_bytes))
         return client
 
-    def request(self, path: str, headers: dict[str, str]) -> bytes:
-        """A GET request with these headers."""
+    def request(self, path: str, headers: dict[str, str], method: str = "GET") -> bytes:
+        """A request with these headers."""
         lines = [f"{name}: {value}" for name, value in ({"Host": f"127.0.0.1:{self.port}"} | headers).items()]
-        return "\r\n".join([f"GET {path} HTTP/1.1", *lines, "", ""]).format(port=self.port).encode()
+        return "\r\n".join([f"{method} {path} HTTP/1.1", *lines, "", ""]).format(port=self.port).encode()
 
-    def ask(self, path: str, headers: dict[str, str]) -> tuple[int, str, str]:
-        """Status, head and body of the answer to a GET request with these headers."""
+    def ask(self, path: str, headers: dict[str, str], method: str = "GET") -> tuple[int, str, str]:
+        """Status, head and body of the answer to a request with these headers."""
         with self.connect() as client:
-            client.sendall(self.request(path, headers))
+            client.sendall(self.request(path, headers, method))
             answer = client.recv(10_000)
             while not answer.startswith(b"HTTP/1.1 101") and (more := client.recv(10_000)):  # until it is closed
                 answer += more

@@ -218,6 +218,16 @@ def test_the_server_matches_its_openapi_description(server):
     assert set(description["paths"]) == {"/predict", "/health"}
     page = requests.get(f"{server.url}/docs", timeout=60).text
     assert "//" not in page  # needs no other server
+    assert "/live" in description["info"]["description"]
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/health", "/openapi.json", "/static/page.js"])
+def test_head_answers_as_get_without_a_body(server, path):
+    (status, head, body), (_, head_of_get, content) = (
+        server.ask(path, {"Connection": "close"}, method) for method in ("HEAD", "GET")
+    )
+    assert status == 200 and body == "" and content
+    assert all(line.startswith("date: ") for line in {*head.splitlines()} ^ {*head_of_get.splitlines()})
 
 
 def test_a_server_whose_temporary_folder_was_removed_says_so_and_recovers(server):

@@ -64,11 +64,11 @@ def build_app(service: Service, allow_hosts: Iterable[str] = (), allow_origins: 
     """The ASGI application; pages of `allow_origins` may read its answers."""
     app = FastAPI(
         title="Speech emotion",
-        description="Which emotion does a voice portray? Recordings are deleted once they are answered.",
+        description="Which emotion does a voice portray? Recordings are deleted once they are answered. The WebSocket "
+        "/live, which OpenAPI cannot describe, answers while somebody speaks: see docs/serve.md.",
         version="1",
         docs_url=None,
         redoc_url=None,
-        openapi_url=None,
     )
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=service.limits.request_mb * MEGABYTE)
     if allow_origins:
@@ -152,6 +152,7 @@ def build_app(service: Service, allow_hosts: Iterable[str] = (), allow_origins: 
         uncertain = {"least_confidence": LEAST_CONFIDENCE, "least_lead": LEAST_LEAD}
         return {"models": models, "needs_token": service.token is not None, **limits, **uncertain}
 
+    @app.head("/health", include_in_schema=False)
     @app.get("/health")
     async def health() -> dict[str, str | int | list[str]]:
         """Also the numbers of requests being sent, waiting or being answered, and of live recordings."""
@@ -163,9 +164,8 @@ def build_app(service: Service, allow_hosts: Iterable[str] = (), allow_origins: 
         await serve_live(socket, service)
 
     page, docs = (HTMLResponse((STATIC / name).read_text(encoding="utf-8")) for name in ("page.html", "docs.html"))
-    app.get("/", include_in_schema=False)(lambda: page)
-    app.get("/docs", include_in_schema=False)(lambda: docs)
-    app.get("/openapi.json", include_in_schema=False)(app.openapi)
+    app.add_route("/", lambda request: page)  # unlike `get` of FastAPI, it answers HEAD, too
+    app.add_route("/docs", lambda request: docs)
     app.mount("/static/docs", StaticFiles(packages=[("fastapi_swagger", "resources")]))
     app.mount("/static", StaticFiles(directory=str(STATIC)))
     return Guard(app, allow_hosts, allow_origins, service.limits)
