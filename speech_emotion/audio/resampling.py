@@ -86,8 +86,8 @@ class HighPass:
     Of sound around 1 kHz, an alias 46 dB fainter is left below 70 Hz.
     """
 
-    def __init__(self, rate: int, settings: HighPassSettings | None = None):
-        settings = settings or HighPassSettings()
+    def __init__(self, rate: int):
+        settings = HighPassSettings()
         self._step = max(1, round(rate / settings.node_hz))  # samples between nodes
         self._taps = _low_pass(rate / self._step, settings) / self._step  # because nodes are sums, not means
         self._n_around = len(self._taps) // 2 + 1  # steps on both sides that a step depends on

@@ -197,7 +197,7 @@ class Predictor:
         try:
             detector = self._detector or SpeechDetector()
             for window, samples in separate:
-                heard.setdefault(window.channel, []).append(detector(samples[None], self.features.sample_rate)[0])
+                heard.setdefault(window.channel, []).append(detector(samples, self.features.sample_rate))
                 if sum(Speech.CLEAR in of_channel for of_channel in heard.values()) == separate.n_channels:
                     return mixed
         except (NoDetectorError, AudioError):
@@ -262,7 +262,7 @@ class Predictor:
     def _prepare(self, window: Window, samples: torch.Tensor) -> Prepared:
         """A window, with the amount of speech in it, and the network's input for its samples."""
         if self._detector is not None:
-            window = replace(window, speech=self._detector(samples[None], self.features.sample_rate)[0])
+            window = replace(window, speech=self._detector(samples, self.features.sample_rate))
         return window, self.front_end(samples[None])[0]
 
     @torch.inference_mode()

@@ -52,8 +52,9 @@ class SpeechDetector:
     The network is loaded from its file, because importing the package changes the number of torch's threads.
     """
 
-    def __init__(self, settings: SpeechSettings | None = None):
-        self.settings = settings or SpeechSettings()
+    settings = SpeechSettings()
+
+    def __init__(self):
         if not ((package := find_spec("silero_vad")) and find_spec("onnxruntime")):
             raise NoDetectorError("speech detection needs Silero VAD: pip install silero-vad")
         os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else it contacts a Microsoft server when imported
@@ -65,12 +66,9 @@ class SpeechDetector:
         self._network = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
     @torch.inference_mode()
-    def __call__(self, windows: torch.Tensor, sample_rate: int) -> list[Speech]:
-        """(B, samples) at `sample_rate` Hz → how much speech is in each."""
-        return [self._judge(window) for window in resample(windows, sample_rate, RATE)]
-
-    def _judge(self, window: torch.Tensor) -> Speech:
-        """The speech in (samples,) at 16 kHz."""
+    def __call__(self, window: torch.Tensor, sample_rate: int) -> Speech:
+        """(samples,) at `sample_rate` Hz → how much speech is in it."""
+        window = resample(window, sample_rate, RATE)
         if not len(sounding := window.nonzero()):
             return Speech.NONE
         window = window[: int(sounding[-1]) + 1]  # what follows is padding
