@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
@@ -18,20 +18,16 @@ EXTRAS = {
 
 @contextmanager
 def needed_by(asking: str, package: str) -> Iterator[None]:
-    """Context in which an ImportError says what to install, for `asking`."""
+    """Context in which an ImportError says what to install, for `asking`: an extra in a clone, packages elsewhere."""
     try:
         yield
     except ImportError as error:
-        raise ImportError(f"{asking} needs {package}: {_remedy(package)}") from error
-
-
-def _remedy(package: str) -> str:
-    """How to install the extra that a package belongs to, in a clone of the repository and elsewhere."""
-    extra = EXTRAS[package]
-    if (Path(__file__).parents[1] / "pyproject.toml").exists():
-        return f"pip install '.[{extra}]' in the folder of eval.py"
-    try:
-        names = [name.partition(";")[0].strip() for name in requires("speech-emotion") if f'extra == "{extra}"' in name]
-    except PackageNotFoundError:
-        names = [package]
-    return f"pip install {shlex.join(names)}"
+        extra, names = EXTRAS[package], [package]
+        if (Path(__file__).parents[1] / "pyproject.toml").exists():
+            remedy = f"pip install '.[{extra}]' in the folder of eval.py"
+        else:
+            with suppress(PackageNotFoundError):
+                of_extra = [name for name in requires("speech-emotion") if f'extra == "{extra}"' in name]
+                names = [name.partition(";")[0].strip() for name in of_extra]
+            remedy = f"pip install {shlex.join(names)}"
+        raise ImportError(f"{asking} needs {package}: {remedy}") from error

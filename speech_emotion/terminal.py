@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from speech_emotion import __version__
 
-SHOWN = 10  # names listed in a sentence
+SHOWN = 10  # names listed in a sentence, and rows or errors in a summary
 DEVICES = ("auto", "cpu", "cuda", "mps")
 _LARGEST = 2**31 - 1  # of a number given as an option
 _SIGNALS = ("SIGTERM", "SIGHUP")  # from kill, and when the terminal is closed

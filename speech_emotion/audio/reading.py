@@ -12,6 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from speech_emotion.audio.decoders import (
+    BLOCK,
     RAW_FORMATS,
     Block,
     RecordingInfo,
@@ -29,7 +30,6 @@ from speech_emotion.terminal import printable
 PIECE_S = 30.0
 SAMPLE_RATES = (4_000, 384_000)  # Hz; a header with another rate is damaged
 MOST_CHANNELS = 64  # that are classified separately, as many as a cable between studios (MADI) carries
-_BLOCK = 2**18  # values per block of libsndfile, all channels together
 _START = 4096  # bytes that identify the format
 _READ_AHEAD = 2**14  # bytes; twice libFLAC's buffer
 _FFMPEG_ONLY = b"ID3", b"OggS", b"Creative Voice File", b"\xf0\x7e", b"riff", b".snd"  # the first bytes
@@ -230,7 +230,7 @@ def _libsndfile(file: BinaryIO) -> Iterator[Block]:
     with soundfile.SoundFile(descriptor, closefd=False) as sound:
         if sound.subtype.startswith("MPEG"):
             raise Unreadable("MP3 is left to FFmpeg")
-        frames = max(1, _BLOCK // sound.channels)
+        frames = max(1, BLOCK // sound.channels)
         while len(samples := sound.read(frames, dtype="float32", always_2d=True)):
             yield samples, sound.samplerate
         if sound.format == "FLAC":  # of which libFLAC stops at the end that the first header declares

@@ -5,8 +5,6 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
@@ -149,21 +147,14 @@ def main(arguments: list[str] | None = None, name: str = "eval.py") -> int:
         part = f"{os.path.realpath(options.out)}.part"
         ending.when_stopped = lambda: f"--resume continues from {options.out}.part" if os.path.exists(part) else ""
         if options.paths == [STANDARD_INPUT]:
-            with _standard_input() as recording:
-                ending.status = classify(replace(options, paths=[recording]), url="stdin")
+            with TemporaryDirectory() as folder:
+                path = Path(folder) / "recording"
+                with path.open("wb") as file:
+                    copyfileobj(sys.stdin.buffer, file)
+                ending.status = classify(replace(options, paths=[str(path)]), url="stdin")
         else:
             ending.status = classify(options)
     return ending.status
-
-
-@contextmanager
-def _standard_input() -> Iterator[str]:
-    """Standard input as a file."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "recording"
-        with path.open("wb") as file:
-            copyfileobj(sys.stdin.buffer, file)
-        yield str(path)
 
 
 def classify(options: EvalOptions, url: str | None = None) -> int:

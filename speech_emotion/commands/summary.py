@@ -8,9 +8,8 @@ from speech_emotion.evaluation.truth import Evaluation
 from speech_emotion.inference.formats import Row
 from speech_emotion.inference.recording import Answer
 from speech_emotion.inference.table import FIXED, error_sentence, is_uncertain, rounded
-from speech_emotion.terminal import clock, count, printable
+from speech_emotion.terminal import SHOWN, clock, count, printable
 
-SHOWN = 10  # most rows that are listed one by one, and most errors in a longer table
 CONFIDENCE_BINS = 20
 LONG_S = 60  # a recording of this length is more than one emotion
 PARTS = 3  # emotions and stretches that are named for a long recording
@@ -51,7 +50,14 @@ class Summary:
             self.n_rows += 1
             if self.n_rows <= SHOWN:
                 self.lines += row_lines(row, self.stretches, length_s)
-            self._count(row)
+            if row["error"]:
+                self.n_failed += 1
+                if len(self.errors) < SHOWN:
+                    self.errors.append(error_sentence(row))
+            else:
+                self.confidences[row["emotion"]] += row["confidence"]
+                place = min(int(row["confidence"] * CONFIDENCE_BINS), CONFIDENCE_BINS - 1)
+                self.bins[row["emotion"]][place] += 1
             self.evaluation.add(row)
         self.n_recordings += 1
         self.n_with_emotion += not all(row["error"] for row in rows)
@@ -65,16 +71,6 @@ class Summary:
                 info.channels_differ and self.is_mixed
             )
             self.notes["has/have", "bytes after the end, which were ignored"] += info.n_ignored > 0
-
-    def _count(self, row: Row) -> None:
-        if row["error"]:
-            self.n_failed += 1
-            if len(self.errors) < SHOWN:
-                self.errors.append(error_sentence(row))
-            return
-        emotion, confidence = row["emotion"], row["confidence"]
-        self.confidences[emotion] += confidence
-        self.bins[emotion][min(int(confidence * CONFIDENCE_BINS), CONFIDENCE_BINS - 1)] += 1
 
     def __str__(self) -> str:
         classified = f"{count(self.n_with_emotion, 'recording')} classified"

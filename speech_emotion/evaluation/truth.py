@@ -6,7 +6,7 @@ pandas is imported only where it is needed, so that eval.py starts faster on rec
 import os
 import shlex
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -111,7 +111,14 @@ class Evaluation:
         self._test_clips = {*test_clips}
         occurring = [*labels, *map(spelling(labels), truth.labels)]
         self._spelled = spelling(occurring)
-        self.source, self._truth, self._joins = truth.source, truth, _parse_joins(joins, self._spelled)
+        self.source, self._truth, self._joins = truth.source, truth, {}
+        for join in joins:
+            label, _, target = normalize("NFC", join).partition("=")
+            if not label or not target:
+                raise ValueError(f"{join} is not of the form LABEL=LABEL, which --map takes")
+            label, target = self._spelled(label), self._spelled(target)
+            if self._joins.setdefault(label, target) != target:
+                raise ValueError(f"--map counts {label} both as {self._joins[label]} and as {target}")
         if nowhere := [label for label in self._joins if label not in occurring]:
             names = ", ".join(nowhere)
             raise ValueError(f"--map names {names}, found neither in the model nor among the {truth.source}")
@@ -220,19 +227,6 @@ class Evaluation:
 
 def _columns(rows: list[tuple]) -> dict[str, tuple]:
     return dict(zip(COLUMNS, zip(*rows, strict=True), strict=True))
-
-
-def _parse_joins(joins: Iterable[str], spelled: Callable[[str], str]) -> dict[str, str]:
-    """calm=neutral → {"calm": "neutral"}. Raises ValueError for an invalid or contradictory join."""
-    parsed: dict[str, str] = {}
-    for join in joins:
-        label, _, target = normalize("NFC", join).partition("=")
-        if not label or not target:
-            raise ValueError(f"{join} is not of the form LABEL=LABEL, which --map takes")
-        label, target = spelled(label), spelled(target)
-        if parsed.setdefault(label, target) != target:
-            raise ValueError(f"--map counts {label} both as {parsed[label]} and as {target}")
-    return parsed
 
 
 def group_column(predictions: "pd.DataFrame | dict") -> str:

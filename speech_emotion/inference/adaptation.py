@@ -25,12 +25,6 @@ GROUPS: dict[str, Callable[[str], Hashable]] = {  # what counts as one voice or 
 }
 
 
-def check_adapts(predictor) -> None:
-    """Raises ValueError for a network that takes no statistics."""
-    if not predictor.network.takes_statistics:
-        raise ValueError("this model cannot adapt to recordings; --model model_any_voice.pt can")
-
-
 class Voices:
     """The statistics of voices: each channel of each group of recordings is one.
 
@@ -101,7 +95,8 @@ class Adaptation:
 
         `predictor` may be a ClusterPredictor. Raises ValueError for a network that takes no statistics.
         """
-        check_adapts(predictor)
+        if not predictor.network.takes_statistics:
+            raise ValueError("this model cannot adapt to recordings; --model model_any_voice.pt can")
         groups: dict[Hashable, list[str]] = {}
         for recording in map(str, recordings):
             groups.setdefault(group_of(recording), []).append(recording)

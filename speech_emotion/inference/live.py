@@ -166,7 +166,12 @@ class LiveRecording:
                 statistics = self._statistics(embeddings)
         recent = self._recording(window for window in embedded if window[0].span[1] > self.heard_s - _SHOWN_S)
         rows = self._predictor.answer(recent, statistics).stretches
-        goes_on = _goes_on_since([window for window, _ in self._current.values()], self.heard_s)
+        goes_on = math.inf  # start of the stretch that no pause has ended yet, with all parts that it was cut into
+        for window, _ in reversed(self._current.values()):
+            start, end = window.span
+            if end != goes_on and (goes_on < math.inf or end + SETTINGS.pause_s <= self.heard_s):
+                break
+            goes_on = start
         return Heard(self.heard_s, [row | {"ended": row["start"] < goes_on} for row in rows], statistics is not None)
 
     def _recording(self, embedded: Iterable[Embedded]) -> Recording:
@@ -186,14 +191,3 @@ def at_once(work: Generator[None, None, T]) -> T:
             next(work)
         except StopIteration as end:
             return end.value
-
-
-def _goes_on_since(windows: list[Window], now_s: float) -> float:
-    """Start of the stretch that no pause has ended yet, with all parts that it was cut into; inf if there is none."""
-    start = math.inf
-    for window in reversed(windows):
-        end = window.span[1]
-        if end != start and (start < math.inf or end + SETTINGS.pause_s <= now_s):
-            break
-        start = window.span[0]
-    return start
