@@ -7,7 +7,6 @@ import csv
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -77,16 +76,12 @@ def read_table(path: str | Path) -> Iterator[Row]:
     return kind.read(path)
 
 
-def tracks(stretches: list[Row], length_s: float) -> dict[str, str]:
-    """The stretches of one recording as the text of every available track format, by suffix."""
-    texts = {}
+def as_text(ending: str, columns: list[str], rows: Iterable[Row], length_s: float = 0.0) -> str:
+    """The text of a file with this ending. Raises ImportError if an optional package is missing."""
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "track"
-        for ending in TRACKS:
-            with suppress(ImportError):
-                FORMATS[ending.lower()].write(path, [], stretches, length_s)
-                texts[ending] = path.read_text(encoding="utf-8")
-    return texts
+        path = Path(folder) / "table"
+        FORMATS[ending.lower()].write(path, columns, rows, length_s)
+        return path.read_bytes().decode()
 
 
 def joined(stretches: Iterable[Row]) -> dict[str, list[Caption]]:

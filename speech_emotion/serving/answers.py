@@ -1,9 +1,8 @@
 """The recordings of one request → their rows, within the limits, and the outlines of their waveforms."""
 
-import csv
-import io
 import re
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +11,7 @@ from starlette.datastructures import UploadFile
 from speech_emotion.audio.decoders import Block
 from speech_emotion.audio.reading import AudioError, RecordingInfo, read_pieces
 from speech_emotion.inference.adaptation import Voices
-from speech_emotion.inference.formats import Row, cell, tracks
+from speech_emotion.inference.formats import TRACKS, Row, as_text
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.inference.recording import Answer, Recording
 from speech_emotion.inference.table import FIXED, columns, rounded, stretch_columns
@@ -75,10 +74,12 @@ class Reply:
         """The rows with their timelines, the waveform of each, and the texts of files by the end of their names."""
         labels = [column for column in self.rows[0] if column not in FIXED]
         channels = "each" if "channel" in self.rows[0] else "mix"
-        texts = {".csv": write_csv(columns(labels, channels), self.rows)}
+        texts = {".csv": as_text(".csv", columns(labels, channels), self.rows)}
         if self.stretches:
-            texts["-timeline.csv"] = write_csv(stretch_columns(labels, channels), self.stretches)
-            texts |= tracks(self.stretches, self.length_s)
+            texts["-timeline.csv"] = as_text(".csv", stretch_columns(labels, channels), self.stretches)
+            for ending in TRACKS:
+                with suppress(ImportError):
+                    texts[ending] = as_text(ending, [], self.stretches, self.length_s)
         return {
             "rows": self.in_json(timeline=True),
             "labels": labels,
@@ -87,13 +88,6 @@ class Reply:
             "channels_differ": self.channels_differ,
             "texts": texts,
         }
-
-
-def write_csv(names: list[str], rows: Iterable[Row]) -> str:
-    """A table as text, as in out.csv; a file name with line breaks makes a row several lines long."""
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows([names, *([cell(name, row[name]) for name in names] for row in rows)])
-    return text.getvalue()
 
 
 def answer_all(
