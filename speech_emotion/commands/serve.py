@@ -23,45 +23,21 @@ _DESCRIPTORS = 2**13  # open files: one for each connection and each recording o
 
 def parse_arguments(arguments: list[str] | None, name: str = "app.py") -> argparse.Namespace:
     parser = Parser(prog=name, description="Classify the emotion of recordings on a web page, and for programs.")
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="address to listen on (default: 127.0.0.1, this machine only). From other machines, browsers allow the "
-        "microphone only on HTTPS pages",
-    )
-    parser.add_argument("--port", type=int, default=7860, help="port to listen on (default: 7860); 0 for a free one")
-    parser.add_argument(
-        "--allow-host",
-        action="append",
-        default=[],
-        metavar="NAME",
-        help="host name to answer to, besides localhost and the address it listens on; may be repeated",
-    )
-    parser.add_argument(
-        "--cors",
-        action="append",
-        default=[],
-        metavar="ORIGIN",
-        help="origin whose pages may send requests, such as https://example.org; may be repeated",
-        type=_origin,
-    )
-    parser.add_argument(
-        "--model", action="append", metavar="FILE", help="checkpoint to offer; may be repeated; first is the default"
-    )
-    parser.add_argument(
-        "--emotions",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="EMOTION",
-        help="the emotions that can occur: answered unless a client asks for others (default: all of the model)",
-    )
-    parser.add_argument(
-        "--token",
-        default=os.environ.get("SPEECH_EMOTION_TOKEN"),
-        help="bearer token that clients must send (default: $SPEECH_EMOTION_TOKEN)",
-        type=_token,
-    )
+    add = parser.add_argument
+    # fmt: off
+    add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine only). From other "
+        "machines, browsers allow the microphone only on HTTPS pages")
+    add("--port", type=int, default=7860, help="port to listen on (default: 7860); 0 for a free one")
+    add("--allow-host", action="append", default=[], metavar="NAME", help="host name to answer to, besides localhost "
+        "and the address it listens on; may be repeated")
+    add("--cors", type=_origin, action="append", default=[], metavar="ORIGIN", help="origin whose pages may send "
+        "requests, such as https://example.org; may be repeated")
+    add("--model", action="append", metavar="FILE", help="checkpoint to offer; may be repeated; first is the default")
+    add("--emotions", action="extend", nargs="+", default=[], metavar="EMOTION", help="the emotions that can occur: "
+        "answered unless a client asks for others (default: all of the model)")
+    add("--token", type=_token, default=os.environ.get("SPEECH_EMOTION_TOKEN"), help="bearer token that clients must "
+        "send (default: $SPEECH_EMOTION_TOKEN)")
+    # fmt: on
     for option, name, default, text in (
         ("--max-mb", "recording_mb", 200, "largest recording, in megabytes"),
         ("--max-minutes", "recording_minutes", 10, "longest recording, in minutes"),
@@ -69,8 +45,7 @@ def parse_arguments(arguments: list[str] | None, name: str = "app.py") -> argpar
         ("--live", "live", 8, "most live recordings at once"),
         ("--timeout", "silence_s", 20, "seconds without a byte after which an unfinished request is dropped"),
     ):
-        said = f"{text} (default: {default})"
-        parser.add_argument(option, dest=name, type=positive, default=default, metavar="N", help=said)
+        add(option, dest=name, type=positive, default=default, metavar="N", help=f"{text} (default: {default})")
     return parser.parse_args(arguments)
 
 
