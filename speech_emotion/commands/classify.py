@@ -200,15 +200,7 @@ def classify(options: EvalOptions, url: str | None = None) -> int:
         say(warning, is_error=True)
     if first_line:
         say(first_line)
-    summary = Summary(
-        predictor.labels,
-        evaluation,
-        out=options.out,
-        timeline=options.timeline,
-        channels=options.channels,
-        track=options.track,
-        n_others=n_others,
-    )
+    summary = Summary(predictor.labels, evaluation, options, n_others)
     write_tables(options, recordings, predictor, summary, segments, url)
     say(summary)
     if options.embeddings:

@@ -3,12 +3,16 @@
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from speech_emotion.evaluation.truth import Evaluation
 from speech_emotion.inference.formats import Row
 from speech_emotion.inference.recording import Answer
 from speech_emotion.inference.table import FIXED, error_sentence, is_uncertain, rounded
 from speech_emotion.terminal import SHOWN, clock, count, printable
+
+if TYPE_CHECKING:
+    from speech_emotion.commands.classify import EvalOptions
 
 CONFIDENCE_BINS = 20
 LONG_S = 60  # a recording of this length is more than one emotion
@@ -18,20 +22,9 @@ PARTS = 3  # emotions and stretches that are named for a long recording
 class Summary:
     """Counts the rows of a table as they are written; `str` returns what eval.py prints."""
 
-    def __init__(
-        self,
-        labels: list[str],
-        evaluation: Evaluation,
-        *,
-        out: str,
-        timeline: str | None,
-        channels: str,
-        track: int | None,
-        n_others: int,
-    ):
-        """Rows are passed on to `evaluation`; `n_others` files are not recordings; the others are eval.py's options."""
-        self.evaluation, self.out, self.timeline, self.n_others = evaluation, out, timeline, n_others
-        self.is_mixed, self.is_track_chosen = channels == "mix", track is not None
+    def __init__(self, labels: list[str], evaluation: Evaluation, options: "EvalOptions", n_others: int):
+        """Rows are passed on to `evaluation`; `n_others` files in the folders are not recordings."""
+        self.evaluation, self.options, self.n_others = evaluation, options, n_others
         self.n_rows = self.n_failed = 0
         self.n_recordings = self.n_with_emotion = 0
         self.stretches: list[Row] = []  # of the latest recording
@@ -65,10 +58,10 @@ class Summary:
             info = answer.info
             self.notes["is/are", "damaged; only the part that could be read was used"] += info.is_damaged
             self.notes["has/have", "several audio tracks; --track N chooses one"] += (
-                info.n_tracks > 1 and not self.is_track_chosen
+                info.n_tracks > 1 and self.options.track is None
             )
             self.notes["has/have", "different sound in each channel; --channels each classifies them separately"] += (
-                info.channels_differ and self.is_mixed
+                info.channels_differ and self.options.channels == "mix"
             )
             self.notes["has/have", "bytes after the end, which were ignored"] += info.n_ignored > 0
 
@@ -76,7 +69,7 @@ class Summary:
         classified = f"{count(self.n_with_emotion, 'recording')} classified"
         if n_without := self.n_recordings - self.n_with_emotion:
             classified += f", {n_without} without an emotion"
-        lines = [f"{classified}; the table is in {self.out}"]
+        lines = [f"{classified}; the table is in {self.options.out}"]
         lines += [f"  {count(n, 'recording', verb)} {note}" for (verb, note), n in self.notes.items() if n]
         if self.n_others:
             were = "was" if self.n_others == 1 else "were"
@@ -90,8 +83,8 @@ class Summary:
             lines += [f"  {error}" for error in self.errors]
             if self.n_failed > len(self.errors):
                 lines.append(f"  and {self.n_failed - len(self.errors)} more, see the column `error`")
-        if self.timeline:
-            lines.append(f"the timeline is in {self.timeline}")
+        if self.options.timeline:
+            lines.append(f"the timeline is in {self.options.timeline}")
         elif self.is_any_long:
             lines.append("--timeline FILE writes the emotion of every stretch of speech")
         return "\n".join([*lines, *self.evaluation.lines()])
