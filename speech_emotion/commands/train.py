@@ -5,13 +5,9 @@ from argparse import Namespace, RawDescriptionHelpFormatter
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from speech_emotion.corpora.ravdess import EMOTIONS, check_table, clip_table
 from speech_emotion.terminal import DEVICES, Parser, count, program, say
-
-if TYPE_CHECKING:  # --help does not wait for torch
-    from speech_emotion.training.runs import Run
 
 CACHE = Path(".cache")
 EPILOG = """\
@@ -129,28 +125,21 @@ def main(arguments: list[str] | None = None, name: str = "train.py") -> int:
     return ending.status
 
 
-def run_of(options: RavdessOptions, partial: bool = False) -> "Run":
-    """The run with these options; `partial` if clips of RAVDESS are missing. Raises ValueError, CheckpointError."""
-    from speech_emotion.training.runs import Run, recipe_of
-
-    recipe = recipe_of(options.network).from_options(
-        options.data, options.shuffle_labels, options.spoken, **options.settings
-    )
-    folds, fold = options.fold or ("fold", None)
-    drop = tuple(emotion for emotion in EMOTIONS if emotion in options.drop)
-    return Run(recipe, drop, options.split, fold, folds, options.spoken, options.shuffle_labels, partial)
-
-
 def train_on_ravdess(options: RavdessOptions) -> None:
     """Train on a split or fold, classify the held-out clips as eval.py does, and write the results."""
     from speech_emotion.outputs import locked_outputs
-    from speech_emotion.training.runs import carry_out
+    from speech_emotion.training.runs import Run, carry_out, recipe_of
 
     clips = clip_table(options.data)
     problems = check_table(clips)
     for problem in problems:
         say(f"warning: {problem}; the splits differ from the published ones", is_error=True)
-    run = run_of(options, partial=bool(problems))
+    recipe = recipe_of(options.network).from_options(
+        options.data, options.shuffle_labels, options.spoken, **options.settings
+    )
+    drop = tuple(emotion for emotion in EMOTIONS if emotion in options.drop)
+    folds, fold = options.fold or ("fold", None)
+    run = Run(recipe, drop, options.split, fold, folds, options.spoken, options.shuffle_labels, bool(problems))
     out = options.out or run.file
     outputs = [*run.files(options.results).values(), *filter(None, [out])]
     corpora = chain.from_iterable(table["path"] for table in (clips, *run.recipe.other_corpora))

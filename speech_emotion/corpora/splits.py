@@ -34,6 +34,9 @@ FOLDS = {  # by name, as in the names of runs: the test actors, and the channels
 }
 
 
+N_FOLDS = 5  # of the user's own recordings
+
+
 def stratified_split(clips: pd.DataFrame, seed: int, test_size: float = 0.2) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(rest, test): the usual random split of the field, with every actor on both sides.
 
@@ -52,15 +55,15 @@ def fold_split(clips: pd.DataFrame, folds: str, number: int) -> tuple[pd.DataFra
     return _without_copies(rest, test), test[test["channel"].isin(channels)]
 
 
-def folds(clips: pd.DataFrame, seed: int, n_folds: int = 5) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """(rest, held out) `n_folds` times: every clip is held out once, as stratified by label as possible.
+def folds(clips: pd.DataFrame, seed: int) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """(rest, held out) N_FOLDS times: every clip is held out once, as stratified by label as possible.
 
     If speakers are known, each is on one side only; otherwise files are split at random. With fewer speakers than
     folds, or fewer clips of a label, there are fewer folds. The first pair can serve as (training, validation).
     """
     clips = clips.sort_values("clip", ignore_index=True)
     groups = pd.factorize(clips["speaker"])[0] if has_speakers(clips) else clips.index.to_numpy()
-    n_folds = min(n_folds, len(set(groups)), clips["emotion"].value_counts().min())
+    n_folds = min(N_FOLDS, len(set(groups)), clips["emotion"].value_counts().min())
     for _, held_out in StratifiedGroupKFold(n_folds, shuffle=True, random_state=seed).split(
         clips, clips["emotion"], groups
     ):

@@ -118,7 +118,7 @@ def bootstrap_interval(predictions: pd.DataFrame, metric, by: str = "clip", n: i
     return tuple(np.nanpercentile(np.concatenate(values), [2.5, 97.5]))
 
 
-def calibration_bins(predictions: pd.DataFrame, n_bins: int = 15) -> pd.DataFrame:
+def calibration_bins(predictions: pd.DataFrame, n_bins: int) -> pd.DataFrame:
     """Mean confidence and accuracy in `n_bins` equal bins of confidence: columns confidence, accuracy, clips."""
     import pandas as pd
 

@@ -46,7 +46,7 @@ class ClusterPredictor:
         """
         self.labels, _ = choose_emotions(checkpoint.labels, emotions)
         self.digest, self.temperature = checkpoint.digest, checkpoint.temperature
-        self.network, self.device = checkpoint.network.for_inference(), torch.device("cpu")  # for the statistics
+        self.network = checkpoint.network.for_inference()  # for the statistics
         self.speech_only = self.network.speech_only if speech_only is None else speech_only
         ray = _connect(address)
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]

@@ -150,8 +150,20 @@ class Predictor:
         Full scale is 1 for floats, and the range of the type for integers of 8 to 32 bits. Raises ValueError for
         another shape or type.
         """
+        if isinstance(samples, (bytes, bytearray)):
+            raise ValueError("samples are numbers, not bytes; np.frombuffer(samples, np.int16) reads 16-bit samples")
+        samples = samples.detach().cpu().numpy() if isinstance(samples, torch.Tensor) else np.asarray(samples)
+        if samples.ndim not in (1, 2):
+            raise ValueError(f"samples must be (samples,) or (samples, channels), not {samples.shape}")
+        if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:
+            raise ValueError(f"samples are (samples, channels), not {samples.shape}; transpose them")
+        if samples.dtype.kind not in "fiu" or (samples.dtype.kind != "f" and samples.itemsize > 4):
+            raise ValueError(f"samples are floats, or integers of 8 to 32 bits, not {samples.dtype}")
+        if samples.dtype.kind != "f":
+            half = np.float32(2 ** (8 * samples.itemsize - 1))
+            samples = samples / half - (samples.dtype.kind == "u")
         try:
-            check_samples(mono := mix(_full_scale(samples)), sample_rate)
+            check_samples(mono := mix(samples), sample_rate)
         except AudioError as error:
             return error_row("", self.labels, str(error))
         recording = self.recording("", lambda: [(mono, sample_rate)])
@@ -294,20 +306,3 @@ def _recordings(paths: str | Path | Iterable[str | Path]) -> Iterator[str | Path
                 "open file, which predict_waveform takes"
             )
         yield from find_recordings([path])[0] if os.path.isdir(path) else [path]
-
-
-def _full_scale(samples: np.ndarray | torch.Tensor) -> np.ndarray:
-    """Samples of any type that sound is stored in → the same with full scale at 1. Raises ValueError for others."""
-    if isinstance(samples, (bytes, bytearray)):
-        raise ValueError("samples are numbers, not bytes; np.frombuffer(samples, np.int16) reads 16-bit samples")
-    samples = samples.detach().cpu().numpy() if isinstance(samples, torch.Tensor) else np.asarray(samples)
-    if samples.ndim not in (1, 2):
-        raise ValueError(f"samples must be (samples,) or (samples, channels), not {samples.shape}")
-    if samples.ndim == 2 and samples.shape[0] < samples.shape[1]:
-        raise ValueError(f"samples are (samples, channels), not {samples.shape}; transpose them")
-    if samples.dtype.kind == "f":
-        return samples
-    if samples.dtype.kind not in "iu" or samples.itemsize > 4:
-        raise ValueError(f"samples are floats, or integers of 8 to 32 bits, not {samples.dtype}")
-    half = np.float32(2 ** (8 * samples.itemsize - 1))
-    return samples / half - (samples.dtype.kind == "u")

@@ -48,9 +48,7 @@ class Recording:
     embedded: list[Embedded] = field(default_factory=list)
     error: str = ""
     choose_channels: Callable[[RecordingWindows], RecordingWindows] | None = None  # if they are mixed and unrelated
-
-    def __post_init__(self):
-        self._unread = self._windows_with_samples()
+    _unread: Iterator[tuple[Window, torch.Tensor]] | None = field(default=None, init=False, repr=False)
 
     def measure(self) -> Iterator[None]:
         """Measure the level of the whole recording, which `read` needs; yields after every 30 s of sound."""
@@ -62,14 +60,13 @@ class Recording:
         """Apply `prepare` to the next `n` windows and their samples; fewer at the end or after an error."""
         if not self.error:
             with self._noting_errors():
+                if self._unread is None:
+                    self.windows.find()
+                    if self.choose_channels and self.info.channels_unrelated:
+                        self.windows = self.choose_channels(self.windows)
+                    self._unread = iter(self.windows)
                 return [prepare(*window) for window in islice(self._unread, n)]
         return []
-
-    def _windows_with_samples(self) -> Iterator[tuple[Window, torch.Tensor]]:
-        self.windows.find()
-        if self.choose_channels and self.info.channels_unrelated:
-            self.windows = self.choose_channels(self.windows)
-        yield from self.windows
 
     @contextmanager
     def _noting_errors(self) -> Iterator[None]:

@@ -156,7 +156,7 @@ def build_app(service: Service, allow_hosts: Iterable[str] = (), allow_origins: 
     @app.get("/health")
     async def health() -> dict[str, str | int | list[str]]:
         """Also the numbers of requests being sent, waiting or being answered, and of live recordings."""
-        taken = {name: service.taken[kind] for name, kind in (("requests", "requests"), ("live", "live recordings"))}
+        taken = {"requests": service.taken["requests"], "live": service.taken["live recordings"]}
         return {"status": "ok", "models": list(service.predictors), **taken}
 
     @app.websocket("/live")
