@@ -65,7 +65,7 @@ class RecordingInfo:
 
     n_tracks: int = 1  # audio tracks in the container
     n_channels: int = 1  # of the track that was read; the maximum if it changes
-    channels_differ: bool = False  # see channels.Difference
+    channels_differ: bool = False  # see reading.Difference
     channels_unrelated: bool = False
     is_damaged: bool = False  # only part of it could be decoded
     n_ignored: int = 0  # bytes after the end that its header declares
