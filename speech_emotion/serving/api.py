@@ -19,7 +19,7 @@ from speech_emotion.models.published import PUBLISHED
 from speech_emotion.serving.guard import MEGABYTE, Guard
 from speech_emotion.serving.live import serve_live
 from speech_emotion.serving.service import Options, Service
-from speech_emotion.serving.teaching import Corrections, begin_teaching
+from speech_emotion.serving.teaching import Corrections, teach_model
 
 STATIC = files("speech_emotion.serving") / "static"
 REFUSALS = {
@@ -120,7 +120,7 @@ def build_app(service: Service, allow_hosts: Iterable[str] = (), allow_origins: 
     async def teach(request: Request) -> JSONResponse:
         """For the page and for programs, as docs/serve.md says; only so many at a time, because each needs memory."""
         with service.place("models being taught", service.limits.taught):
-            _, taught = await service.carry_out(request, Corrections, partial(begin_teaching, service))
+            _, taught = await service.carry_out(request, Corrections, partial(teach_model, service))
         return JSONResponse(taught)
 
     @app.get("/teach/{name}", dependencies=protected, include_in_schema=False)

@@ -10,7 +10,7 @@ from fastapi import HTTPException
 from pydantic import Field
 from starlette.datastructures import UploadFile
 
-from speech_emotion.corpora.labels import check_trainable, spelling
+from speech_emotion.corpora.labels import AnnotationError, check_trainable, spelling
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.inference.recording import NOBODY, with_speech
 from speech_emotion.models.any_voice import AnyVoice
@@ -26,8 +26,13 @@ class Corrections(Strict):
     emotions: Emotions = Field([])  # the correct one of each file, in order
 
 
-def begin_teaching(service: Service, given: Corrections, uploads: list[UploadFile]) -> Generator[float, None, dict]:
-    """The work that ends with the new model's name, labels and report. Raises HTTPException for what cannot teach."""
+def teach_model(service: Service, given: Corrections, uploads: list[UploadFile]) -> Generator[float, None, dict]:
+    """Returns the new model's name, labels and report; yields the share of the recordings that is embedded.
+
+    Raises HTTPException for what cannot teach.
+    """
+    from speech_emotion.training.own_labels import train_own  # takes a second, and is rarely needed
+
     predictor = service.predictor(given.model, adapt=False).for_emotions([])
     if not isinstance(predictor.network, AnyVoice):
         raise HTTPException(422, "this model cannot be taught; choose model_any_voice.pt, or one trained from it")
@@ -41,14 +46,6 @@ def begin_teaching(service: Service, given: Corrections, uploads: list[UploadFil
         check_trainable(clips)
     except ValueError as error:
         raise HTTPException(422, str(error)) from None
-    return _teach(service, predictor, clips, uploads)
-
-
-def _teach(
-    service: Service, predictor: Predictor, clips: pd.DataFrame, uploads: list[UploadFile]
-) -> Generator[float, None, dict]:
-    from speech_emotion.training.own_labels import AnnotationError, train_own  # takes a second, and is rarely needed
-
     recordings = [recording_of(predictor, upload, service.limits) for upload in uploads]
     yield from embed_all(predictor, recordings)
     for upload, recording in zip(uploads, recordings, strict=True):
