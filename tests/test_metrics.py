@@ -90,8 +90,9 @@ def test_the_interval_of_a_share_is_that_of_wilson():
 
 def test_predictions_are_sorted_by_clip_and_a_clip_that_cannot_be_classified_is_named():
     clips = pd.DataFrame({"clip": ["b", "a"], "emotion": ["happy", "sad"]})
-    row = {"url": "b.wav", "emotion": "happy", "happy": 0.123456789, "sad": 0.8, "error": ""}
+    row = {"url": "b.wav", "emotion": "sad", "confidence": 0.8, "happy": 0.123456789, "sad": 0.8, "error": ""}
     found = prediction_table(clips, iter([row] * 2))
+    assert found.columns.tolist() == ["clip", "emotion", "prediction", "happy", "sad"]
     assert found["clip"].tolist() == ["a", "b"] and found["emotion"].tolist() == ["sad", "happy"]
     assert found["happy"].tolist() == [0.12346] * 2 and found.index.tolist() == [0, 1]
     with pytest.raises(ValueError, match="^1 of 2 clips cannot be classified: b.wav: silent$"):

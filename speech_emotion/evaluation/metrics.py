@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from speech_emotion.inference.table import error_sentence, prediction_row
+from speech_emotion.inference.table import FIXED, error_sentence
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,8 +32,11 @@ def prediction_table(clips: pd.DataFrame, predictions) -> pd.DataFrame:
     rows = list(predictions)
     if failed := [row for row in rows if row["error"]]:
         raise ValueError(f"{len(failed)} of {len(rows)} clips cannot be classified: {error_sentence(failed[0])}")
-    table = pd.DataFrame(map(prediction_row, clips["clip"], clips["emotion"], rows))
-    return table.sort_values("clip", ignore_index=True).round(5)
+    table = []
+    for clip, emotion, row in zip(clips["clip"], clips["emotion"], rows, strict=True):
+        probabilities = {column: value for column, value in row.items() if column not in FIXED}
+        table.append({"clip": clip, "emotion": emotion, "prediction": row["emotion"], **probabilities})
+    return pd.DataFrame(table).sort_values("clip", ignore_index=True).round(5)
 
 
 def label_columns(predictions: pd.DataFrame) -> list[str]:

@@ -50,12 +50,6 @@ def recording_row(url: str, labels: Sequence[str], stretches: Sequence[Row], wei
     return {"url": url, **_answer(labels, mean.tolist()), "error": ""}
 
 
-def prediction_row(clip: str, emotion: str, row: Row) -> Row:
-    """The row of a prediction file: clip, true emotion, prediction and probabilities."""
-    probabilities = {column: value for column, value in row.items() if column not in FIXED}
-    return {"clip": clip, "emotion": emotion, "prediction": row["emotion"], **probabilities}
-
-
 def is_uncertain(row: Row) -> bool:
     """Whether an emotion is uncertain: its confidence is low, or the second label is close."""
     first, *others = sorted((row[label] for label in row if label not in FIXED), reverse=True)
