@@ -62,13 +62,13 @@ class Reply:
 
     def in_json(self, timeline: bool) -> list[dict]:
         """The rows, with the stretches of their channel as `timeline` if requested."""
-        return [
-            row
-            | {"timeline": in_timeline(part for part in self.stretches if part.get("channel") == row.get("channel"))}
-            if timeline
-            else row
-            for row in self.rows
-        ]
+        if not timeline:
+            return self.rows
+        rows = []
+        for row in self.rows:
+            stretches = [stretch for stretch in self.stretches if stretch.get("channel") == row.get("channel")]
+            rows.append(row | {"timeline": in_timeline(stretches)})
+        return rows
 
     def for_page(self) -> dict:
         """The rows with their timelines, the waveform of each, and the texts of files by the end of their names."""
