@@ -41,6 +41,7 @@ crossval: train  ## train and compute everything else under results/ that the re
 	for n in 0 1 2 3 4 5; do $(RUN) train.py --network any-voice --fold emobox:$$n || exit; done
 	$(RUN) train.py --network any-voice --shuffle-labels
 	$(RUN) train.py --drop sad --schedule cosine_warm_restarts
+	$(RUN) -m research.baseline
 	$(RUN) -m research.checkpoints emodb
 	$(RUN) -m research.adaptation --folds .cache
 	$(RUN) -m research.robustness

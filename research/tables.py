@@ -40,6 +40,8 @@ SEXES = (("women", "sex", "female"), ("men", "sex", "male"))  # name of the row,
 # UA in Table 4 of Ma et al. (2024), for frozen encoders under a small network: the recall of eight emotions, averaged.
 EMOBOX = {"Whisper-large-v3": 0.753, "WavLM-large": 0.720, "HuBERT-base": 0.654, "WavLM-base": 0.616}
 EMOBOX_RUNS = {
+    "logistic regression on the embeddings of `model_any_voice.pt`": r"baseline-emobox\d",
+    "the same, standardised by actor": r"baseline-emobox\d-adapted",
     "`model_any_voice.pt` recipe, trained on speech alone": r"any8-emobox\d-spoken",
     "the same with `--adapt`": r"any8-emobox\d-spoken-adapted",
     "`model_any_voice.pt` recipe, also trained on song and nEMO": r"any8-emobox\d",

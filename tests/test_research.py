@@ -1,4 +1,4 @@
-"""What is measured for the documents: folders for --adapt, and noise, rooms and codecs."""
+"""What is measured for the documents: folders for --adapt, noise, rooms and codecs, and a baseline."""
 
 import numpy as np
 import pandas as pd
@@ -7,7 +7,10 @@ import soundfile
 from conftest import small_any_voice, write_noise
 
 from research import adaptation as folders
+from research.baseline import by_actor, predict_fold
 from research.robustness import conditions, noisy, reverberated, without_silence
+from speech_emotion.corpora.ravdess import describe, expected_clips
+from speech_emotion.evaluation.metrics import uar
 from speech_emotion.inference.adaptation import Adaptation
 from speech_emotion.inference.predictor import Predictor
 
@@ -94,3 +97,19 @@ def test_a_room_decays_by_60_db_in_its_time():
     early, late = (np.mean(room[round(t * RATE) : round((t + 0.02) * RATE)] ** 2) for t in (0.05, 0.25))
     assert 10 * np.log10(early / late) == pytest.approx(30, abs=1.5)
     assert np.sum(room[1:] ** 2) == pytest.approx(1, rel=0.01)
+
+
+def test_the_baseline_learns_nothing_from_test_clips_and_normalises_voices():
+    clips = pd.DataFrame([{"clip": clip, **describe(clip)} for clip in sorted(expected_clips("speech"))])
+    rng = np.random.default_rng(0)
+    embedded = rng.normal(size=(len(clips), 8)) + 2 * pd.get_dummies(clips["emotion"]).to_numpy()
+    table = predict_fold(clips, embedded, 0)
+    is_test = clips["actor"].isin([1, 11, 20, 21]).to_numpy()
+    assert list(table["clip"]) == list(clips["clip"][is_test]) and 0.5 < uar(table) < 0.95
+    relabelled, moved = clips.assign(emotion=clips["emotion"].where(~is_test, "sad")), embedded.copy()
+    moved[np.flatnonzero(is_test)[1:]] += 9
+    again = predict_fold(relabelled, moved, 0)
+    assert again.iloc[0, 2:].equals(table.iloc[0, 2:]) and not again["prediction"].equals(table["prediction"])
+    gains, offsets = rng.uniform(1, 2, size=(25, 8)), rng.normal(size=(25, 8))
+    of_other_voices = embedded * gains[clips["actor"]] + offsets[clips["actor"]]
+    assert by_actor(of_other_voices, clips["actor"]) == pytest.approx(by_actor(embedded, clips["actor"]))
