@@ -34,7 +34,7 @@ class SpeechSettings:
     n_frames: int = 7  # frames of 32 ms; a short word has as many
     clear: float = 0.93  # the probability that they must reach for clear speech,
     likely: float = 0.85  # or for faint speech
-    lasting: tuple[tuple[int, float], ...] = ((15, 0.5), (46, 0.025))
+    lasting: tuple[tuple[int, float], ...] = ((15, 0.5), (46, 0.012))
     """Or for faint speech: more frames, and what they must reach on average over normal speed and `slower`."""
     slower: tuple[int, int] = (2, 3)  # as a fraction; small numbers keep the resampling kernel small
 
