@@ -1,11 +1,9 @@
 """Files made to hurt whoever opens them, written byte by byte."""
 
-import io
 import struct
 from pathlib import Path
 
-import numpy as np
-import soundfile
+from recordings import encoded_noise
 
 
 def box(name: bytes, *content: bytes) -> bytes:
@@ -45,9 +43,7 @@ def endless(path: Path, sound: bytes) -> None:
 
 def damaged_mp3(path: Path) -> None:
     """libmpg123 writes its notes to stderr."""
-    file = io.BytesIO()
-    soundfile.write(file, np.random.default_rng(0).normal(scale=0.1, size=64_000), 16_000, format="MP3")
-    content = bytearray(file.getvalue())
+    content = bytearray(encoded_noise(4, format="MP3"))
     for position in range(500, len(content), 97):
         content[position] ^= 0xFF
     path.write_bytes(content)

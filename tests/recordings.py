@@ -1,12 +1,17 @@
 """A voice made by code, and recordings of it in every container and codec that FFmpeg writes."""
 
+import io
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+import soundfile
 from av.stream import Disposition
+
+from speech_emotion.audio.reading import RecordingInfo
+from speech_emotion.audio.resampling import load_audio
 
 RATE = 16_000
 BIT_RATES = {"libspeex": 42_000, "wmav1": 64_000, "wmav2": 64_000}  # FFmpeg has no default that they take
@@ -21,6 +26,14 @@ def voice(seconds: float = 4, seed: int = 0) -> np.ndarray:
     harmonics = sum(np.sin(k * phase) / k**2 for k in range(3, 9))
     syllables = np.interp(time, np.arange(0, seconds + 1, 0.25), rng.uniform(0.1, 1, int(4 * seconds + 4)))
     return (0.3 * harmonics * syllables).astype(np.float32)
+
+
+def encoded_noise(seconds: float, **options) -> bytes:
+    """The content of a file of noise at RATE; `options` are those of soundfile.write."""
+    file = io.BytesIO()
+    noise = np.random.default_rng(0).normal(scale=0.1, size=round(seconds * RATE))
+    soundfile.write(file, noise, RATE, **options)
+    return file.getvalue()
 
 
 def encode(
@@ -83,6 +96,12 @@ def _encoded(stream, rate: int, samples: np.ndarray) -> list[av.Packet]:
     resampler = av.AudioResampler(stream.format, stream.layout, rate, stream.frame_size or 1024)
     parts = [*resampler.resample(frame), *resampler.resample(None)]
     return [packet for part in [*parts, None] for packet in stream.encode(part)]
+
+
+def read(path: Path, **options) -> tuple[np.ndarray, RecordingInfo]:
+    """The samples of a recording at RATE, and what else is known of it."""
+    info = RecordingInfo()
+    return load_audio(path, RATE, info=info, **options).numpy(), info
 
 
 def likeness(samples: np.ndarray, expected: np.ndarray, within_s: float = 0.1) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from recordings import encode, likeness, voice
+from recordings import encode, encoded_noise, likeness, read, voice
 
 from speech_emotion.audio.reading import AudioError, RecordingInfo, read_pieces
 from speech_emotion.audio.resampling import load_audio, stream_audio
@@ -37,13 +37,6 @@ def test_a_film_without_sound_says_so(tmp_path):
         output.mux(video.encode(None))
     with pytest.raises(AudioError, match="it has no sound track"):
         load_audio(tmp_path / "a.mp4", RATE)
-
-
-def written(format: str) -> bytes:
-    """4 s of noise, which no codec packs into one page."""
-    file = io.BytesIO()
-    soundfile.write(file, np.random.default_rng(0).normal(scale=0.1, size=4 * 16_000), 16_000, format=format)
-    return file.getvalue()
 
 
 def wav(changed: dict[int, bytes], samples: np.ndarray = VOICE, subtype: str = "PCM_16") -> bytes:
@@ -104,7 +97,7 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path, monkeypatch, name)
 
 def test_a_file_without_readable_name_is_read_and_its_error_can_be_printed(tmp_path):
     name = os.fsdecode(bytes(tmp_path) + b"/\xff\n.wav")
-    Path(name).write_bytes(written("WAV"))
+    Path(name).write_bytes(encoded_noise(4, format="WAV"))
     assert len(load_audio(name, RATE)) == 4 * RATE
     Path(name).write_text("no longer")
     with pytest.raises(AudioError, match="^cannot read: ") as error:
@@ -114,9 +107,9 @@ def test_a_file_without_readable_name_is_read_and_its_error_can_be_printed(tmp_p
 
 @pytest.mark.parametrize("format", ["WAV", "OGG"])
 def test_an_open_file_without_a_name_is_read_from_its_start_each_time(tmp_path, format):
-    (tmp_path / "a").write_bytes(written(format))
+    (tmp_path / "a").write_bytes(encoded_noise(4, format=format))
     with TemporaryFile() as file:
-        file.write(written(format))
+        file.write(encoded_noise(4, format=format))
         for _ in range(2):
             ((samples, _),) = read_pieces(file)
             ((expected, _),) = read_pieces(tmp_path / "a")
@@ -129,7 +122,7 @@ def test_an_open_file_without_a_name_is_read_from_its_start_each_time(tmp_path, 
         (b"", "it is empty"),
         (bytes(100_000), "it begins with zeros only"),
         (b"\xef\xbb\xbf\n<!DOCTYPE HTML><title>Sign in</title>", "it is a web page"),
-        (b"PK\x03\x04" + bytes(26) + b"a.mp3" + written("MP3"), "it is a ZIP archive: unpack it first"),
+        (b"PK\x03\x04" + bytes(26) + b"a.mp3" + encoded_noise(4, format="MP3"), "it is a ZIP archive: unpack it first"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
         (b"\x02#!SILK_V3" + bytes(range(256)), "it is in SILK (a voice message of WeChat or QQ)"),
         (b"\x03ds2" + bytes(2000), "it is in DS2 (a dictation)"),
@@ -169,9 +162,8 @@ def test_the_first_track_that_can_be_decoded_is_read(tmp_path):
     encode(tmp_path / "a.mov", [VOICE[::-1].copy(), VOICE], "aac", rate=16_000)
     content = (tmp_path / "a.mov").read_bytes()
     (tmp_path / "a.mov").write_bytes(content.replace(b"mp4a", b"apac", 1).replace(b"esds", b"dapa", 1))
-    info = RecordingInfo()
-    assert likeness(load_audio(tmp_path / "a.mov", 16_000, info=info).numpy(), VOICE) > 0.9
-    assert info == RecordingInfo(n_tracks=2)
+    waveform, info = read(tmp_path / "a.mov")
+    assert likeness(waveform, VOICE) > 0.9 and info == RecordingInfo(n_tracks=2)
     with pytest.raises(AudioError, match="the codec of its sound track is unknown"):
         load_audio(tmp_path / "a.mov", 16_000, track=1)
     with pytest.raises(AudioError, match=f"it has 2 audio tracks, and no track {2**33}"):

@@ -3,11 +3,9 @@
 import numpy as np
 import pytest
 import soundfile
-from recordings import RATE, likeness, make, voice
+from recordings import RATE, likeness, make, read, voice
 
 from speech_emotion.audio.files import find_recordings
-from speech_emotion.audio.reading import RecordingInfo
-from speech_emotion.audio.resampling import load_audio
 
 VOICE = voice()
 LOSSLESS = "alac", "flac", "pcm", "tta", "wavpack"
@@ -64,12 +62,11 @@ def test_the_voice_is_found_in_a_folder_and_read_whole(tmp_path, encoding):
     samples = np.repeat(VOICE[:, None], int(n_channels), axis=1)
     path = make(tmp_path, kind, samples, picture=name.endswith(FILMS))
     assert find_recordings([tmp_path]) == ([str(path)], 0)
-    info = RecordingInfo()
-    waveform = load_audio(path, RATE, info=info).numpy()
+    waveform, info = read(path)
     assert abs(len(waveform) - len(VOICE)) <= 0.05 * RATE
     assert likeness(waveform, VOICE) > (0.98 if codec.startswith(LOSSLESS) and int(rate) >= RATE else 0.9)
     assert (info.n_channels, info.is_damaged, info.n_ignored) == (int(n_channels), False, 0)
-    channels = load_audio(path, RATE, channels="each").numpy()
+    channels, _ = read(path, channels="each")
     assert channels.shape == (int(n_channels), len(waveform))
     assert all(likeness(channel, VOICE) > 0.9 for channel in channels[:2])  # the sixth is for deep tones
 
@@ -77,4 +74,4 @@ def test_the_voice_is_found_in_a_folder_and_read_whole(tmp_path, encoding):
 def test_gsm_without_a_header(tmp_path):
     soundfile.write(tmp_path / "a.gsm", VOICE[::2], 8_000, format="RAW", subtype="GSM610")
     assert find_recordings([tmp_path]) == ([str(tmp_path / "a.gsm")], 0)
-    assert likeness(load_audio(tmp_path / "a.gsm", RATE).numpy(), VOICE) > 0.9
+    assert likeness(read(tmp_path / "a.gsm")[0], VOICE) > 0.9

@@ -8,11 +8,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import psutil
 import pytest
-import soundfile
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from recordings import make
+from recordings import encoded_noise, make
 
 from speech_emotion.audio import isolation
 from speech_emotion.audio.reading import AudioError, read_pieces
@@ -27,20 +26,14 @@ bounded = settings(
 NOISE = np.random.default_rng(0).normal(scale=0.1, size=4_000)
 
 
-def with_soundfile(**options) -> bytes:
-    file = io.BytesIO()
-    soundfile.write(file, NOISE, 16_000, **options)
-    return file.getvalue()
-
-
 def with_ffmpeg(container: str, codec: str) -> bytes:
     with TemporaryDirectory() as folder:
         return make(Path(folder), f"a {codec} {container} 48000", NOISE).read_bytes()
 
 
 RECORDINGS = [
-    *(with_soundfile(format="WAV", subtype=subtype) for subtype in ("PCM_16", "FLOAT", "IMA_ADPCM")),
-    *(with_soundfile(format=name) for name in ("FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "W64")),
+    *(encoded_noise(0.25, format="WAV", subtype=subtype) for subtype in ("PCM_16", "FLOAT", "IMA_ADPCM")),
+    *(encoded_noise(0.25, format=name) for name in ("FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "W64")),
     *(with_ffmpeg(*kind) for kind in (("ipod", "aac"), ("webm", "libopus"), ("adts", "aac"), ("matroska", "flac"))),
 ]
 
