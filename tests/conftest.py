@@ -10,13 +10,15 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import soundfile
 import torch
 from s3_server import serve
 
 from speech_emotion.commands import classify, train
-from speech_emotion.corpora.ravdess import EMOTIONS, expected_clips
+from speech_emotion.corpora.clips import NoDataError
+from speech_emotion.corpora.ravdess import EMOTIONS, check_table, clip_table, expected_clips
 from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
 from speech_emotion.models.checkpoint import Checkpoint, save_checkpoint
 from speech_emotion.models.cnn import EmotionCNN
@@ -65,6 +67,12 @@ def call_main(main: Callable[[list[str]], int], arguments: tuple, folder: Path) 
     return subprocess.CompletedProcess(arguments, status, output.getvalue(), errors.getvalue())
 
 
+def run_python(code: str, *arguments, cwd: Path = REPOSITORY, **options) -> subprocess.CompletedProcess:
+    """The code in a process of its own; one that hangs fails."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, timeout=300, **options)
+
+
 def output_and_peak(command: Iterable, cwd: Path = REPOSITORY) -> tuple[list[str], int]:
     """The lines that a command prints, and the peak memory of its largest process in bytes.
 
@@ -80,6 +88,12 @@ def output_and_peak(command: Iterable, cwd: Path = REPOSITORY) -> tuple[list[str
 def read_rows(path: Path) -> list[dict]:
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         return list(csv.DictReader(file))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Of every file but those of caches, by its path in the folder."""
+    files = (path for path in folder.rglob("*") if path.is_file() and ".cache" not in path.parts)
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def wait_until(condition: Callable[[], bool], process: subprocess.Popen | None = None, seconds: float = 120) -> None:
@@ -117,6 +131,18 @@ def tone_data(tmp_path_factory) -> Path:
             folder.mkdir(parents=True, exist_ok=True)
             soundfile.write(folder / f"{stem}.{'flac' if is_song else 'wav'}", tone(stem), SAMPLE_RATE)
     return data
+
+
+@pytest.fixture(scope="session")
+def ravdess() -> pd.DataFrame:
+    """The table of the real recordings, for the tests that need them."""
+    try:
+        table = clip_table(REPOSITORY / "data")
+    except NoDataError:
+        pytest.skip("RAVDESS is not under data/")
+    if check_table(table):
+        pytest.skip("RAVDESS under data/ is not complete")
+    return table
 
 
 def small_any_voice(labels: Iterable[str]) -> Checkpoint:

@@ -1,6 +1,5 @@
 """Hostile files affect only the process of the decoder, which ends with ours."""
 
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -9,7 +8,7 @@ import hostile
 import numpy as np
 import psutil
 import pytest
-from conftest import REPOSITORY, output_and_peak
+from conftest import output_and_peak, run_python
 from recordings import encode, voice
 
 from speech_emotion.audio import isolation
@@ -23,11 +22,6 @@ try:
 except AudioError as error:
     print(error)
 """
-
-
-def run_python(code: str, *arguments) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False, timeout=120)
 
 
 def n_samples(path: Path) -> int:

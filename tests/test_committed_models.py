@@ -8,8 +8,7 @@ import pandas as pd
 import pytest
 from conftest import REPOSITORY
 
-from speech_emotion.corpora.clips import NoDataError
-from speech_emotion.corpora.ravdess import EMOTIONS, check_table, clip_table
+from speech_emotion.corpora.ravdess import EMOTIONS
 from speech_emotion.evaluation.metrics import accuracy, prediction_table
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings
@@ -30,17 +29,6 @@ def readme_accuracy(model: str) -> float:
         rf"^\| `{re.escape(model)}` \| \d+ \| ([\d.]+) \(", (REPOSITORY / "README.md").read_text(), re.MULTILINE
     )
     return float(row[1])
-
-
-@pytest.fixture(scope="module")
-def ravdess():
-    try:
-        table = clip_table(REPOSITORY / "data")
-    except NoDataError:
-        pytest.skip("RAVDESS is not under data/")
-    if check_table(table):
-        pytest.skip("RAVDESS under data/ is not complete")
-    return table
 
 
 @pytest.mark.parametrize("model", MODELS)

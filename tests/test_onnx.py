@@ -2,8 +2,6 @@
 
 import ast
 import json
-import subprocess
-import sys
 from dataclasses import asdict
 from functools import partial
 
@@ -11,7 +9,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
-from conftest import REPOSITORY
+from conftest import REPOSITORY, run_python
 
 from speech_emotion.audio.resampling import stream_audio
 from speech_emotion.audio.windows import RecordingWindows
@@ -63,14 +61,8 @@ def test_the_documented_example_runs_as_it_stands(exported, name, tmp_path):
     code = code[code.index("import json, numpy, onnxruntime, soundfile, soxr") :]
     (tmp_path / "model.onnx").symlink_to(session._model_path)
     (tmp_path / "hello.wav").symlink_to(REPOSITORY / "eval_data" / name)
-    run = [sys.executable, "-c", "\n".join(code)]
-    printed = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+    printed = run_python("\n".join(code), cwd=tmp_path).stdout
     (row,) = Predictor(REPOSITORY / model, "cpu").predict(REPOSITORY / "eval_data" / name)
     found = ast.literal_eval(printed)
     assert found == pytest.approx({label: row[label] for label in found}, abs=0.1)
     assert max(found, key=found.get) == row["emotion"]
-
-
-def test_a_missing_checkpoint_is_one_sentence(tmp_path, capsys):
-    assert main(["nowhere.pt", str(tmp_path / "model.onnx")]) == 2
-    assert capsys.readouterr().err.startswith("export: there is no model file nowhere.pt; there are model.pt, ")

@@ -1,17 +1,17 @@
 """Segments from transcribers, diarisers and annotation programs: read, and classified as the tables say."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pysubs2
 import pytest
 import soundfile
-from conftest import REPOSITORY
+from conftest import REPOSITORY, run_eval
 from praatio.textgrid import openTextgrid
 
 from speech_emotion import Predictor
 from speech_emotion.audio.resampling import load_audio
-from speech_emotion.commands.classify import main
 from speech_emotion.corpora.segments import AnnotationError, Segment, read_segments
 from speech_emotion.inference.formats import read_table
 
@@ -85,6 +85,7 @@ def whisper(**speaker) -> str:
         ("talk.txt", AUDACITY, {}, [HELLO, Segment(3, 4)]),
         ("talks.rttm", RTTM, {"recording": "a/talk.wav"}, [Segment(1, 2.5, "", "ann"), Segment(3, 4, "", "bob")]),
         ("talk.csv", TABLE, {}, [Segment(1, 2.5, "Well, hello there", "ann"), Segment(3, 4)]),
+        ("talk.csv", "start,end\n3,4\n1,2\n", {}, [Segment(1, 2), Segment(3, 4)]),
         ("talk.TextGrid", TEXT_GRID, {"tier": "words"}, [HELLO]),
         ("talk.json", whisper(), {}, [HELLO]),
         ("talk.json", whisper(speaker="SPEAKER_00"), {}, [Segment(1, 2.5, "Well, hello there", "SPEAKER_00")]),
@@ -96,23 +97,13 @@ def test_every_format_gives_times_text_and_speaker(tmp_path, name, content, opti
         assert read_segments(tmp_path / name, **options) == segments
 
 
-def test_segments_come_in_order_of_time(tmp_path):
-    (tmp_path / "talk.csv").write_text("start,end\n3,4\n1,2\n")
-    assert [segment.start for segment in read_segments(tmp_path / "talk.csv")] == [1, 3]
-
-
 @pytest.mark.parametrize(
     ("name", "content", "options", "sentence"),
     [
         ("talk.pdf", "x", {}, r"talk\.pdf is not a format of segments; these are \.srt, .*\.json"),
         ("talk.srt", "", {}, r"talk\.srt (has no segments|is not a valid \.srt file of segments)"),
         ("talk.csv", "begin,end\n1,2\n", {}, "has the columns begin, end: start and end are required, text and spea"),
-        (
-            "talk.csv",
-            "start,end,text\n1,2,Well, hello\n",
-            {},
-            "line 2 of .*talk.csv does not have one value per col",
-        ),
+        ("talk.csv", "start,end,text\n1,2,Well, hello\n", {}, "line 2 of .*talk.csv does not have one value per col"),
         ("talk.csv", "start,end\n2,1\n", {}, "a segment from 2 to 1 s"),
         ("talk.csv", "start,end\nnan,1\n", {}, "a segment from nan to 1 s"),
         ("talk.csv", "start,end\none,2\n", {}, r"is not a valid \.csv file of segments: could not convert"),
@@ -128,11 +119,6 @@ def test_what_cannot_be_read_gets_a_sentence_with_its_name(tmp_path, name, conte
     with pytest.raises(AnnotationError, match=sentence) as error:
         read_segments(tmp_path / name, **options)
     assert name in str(error.value) and "\n" not in str(error.value)
-
-
-def test_a_missing_file_of_segments_is_named(tmp_path):
-    with pytest.raises(AnnotationError, match="cannot read .*none.srt: No such file"):
-        read_segments(tmp_path / "none.srt")
 
 
 RATE = 16_000
@@ -181,52 +167,50 @@ def test_silence_and_times_after_the_end_get_an_error_in_their_row(talk):
 
 
 @pytest.mark.parametrize("timeline", ["t.csv", "t.jsonl", "t.srt", "t.TextGrid", "t.txt"])
-def test_text_and_speaker_stay_with_the_emotion(talk, tmp_path, monkeypatch, timeline):
+def test_text_and_speaker_stay_with_the_emotion(talk, tmp_path, timeline):
     path, times = talk
-    monkeypatch.chdir(tmp_path)
     lines = [
         "speaker;start;end;text",
         f"ann;{times[0][0]};{times[0][1]};Bonjour, =1",
         f"bob;{times[1][0]};{times[1][1]};",
     ]
     (tmp_path / "talk.csv").write_text("\n".join(lines))
-    assert main([str(path), "--segments", "talk.csv", "--timeline", timeline]) == 0
+    result = run_eval(path, "--segments", "talk.csv", "--timeline", timeline, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    written = str(tmp_path / timeline)
     if timeline in ("t.csv", "t.jsonl"):
-        first, second = read_table(timeline)
+        first, second = read_table(written)
         assert (first["speaker"], first["text"]) == ("ann", "Bonjour, =1")
         assert (second["speaker"], second["text"], second["error"]) == ("bob", "", "")
     elif timeline == "t.TextGrid":
-        grid = openTextgrid(timeline, includeEmptyIntervals=False)
+        grid = openTextgrid(written, includeEmptyIntervals=False)
         assert grid.tierNames == ("ann", "bob")
         assert grid.getTier("ann").entries[0].label.endswith("] Bonjour, =1")
     elif timeline == "t.txt":
-        assert (tmp_path / timeline).read_text().splitlines()[0].split("\t")[2].startswith("ann: [")
+        assert Path(written).read_text().splitlines()[0].split("\t")[2].startswith("ann: [")
     else:
-        first, second = pysubs2.load(timeline)
+        first, second = pysubs2.load(written)
         assert first.text.startswith("ann: [") and first.text.endswith("] Bonjour, =1")
         assert second.text.startswith("bob: [") and second.start == pytest.approx(1000 * times[1][0], abs=1)
 
 
-def test_without_a_name_the_segments_get_a_table_of_their_own(talk, tmp_path, monkeypatch, capsys):
+def test_without_a_name_the_segments_get_a_table_of_their_own(talk, tmp_path):
     path, times = talk
-    monkeypatch.chdir(tmp_path)
     (tmp_path / "talk.txt").write_text(f"{times[0][0]}\t{times[0][1]}\thello\n")
-    assert main([str(path), "--segments", "talk.txt"]) == 0
-    (row,) = read_table("segments.csv")
+    assert "segments.csv" in run_eval(path, "--segments", "talk.txt", cwd=tmp_path).stdout
+    (row,) = read_table(tmp_path / "segments.csv")
     assert row["text"] == "hello" and row["emotion"]
-    assert "segments.csv" in capsys.readouterr().out
 
 
-def test_statistics_are_those_of_the_speakers_of_the_segments(talk, tmp_path, monkeypatch):
+def test_statistics_are_those_of_the_speakers_of_the_segments(talk, tmp_path):
     path, times = talk
-    monkeypatch.chdir(tmp_path)
     rows = [f"{('ann', 'bob', 'ann')[n]},{start},{end}" for n, (start, end) in enumerate(times)]
     (tmp_path / "talk.csv").write_text("\n".join(["speaker,start,end", *rows]))
     answers = {}
     for adapt in ("all", "speaker"):
-        command = [str(path), "--segments", "talk.csv", "--model", "any-voice", "--adapt", adapt, "--timeline"]
-        assert main([*command, f"{adapt}.csv"]) == 0
-        answers[adapt] = [row["confidence"] for row in read_table(f"{adapt}.csv")]
+        options = ["--segments", "talk.csv", "--model", "any-voice", "--adapt", adapt, "--timeline", f"{adapt}.csv"]
+        assert run_eval(path, *options, cwd=tmp_path).returncode == 0
+        answers[adapt] = [row["confidence"] for row in read_table(tmp_path / f"{adapt}.csv")]
     assert answers["all"] != answers["speaker"]
 
 
@@ -239,13 +223,8 @@ def test_statistics_are_those_of_the_speakers_of_the_segments(talk, tmp_path, mo
         (["eval_data", "--segments", "talk.csv"], "--segments are those of one recording"),
     ],
 )
-def test_wrong_usage_is_refused_with_a_remedy(talk, tmp_path, monkeypatch, capsys, options, sentence):
-    monkeypatch.chdir(tmp_path)
+def test_wrong_usage_is_refused_with_a_remedy(talk, tmp_path, options, sentence):
     (tmp_path / "talk.csv").write_text("start,end\n1,2\n")
     (tmp_path / "eval_data").symlink_to(REPOSITORY / "eval_data")
-    try:
-        status = main([str(talk[0]), *options])
-    except SystemExit as stop:
-        status = stop.code
-    assert status == 2
-    assert sentence in capsys.readouterr().err
+    result = run_eval(talk[0], *options, cwd=tmp_path)
+    assert result.returncode == 2 and sentence in result.stderr

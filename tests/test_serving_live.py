@@ -3,7 +3,6 @@
 import json
 import socket
 import subprocess
-import sys
 import textwrap
 import time
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ import pytest
 import requests
 import soundfile
 from app_server import EVAL_DATA, NAMES, UPGRADE, Server
-from conftest import REPOSITORY, wait_until
+from conftest import REPOSITORY, run_python, wait_until
 
 from speech_emotion.audio.resampling import load_audio
 
@@ -252,10 +251,7 @@ def test_the_example_in_the_documentation_streams_a_file(server, voice, tmp_path
     lines = text[text.index(block) :].partition('sep="\\n")')
     program = textwrap.dedent(f"    {lines[0]}{lines[1]}").replace("127.0.0.1:7860", f"127.0.0.1:{server.port}")
     program = program.replace('{"sample_rate":', f'{{"token": "{TOKEN}", "sample_rate":')
-    result = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120
-    )
-    answers = [json.loads(line) for line in result.stdout.splitlines()]
+    answers = [json.loads(line) for line in run_python(program, cwd=tmp_path).stdout.splitlines()]
     assert len(answers) > 4 and [answer["provisional"] for answer in answers][-2:] == [True, False]
     assert answers[-1]["heard"] == 4 and answers[-1]["emotion"]
 

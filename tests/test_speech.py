@@ -1,15 +1,13 @@
 """Silero VAD as it is set here: speech of real corpora stays, sounds without speech go."""
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import REPOSITORY, read_rows, run_eval
+from conftest import REPOSITORY, read_rows, run_eval, run_python
 from non_speech import RATE, non_speech
 
 from speech_emotion.audio.resampling import load_audio
@@ -96,8 +94,7 @@ def test_the_threads_of_torch_stay_and_nothing_is_said_or_reported(tmp_path):
         "SpeechDetector()(torch.zeros(48000), 16000); assert torch.get_num_threads() == 2"
     )
     environment = {**os.environ, "TMPDIR": str(tmp_path)}  # where ONNX Runtime's telemetry keeps its session
-    command = [sys.executable, "-c", code]
-    done = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300)
+    done = run_python(code, env=environment)
     assert (done.returncode, done.stdout, done.stderr, list(tmp_path.iterdir())) == (0, "", "", [])
 
 

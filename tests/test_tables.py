@@ -2,11 +2,10 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, eval_command, read_rows, small_any_voice, write_noise
+from conftest import REPOSITORY, contents, eval_command, read_rows, run_eval, run_python, small_any_voice, write_noise
 
 from speech_emotion.commands import classify as eval
 from speech_emotion.inference.formats import read_table
@@ -27,22 +26,12 @@ def home(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def refused(home, capsys):
+def refusal(home: Path, *arguments) -> str:
     """The sentence of a run of eval.py that refuses, after which every file is as it was."""
-
-    def contents() -> dict[Path, bytes]:
-        return {path: path.read_bytes() for path in home.rglob("*") if path.is_file()}
-
-    def sentence(*arguments) -> str:
-        before, _ = contents(), capsys.readouterr()
-        assert eval.main([*map(str, arguments)]) == 2
-        assert contents() == before
-        error = capsys.readouterr().err
-        assert error.count("\n") == 1
-        return error.removeprefix("eval.py: ").strip()
-
-    return sentence
+    before, result = contents(home), run_eval(*arguments, cwd=home)
+    assert result.returncode == 2 and contents(home) == before
+    assert result.stderr.count("\n") == 1
+    return result.stderr.removeprefix("eval.py: ").strip()
 
 
 def names(folder: Path) -> list[str]:
@@ -96,7 +85,7 @@ def stop_after(n: int, monkeypatch) -> None:
     monkeypatch.setattr(Predictor, "answers", answers)
 
 
-def test_a_run_is_resumed_only_with_the_same_model_options_and_recordings_to_adapt_to(home, monkeypatch, refused):
+def test_a_run_is_resumed_only_with_the_same_model_options_and_recordings_to_adapt_to(home, monkeypatch):
     for seed, name in enumerate("abc"):
         write_noise(home / "in" / f"{name}.wav", seed)
     for name, labels in (("m.pt", ["sad", "glad"]), ("other.pt", ["glad", "sad"])):
@@ -108,19 +97,19 @@ def test_a_run_is_resumed_only_with_the_same_model_options_and_recordings_to_ada
             assert eval.main([*plain, *options]) == 130
         others = [[], ["--adapt", "folder"]] if options else [["--adapt"]]
         for different in (["--model", "other.pt", *options], ["--channels", "each", *options], *others):
-            assert refused(*plain, "--resume", *different).endswith(OTHER_RUN)
+            assert refusal(home, *plain, "--resume", *different).endswith(OTHER_RUN)
         if options:
-            assert refused("in/a.wav", *plain[1:], "--adapt", "--resume").endswith(OTHER_RUN)
+            assert refusal(home, "in/a.wav", *plain[1:], "--adapt", "--resume").endswith(OTHER_RUN)
         assert eval.main([*plain, *options, "--resume"]) == 0
         assert [row["url"] for row in read_rows(home / "out.csv")] == [f"in/{name}.wav" for name in "abc"]
 
 
-def test_one_process_at_a_time_writes_a_table(home, model, refused):
+def test_one_process_at_a_time_writes_a_table(home, model):
     write_noise(home / "a.wav", 0)
     Path("link.csv").symlink_to("out.csv")
     with table():
         for out, options in (("out.csv", ()), ("out.csv", ("--resume",)), ("link.csv", ()), ("t.csv", ())):
-            sentence = refused("a.wav", "--model", model, "--out", out, *options)
+            sentence = refusal(home, "a.wav", "--model", model, "--out", out, *options)
             assert sentence == f"{out} is being written by process {os.getpid()}; wait for it, or choose another path"
     assert names(home) == ["a.wav", "link.csv"]
 
@@ -128,7 +117,7 @@ def test_one_process_at_a_time_writes_a_table(home, model, refused):
 def test_a_lock_of_a_process_that_is_gone_does_not_block(home):
     code = "import os; from speech_emotion.inference.table import Table; t = Table('out.csv', ['url'])\n"
     code += "t.write([{'url': 'a'}]); os.kill(os.getpid(), 9)"
-    subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, check=False)
+    run_python(code, cwd=home, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
     assert names(home) == ["out.csv.lock.part", "out.csv.part"]
     with Table("out.csv", ["url"], resume=True) as tables:
         assert "a" in tables

@@ -9,9 +9,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
-from conftest import REPOSITORY, write_noise
+from conftest import REPOSITORY, contents, run_train, write_noise
 
-from speech_emotion.commands.train import main
 from speech_emotion.corpora.foreign import NEMO
 from speech_emotion.corpora.ravdess import clip_table
 from speech_emotion.evaluation.metrics import uar
@@ -36,26 +35,6 @@ def home(tone_data, tmp_path_factory) -> Path:
     return home
 
 
-@pytest.fixture
-def train(home, monkeypatch, capsys):
-    """What train.py with these arguments returns and prints, started in that folder."""
-    monkeypatch.chdir(home)
-
-    def run(*arguments) -> tuple[int, str, str]:
-        try:
-            status = main([*map(str, arguments)])
-        except SystemExit as stop:
-            status = stop.code
-        return status, *capsys.readouterr()
-
-    return run
-
-
-def content(home: Path) -> dict[str, bytes]:
-    files = (path for path in home.rglob("*") if path.is_file() and ".cache" not in path.parts)
-    return {str(path.relative_to(home)): path.read_bytes() for path in files}
-
-
 @pytest.mark.parametrize(
     "arguments, name",
     [
@@ -63,11 +42,11 @@ def content(home: Path) -> dict[str, bytes]:
         (("--fold", 0, "--seed", 3), "speaker8-fold0-partial-epochs1-seed3"),
     ],
 )
-def test_a_run_that_is_not_published_overwrites_nothing(home, train, tmp_path, arguments, name):
-    before = content(home)
-    status, out, err = train("--epochs", 1, *arguments, "--out", tmp_path / "model.pt")
-    assert status == 0, err
-    after = content(home)
+def test_a_run_that_is_not_published_overwrites_nothing(home, tmp_path, arguments, name):
+    before = contents(home)
+    result = run_train(home, "--epochs", 1, *arguments, "--out", tmp_path / "model.pt")
+    assert result.returncode == 0, result.stderr
+    after = contents(home)
     assert {path: after.get(path) for path in before} == before
     written = {f"results/{kind}/{name}.csv" for kind in RESULTS} | {f"results/figures/runs/{name}.png"}
     assert set(after) - set(before) == written
@@ -75,10 +54,10 @@ def test_a_run_that_is_not_published_overwrites_nothing(home, train, tmp_path, a
     predictions = pd.read_csv(home / "results" / "predictions" / f"{name}.csv")
     assert checkpoint.split == {"name": name, "test": sorted(predictions["clip"])}
     right = (predictions["emotion"] == predictions["prediction"]).mean()
-    assert f"accuracy {right:.4f}" in out and checkpoint.metrics["accuracy"] == pytest.approx(right)
+    assert f"accuracy {right:.4f}" in result.stdout and checkpoint.metrics["accuracy"] == pytest.approx(right)
 
 
-def test_the_network_for_strangers_learns_from_two_corpora_and_is_measured_on_actors_left_out(home, train, tmp_path):
+def test_the_network_for_strangers_learns_from_two_corpora_and_is_measured_on_actors_left_out(home, tmp_path):
     torch.manual_seed(0)
     encoder = WhisperEncoder(AnyVoiceSettings.n_blocks, n_positions=150, width=64)
     state = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
@@ -89,12 +68,12 @@ def test_the_network_for_strangers_learns_from_two_corpora_and_is_measured_on_ac
     for seed, (speaker, emotion) in enumerate(product(("EB0", "KS0"), NEMO.emotions)):
         write_noise(data / "nemo" / f"{speaker}_{emotion}_1.wav", seed)
     arguments = ("--network", "any-voice", "--encoder", tmp_path / "base.pt", "--data", data)
-    status, _, err = train(*arguments, "--without-nemo", "--out", tmp_path / "base.pt")
-    assert status == 2 and "base.pt is read by this run" in err
+    result = run_train(home, *arguments, "--without-nemo", "--out", tmp_path / "base.pt")
+    assert result.returncode == 2 and "base.pt is read by this run" in result.stderr
     dropped = ("calm", "sad", "fearful", "disgust")  # so that fewer clips have to be embedded
     options = [option for emotion in dropped for option in ("--drop", emotion)]
-    status, _, err = train(*arguments, "--fold", 0, *options, "--out", tmp_path / "model.pt")
-    assert status == 0, err
+    result = run_train(home, *arguments, "--fold", 0, *options, "--out", tmp_path / "model.pt")
+    assert result.returncode == 0, result.stderr
     checkpoint, name = load_checkpoint(tmp_path / "model.pt"), f"any4-fold0-without-{'-'.join(dropped)}-partial"
     assert checkpoint.labels == ["neutral", "happy", "angry", "surprised"]
     listed = pd.read_csv(home / f"results/splits/{name}.csv").groupby("part")["clip"].agg(set)
@@ -119,26 +98,24 @@ def test_the_network_for_strangers_learns_from_two_corpora_and_is_measured_on_ac
         (("--schedule", "linear"), "schedule is 'linear', expected one of one_cycle, cosine_warm_restarts"),
     ],
 )
-def test_what_cannot_be_is_one_sentence_before_the_first_epoch(home, train, arguments, sentence):
-    before = content(home)
-    status, out, err = train(*arguments)
-    assert status == 2 and out == ""
-    *warnings, last = err.splitlines()
+def test_what_cannot_be_is_one_sentence_before_the_first_epoch(home, arguments, sentence):
+    before, result = contents(home), run_train(home, *arguments)
+    assert result.returncode == 2 and result.stdout == ""
+    *warnings, last = result.stderr.splitlines()
     assert all(line.startswith("warning: ") for line in warnings)
     assert last.startswith("train.py: ") and sentence in last
-    assert content(home) == before
+    assert contents(home) == before
 
 
-def test_a_damaged_test_clip_is_named_before_the_first_epoch(home, train, tmp_path):
+def test_a_damaged_test_clip_is_named_before_the_first_epoch(home, tmp_path):
     shutil.copytree(home / "data", tmp_path / "data")
     clips = clip_table(tmp_path / "data")
     damaged = Path(Run(EmotionCNNRecipe()).parts(clips)["test"]["path"].iloc[0])
     damaged.write_bytes(b"nothing")
-    before = content(home)
-    status, _, err = train("--data", tmp_path / "data")
-    assert status == 2 and "epoch" not in err
-    assert err.splitlines()[-1].startswith("train.py: ") and damaged.name in err
-    assert content(home) == before
+    before, result = contents(home), run_train(home, "--data", tmp_path / "data")
+    assert result.returncode == 2 and "epoch" not in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("train.py: ") and damaged.name in result.stderr
+    assert contents(home) == before
 
 
 def cnn_run(settings: TrainingSettings | None = None, **held_out) -> Run:
@@ -177,7 +154,7 @@ def test_a_kill_while_a_run_is_written_leaves_each_file_as_it_was_or_whole(model
 
     def wholes(outcome: Outcome) -> dict[str, bytes]:
         outcome.write(tmp_path / "results", tmp_path / "model.pt")
-        return content(tmp_path)
+        return contents(tmp_path)
 
     news, olds = wholes(new), wholes(old)
     kills = [(Path, "replace", call) for call in range(5)] + [(pd.DataFrame, "to_csv", call) for call in range(3)]
@@ -192,6 +169,6 @@ def test_a_kill_while_a_run_is_written_leaves_each_file_as_it_was_or_whole(model
         with monkeypatch.context() as patch, contextlib.suppress(Killed):
             patch.setattr(owner, name, killed)
             new.write(tmp_path / "results", tmp_path / "model.pt")
-        after = content(tmp_path)
+        after = contents(tmp_path)
         for path in olds:
             assert after[path] in (olds[path], news[path]), path
