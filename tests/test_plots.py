@@ -1,11 +1,14 @@
 """The pictures show what the tables say."""
 
+import re
 import warnings
+from collections.abc import Iterable
 from itertools import combinations, pairwise
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import REPOSITORY
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
@@ -142,32 +145,37 @@ def test_reliability_has_intervals_and_leaves_out_bins_of_a_few_clips():
     assert "5 clips or more" in ax.get_xlabel()
 
 
-def test_a_run_is_drawn_at_a_glance():
-    history = pd.DataFrame({"epoch": [1, 2]})
-    for column in ("training_loss", "validation_loss", "training_accuracy", "validation_accuracy"):
-        history[column] = [1.0, 0.5]
-    loss, accuracy, confusion, colours, recall, reliability = plots.plot_run(history, TABLE, "run").axes
-    assert [ax.get_ylabel() for ax in (loss, accuracy)] == ["loss", "accuracy"]
-    assert [ax.get_xlabel() for ax in (confusion, recall)] == ["predicted", "recall"]
-    assert "confidence" in reliability.get_xlabel() and "share" in colours.get_ylabel()
+def linear_rgb(colours: Iterable[str]) -> np.ndarray:
+    srgb = np.array([to_rgb(colour) for colour in colours])
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
 
 
-def lab(linear: np.ndarray) -> np.ndarray:
-    """CIE L*a*b* of linear sRGB colours (N, 3)."""
-    xyz = linear @ np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]).T
-    x, y, z = np.cbrt(xyz / [0.9505, 1.0, 1.089]).T
-    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=1)
+def oklab(linear: np.ndarray) -> np.ndarray:
+    """Ottosson (2020), of linear sRGB colours (N, 3)."""
+    cones = np.cbrt(linear @ np.array([[0.4122, 0.5363, 0.0514], [0.2119, 0.6807, 0.1074], [0.0883, 0.2817, 0.63]]).T)
+    return cones @ np.array([[0.2105, 0.7936, -0.0041], [1.978, -2.4286, 0.4506], [0.0259, 0.7828, -0.8087]]).T
 
 
-def test_no_two_emotions_look_alike_to_the_colour_blind_nor_neighbours_in_grey():
-    assert list(plots.COLOURS) == list(EMOTIONS)
-    srgb = np.array([to_rgb(colour) for colour in plots.COLOURS.values()])
-    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
-    assert min(abs(one - other) for one, other in pairwise(lab(linear)[:, 0])) > 10
-    # Machado, Oliveira and Fernandes (2009), full strength; a distance of 2 can just be seen.
-    for blindness in (
-        [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
-        [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
-    ):
-        seen = lab((linear @ np.transpose(blindness)).clip(0, 1))
-        assert min(np.linalg.norm(one - other) for one, other in combinations(seen, 2)) > 18
+CHART = (REPOSITORY / "speech_emotion/serving/static/chart.js").read_text(encoding="utf-8")
+OF_PAGE = dict(re.findall(r'(\w+): "(#\w{6})"', CHART))
+LUMINANCE = [0.2126, 0.7152, 0.0722]
+BLINDNESS = [  # Machado, Oliveira and Fernandes (2009), full strength
+    [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+    [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+]
+
+
+@pytest.mark.parametrize(("colours", "least"), [(plots.COLOURS, 0.08), (OF_PAGE, 0.11)], ids=["pictures", "page"])
+def test_no_two_emotions_look_alike_to_the_colour_blind(colours, least):
+    assert list(colours) == list(EMOTIONS)
+    linear = linear_rgb(colours.values())
+    for blindness in (np.eye(3), *BLINDNESS):
+        seen = oklab((linear @ np.transpose(blindness)).clip(0, 1))
+        assert min(np.linalg.norm(one - other) for one, other in combinations(seen, 2)) > least
+
+
+def test_neighbours_in_a_picture_differ_in_grey_and_the_page_shows_on_white_and_on_black():
+    lightness = 116 * np.cbrt(linear_rgb(plots.COLOURS.values()) @ LUMINANCE)
+    assert min(abs(one - other) for one, other in pairwise(lightness)) > 10
+    light = linear_rgb(OF_PAGE.values()) @ LUMINANCE
+    assert min(1.05 / (light.max() + 0.05), (light.min() + 0.05) / 0.057) >= 1.9  # contrasts
