@@ -1,6 +1,5 @@
 """Recordings in a bucket, which pyarrow's own S3 client reads from a server of these tests; and Parquet tables."""
 
-import sys
 from pathlib import Path
 
 import pytest
@@ -45,24 +44,11 @@ def test_a_bucket_gives_the_rows_of_its_files(calls, model, tmp_path):
     [
         ("s3://calls/nowhere", "there is no file or folder s3://calls/nowhere"),
         ("s3://nobody", "there is no file or folder s3://nobody"),
-        ("https://calls/a.wav", "download the file first"),
     ],
 )
 def test_a_url_of_nothing_is_one_sentence(calls, model, tmp_path, path, message):
     result = run_eval(path, "--model", model, cwd=tmp_path)
     assert result.returncode == 2 and message in result.stderr and result.stderr.count("\n") == 1
-
-
-@pytest.mark.parametrize("arguments", [["s3://not-opened-before/a.wav"], ["a.wav", "--out", "a.parquet"]])
-def test_without_pyarrow_one_sentence_says_what_to_install(model, tmp_path, monkeypatch, arguments):
-    write_noise(tmp_path / "a.wav", 0)
-    (tmp_path / "pyarrow.py").write_text("raise ImportError")
-    monkeypatch.syspath_prepend(tmp_path)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "pyarrow"]:
-        monkeypatch.delitem(sys.modules, name)
-    result = run_eval(*arguments, "--model", model, cwd=tmp_path)
-    assert result.returncode == 2 and result.stderr.count("\n") == 1
-    assert result.stderr.endswith("needs pyarrow: pip install '.[ray]' in the folder of eval.py\n")
 
 
 def test_the_summary_of_a_parquet_table(model, tmp_path):

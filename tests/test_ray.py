@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from importlib.util import find_spec
@@ -111,11 +110,3 @@ def test_a_cluster_that_is_not_there_is_one_sentence(model, tmp_path, monkeypatc
     result = run_eval("a.wav", "--model", model, *arguments, cwd=tmp_path)
     assert result.returncode == 2 and "Traceback" not in result.stderr
     assert message in result.stderr.splitlines()[-1]
-
-
-def test_without_ray_one_sentence_says_what_to_install(tmp_path, monkeypatch):
-    write_noise(tmp_path / "a.wav", 0)
-    monkeypatch.setitem(sys.modules, "ray", None)
-    result = run_eval("a.wav", "--ray", cwd=tmp_path)
-    sentence = "eval.py: --ray needs ray: pip install '.[ray]' in the folder of eval.py\n"
-    assert (result.returncode, result.stderr) == (2, sentence)

@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, eval_command, read_rows, run_eval, wait_until, write_noise
+from conftest import REPOSITORY, call_main, eval_command, read_rows, run_eval, run_python, wait_until, write_noise
 
 from speech_emotion import __main__
 from speech_emotion.models.published import find_model
-from speech_emotion.terminal import command_line, printable, program, say
+from speech_emotion.terminal import command_line, printable, say
 
 ESCAPE = "\x1b]0;owned\x07"
 
@@ -58,11 +58,28 @@ def test_eval_sends_no_escape_sequence_to_the_terminal(foreign, model, arguments
         ("train", "--labels", "missing.csv", "--out", "m.pt"),
     ],
 )
-def test_the_other_commands_do_not_either(foreign, arguments, monkeypatch, capsys):
-    monkeypatch.chdir(foreign)
-    assert __main__.main([*arguments]) == 2
-    said = capsys.readouterr().err
+def test_the_other_commands_do_not_either(foreign, arguments):
+    result = call_main(__main__.main, arguments, foreign)
+    said = result.stderr
+    assert result.returncode == 2
     assert said.startswith(f"speech-emotion {arguments[0]}: ") and "\\x1b]0;owned" in said and "\x1b" not in said
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments", "sentence"),
+    [
+        ("pyarrow.fs", ["s3://not-opened-before/a.wav"], "s3://not-opened-before/ needs pyarrow: pip install '.[ray]'"),
+        ("pyarrow", ["a.wav", "--out", "a.parquet"], "a .parquet file needs pyarrow: pip install '.[ray]'"),
+        ("ray", ["a.wav", "--ray"], "--ray needs ray: pip install '.[ray]'"),
+        ("uvicorn", ["serve"], "the web page needs fastapi: pip install '.[app]'"),
+    ],
+)
+def test_without_a_package_one_sentence_says_what_to_install(tmp_path, monkeypatch, module, arguments, sentence):
+    write_noise(tmp_path / "a.wav", 0)
+    monkeypatch.setitem(sys.modules, module, None)
+    result = call_main(__main__.main, arguments, tmp_path)
+    assert result.returncode == 2 and result.stderr.count("\n") == 1
+    assert result.stderr.endswith(f": {sentence} in the folder of eval.py\n")
 
 
 def test_a_run_that_can_say_nothing_writes_its_table(tmp_path, model):
@@ -105,26 +122,6 @@ def test_signals_stop_once_unless_they_are_ignored_and_are_as_before_afterwards(
             signal.signal(number, handler)
 
 
-@pytest.mark.parametrize(
-    ("stop", "status", "said"),
-    [
-        (KeyboardInterrupt(), 130, "\np: stopped; go on\n"),
-        (KeyboardInterrupt(signal.SIGTERM), 143, "\np: stopped; go on\n"),
-        (ValueError("\x1b\n"), 2, "p: \\x1b\\n\n"),
-        (UnicodeError(), 2, "p: UnicodeError\n"),
-        (None, 1, ""),
-    ],
-)
-def test_a_program_ends_with_one_sentence_and_the_status_for_it(capsys, stop, status, said):
-    with program("p", ValueError) as ending:
-        ending.status, ending.when_stopped = 1, lambda: "go on"
-        if stop:
-            raise stop
-    assert ending.status == status and capsys.readouterr().err == said
-    with pytest.raises(OSError), program("p", ValueError):
-        raise OSError
-
-
 def test_a_model_has_a_short_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("any-voice", "sad-removed", "model"):
@@ -139,5 +136,5 @@ def test_every_door_says_how_to_use_it_without_a_library(door):
     libraries = ["torch", "numpy", "pandas", "matplotlib", "sklearn", "fastapi"]
     code = f"import runpy, sys; sys.modules.update(dict.fromkeys({libraries})); sys.argv = ['{door}', '--help']\n"
     code += f"runpy.run_path('{door}', run_name='__main__')"
-    result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    result = run_python(code)
     assert result.stdout.startswith(f"usage: {door} ")
