@@ -8,12 +8,10 @@ import pytest
 from speech_emotion.audio import stretches
 from speech_emotion.audio.stretches import (
     HEARD,
-    Stretch,
     StretchSettings,
     find_stretches,
     onset_frame,
     without_crosstalk,
-    without_knocks,
 )
 
 
@@ -78,18 +76,6 @@ def test_stretches_do_not_overlap_and_hold_every_loud_frame_once(seed):
     assert sorted(found, key=lambda stretch: stretch.start) == found
 
 
-@pytest.mark.parametrize("at", [20, 170, 300])
-@pytest.mark.parametrize("n_frames", [1, 3])
-def test_a_knock_changes_nothing(at, n_frames):
-    rng = np.random.default_rng(0)
-    energy = level((1, -60), (1.5, -25), (1, -60)) * rng.gamma(8, 1 / 8, size=350)
-    knocked = energy.copy()
-    knocked[at : at + n_frames] = 0.3
-    before, after = (find_stretches(without_knocks(each), 2.9) for each in (energy, knocked))
-    assert [(each.start, each.end) for each in after] == [(each.start, each.end) for each in before]
-    assert abs(after[0].onset - before[0].onset) <= 1
-
-
 def test_an_echo_in_another_channel_is_not_a_voice():
     one, other = level((1, -20), (1, -90), (1, -35.1)), level((1, -35.1), (1, -90), (1, -20))
     assert (without_crosstalk(np.stack([one, other]))[0][200:] == 0).all()
@@ -140,16 +126,3 @@ def test_a_frame_is_heard_above_the_noise_of_its_block_and_its_neighbours(seed, 
     monkeypatch.setattr(stretches, "SETTINGS", settings)
     found = find_stretches(energy, 100)
     assert [frame for stretch in found for frame in range(stretch.start, stretch.end)] == expected
-
-
-def test_frames_before_the_first_that_counts_only_tell_how_loud_the_voice_is():
-    energy = level((2, -20), (1, -90), (1, -45), (1, -90), (1, -70))
-    assert [(each.start, each.end) for each in find_stretches(energy, 2.9, begin=250)] == [(300, 400)]
-    assert find_stretches(energy, 2.9, begin=345) == [Stretch(345, 400, 346, 55)]
-    assert [(each.start, each.end) for each in find_stretches(energy[250:], 2.9)] == [(50, 150), (250, 350)]
-
-
-def test_every_part_of_a_long_stretch_has_its_onset_within_it():
-    first, second = find_stretches(level((1, -90), (3.5, -50), (2, -20), (1, -90)), 2.9)
-    assert (first.start, first.onset, first.end) == (100, 374, 375)
-    assert (second.start, second.onset, second.end) == (375, 375, 650)

@@ -143,6 +143,7 @@ def test_samples_of_every_type_are_scaled(loudness, dtype, make):
 @pytest.mark.parametrize(
     ("samples", "sentence"),
     [
+        (np.zeros((2, 3, 4)), "samples must be"),
         (np.zeros((2, 16_000)), r"samples are \(samples, channels\), not \(2, 16000\); transpose them"),
         (b"1234", r"samples are numbers, not bytes; np.frombuffer"),
         (np.zeros(16_000, np.int64), "samples are floats, or integers of 8 to 32 bits, not int64"),
