@@ -60,14 +60,11 @@ def test_corpora_side_by_side_are_told_apart_and_share_their_columns(tmp_path):
     assert set(tables[3]["speaker"]) == {1, 2} == set(tables[3]["actor"])
 
 
-def test_a_name_of_ravdess_is_read_in_words():
+def test_a_name_of_ravdess_is_read_in_words_and_another_is_no_clip():
     assert ravdess.describe("03-01-06-01-02-01-12") == {
         "modality": "audio-only", "channel": "speech", "emotion": "fearful", "intensity": "normal",
         "statement": "Dogs are sitting by the door", "repetition": 1, "actor": 12, "sex": "female", "speaker": 12,
     }  # fmt: skip
-
-
-def test_another_name_is_no_clip():
     wrong = "hello 03-01-06-01-02-01 03-01-09-01-02-01-12 03-01-06-01-02-01-25 3-1-6-1-2-1-12 03-01-06-01-02-01-12-01"
     assert [ravdess.describe(name) for name in ["", *wrong.split()]] == [None] * 7
 
@@ -79,14 +76,11 @@ def test_the_release_has_1440_spoken_and_1012_sung_clips():
     assert not any(clip.startswith("03-02") and clip.endswith("18") for clip in clips)
 
 
-def test_the_table_is_sorted_and_finds_every_depth_and_suffix(tone_data):
+def test_the_table_is_sorted_finds_every_depth_and_suffix_and_counts_a_doubled_folder_once(tone_data, tmp_path):
     table = ravdess.clip_table(tone_data)
     assert len(table) == 2 * (60 + 44)
     assert table["clip"].is_monotonic_increasing and table["clip"].is_unique
     assert set(table["emotion"][table["channel"] == "song"]) == {"neutral", "calm", "happy", "sad", "angry", "fearful"}
-
-
-def test_a_linked_and_a_doubled_folder_count_once(tone_data, tmp_path):
     (tmp_path / "speech_actors").symlink_to(tone_data / "speech_actors")
     shutil.copytree(tone_data / "speech_actors" / "Actor_01", tmp_path / "audio_speech_actors_01-24" / "Actor_01")
     (tmp_path / "notes.txt").write_text("not audio")

@@ -10,7 +10,6 @@ from conftest import REPOSITORY
 
 from speech_emotion.audio.resampling import load_audio
 from speech_emotion.audio.windows import recording_window
-from speech_emotion.models.any_voice import load_encoder
 from speech_emotion.models.checkpoint import load_checkpoint
 from speech_emotion.models.features import MFCC, FeatureSettings, WhisperFeatures, WhisperLogMel
 
@@ -113,12 +112,3 @@ def test_the_hidden_states_are_those_of_another_implementation(encoder, window):
     assert len(ours) == len(theirs) == len(encoder.blocks)
     for one, another in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, another.view_as(one), atol=1e-4, rtol=0)
-
-
-def test_a_file_as_openai_publishes_it_is_read(encoder, tmp_path):
-    state = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
-    torch.save({"dims": {}, "model_state_dict": state | {"decoder.ln.weight": torch.ones(1)}}, tmp_path / "base.pt")
-    read = load_encoder(tmp_path / "base.pt", n_blocks=2, n_positions=100)
-    assert len(read.blocks) == 2
-    assert torch.equal(read.positional_embedding, encoder.positional_embedding[:100])
-    assert torch.equal(read.blocks[1].mlp[2].weight, encoder.blocks[1].mlp[2].weight)

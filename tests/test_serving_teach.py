@@ -63,10 +63,7 @@ def test_only_the_latest_models_are_kept(server):
         (PATHS, {"model": "model.pt"}, "this model cannot be taught; choose model_any_voice.pt"),
         (PATHS, {"model": "/etc/passwd"}, "there is no model '/etc/passwd'; the models are small.pt, model.pt"),
         (PATHS, {"emotions": ["happy", "sad"]}, "4 recordings need as many emotions, not 2"),
-        (PATHS, {"emotions": ["happy"] * 4}, "every recording is labelled happy: training needs at least two"),
-        (PATHS, {"emotions": ["happy", "happy", "happy", "sad"]}, "training needs at least two recordings of each"),
         (PATHS, {"emotions": ["=1+1", "=1+1", "sad", "sad"]}, "'=1+1' cannot be a label"),
-        (PATHS, {"emotions": ["x" * 101, "x" * 101, "sad", "sad"]}, "cannot be a label"),
         (PATHS, {"adapt": "true"}, "adapt: Extra inputs are not permitted"),
         ([], {}, "there is no recording in the form"),
         (

@@ -59,9 +59,9 @@ def test_a_run_that_is_not_published_overwrites_nothing(home, tmp_path, argument
 
 def test_the_network_for_strangers_learns_from_two_corpora_and_is_measured_on_actors_left_out(home, tmp_path):
     torch.manual_seed(0)
-    encoder = WhisperEncoder(AnyVoiceSettings.n_blocks, n_positions=150, width=64)
+    encoder = WhisperEncoder(AnyVoiceSettings.n_blocks + 1, n_positions=200, width=64)
     state = {f"encoder.{name}": tensor for name, tensor in encoder.state_dict().items()}
-    torch.save({"model_state_dict": state}, tmp_path / "base.pt")  # as OpenAI's, but narrow
+    torch.save({"model_state_dict": state}, tmp_path / "base.pt")  # as OpenAI's: more than is used, but narrow
     data = tmp_path / "data"
     data.mkdir()
     (data / "ravdess").symlink_to((home / "data").resolve())

@@ -73,10 +73,7 @@ def test_eval_says_how_often_it_is_right_by_a_table(calls, model, tmp_path):
         (["calls", "--labels", "truth.csv", "--map", "clam=neutral"], "--map names clam, found neither in the model"),
         (["calls", "--map", "calm"], "calm is not of the form LABEL=LABEL"),
         (["calls", "--map", "calm=sad", "calm=happy"], "--map counts calm both as sad and as happy"),
-        (
-            ["--labels", "gone.csv"],
-            "1 of 1 recordings in gone.csv does not exist beside it or in",
-        ),
+        (["--labels", "gone.csv"], "1 of 1 recordings in gone.csv does not exist beside it or in"),
     ],
 )
 def test_what_cannot_be_judged_is_one_sentence_before_anything_is_classified(calls, model, arguments, sentence):
