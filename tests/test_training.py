@@ -1,7 +1,7 @@
 """Training from scratch, on tones: its parts against a second calculation in numpy, and what it learns."""
 
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -44,76 +44,32 @@ def cache_dir(tmp_path_factory):
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture
-def single_precision(monkeypatch):
-    """Whatever the processor has."""
-    monkeypatch.setattr(cnn, "autocast", lambda device: nullcontext())
-
-
-@dataclass(frozen=True)
-class LinearSettings:
-    n_classes: int
-    n_mfcc: int
-
-
-class LinearNetwork(nn.Module):
-    """One layer on the mean MFCC."""
-
-    kind, n_views, takes_statistics, speech_only = "linear", 1, False, False
-
-    def __init__(self, settings: LinearSettings, features: FeatureSettings):
-        super().__init__()
-        self.settings, self.features, self.front_end = settings, features, MFCC(features)
-        self.layer = nn.Linear(settings.n_mfcc, settings.n_classes)
-
-    @classmethod
-    def for_features(cls, features, n_classes):
-        return cls(LinearSettings(n_classes, features.n_mfcc), features)
-
-    @classmethod
-    def from_settings(cls, settings, features):
-        return cls(LinearSettings(**settings), FeatureSettings(**features))
-
-    def forward(self, inputs):
-        return self.classify(self.embed(inputs))
-
-    def embed(self, inputs):
-        return inputs.mean(dim=2) / 100
-
-    def classify(self, embedding, statistics=None):
-        return self.layer(embedding)
-
-    def logits_of_views(self, views):
-        return self(views[0])[None]
-
-    @torch.no_grad()
-    def shift_logits(self, by):
-        self.layer.bias += by
-
-    def for_inference(self):
-        return self
-
-
-class Recorder(LinearNetwork):
-    """Keeps what it is shown, in two views."""
+class Recorder(nn.Module):
+    """One layer on the mean MFCC, which keeps what it is shown, in two views."""
 
     n_views = 2
     made: "Recorder"
 
-    def __init__(self, settings, features):
-        super().__init__(settings, features)
+    def __init__(self, features, n_classes):
+        super().__init__()
+        self.front_end, self.layer = MFCC(features), nn.Linear(features.n_mfcc, n_classes)
         self.shown = []
-        Recorder.made = self
 
-    def __deepcopy__(self, memo):
-        """The average, which is not shown anything."""
-        network = LinearNetwork(self.settings, self.features)
-        network.load_state_dict(self.state_dict())
-        return network
+    @classmethod
+    def for_features(cls, features, n_classes):
+        cls.made = cls(features, n_classes)
+        return cls.made
+
+    def forward(self, inputs):
+        return self.layer(inputs.mean(dim=2) / 100)
 
     def logits_of_views(self, views):
         self.shown.append(views)
         return torch.stack([self(view) for view in views])
+
+    @torch.no_grad()
+    def shift_logits(self, by):
+        self.layer.bias += by
 
 
 def mfccs(clips: pd.DataFrame, cache_dir) -> torch.Tensor:
@@ -148,14 +104,15 @@ def test_every_epoch_shows_every_clip_once_in_a_new_order_and_each_view_is_chang
     assert views.shape[1] == 22 and not torch.equal(*views)
 
 
-def test_the_weights_are_the_average_over_the_steps_of_adamw(uneven, cache_dir, single_precision):
+def test_the_weights_are_the_average_over_the_steps_of_adamw(uneven, cache_dir, monkeypatch):
     """And a likelier emotion loses: log shares of the training clips, not of the held-out ones, are subtracted."""
+    monkeypatch.setattr(cnn, "autocast", lambda device: nullcontext())  # whatever the processor has
     settings = replace(PLAIN, epochs=3, learning_rate=0.05, weight_decay=0.4, ema_decay=0.3, label_smoothing=0.03)
     held_out = uneven.tail(10)
     checkpoint, history = train(uneven, held_out, LABELS, settings, FEATURES, CPU, cache_dir, Recorder)
     inputs, targets = mfccs(uneven, cache_dir), target_indices(uneven["emotion"], LABELS)
     torch.manual_seed(0)
-    expected = LinearNetwork.for_features(FEATURES, 4)
+    expected = Recorder(FEATURES, 4)
     average = {name: value.clone() for name, value in expected.state_dict().items()}
     weights = {"params": [expected.layer.weight], "weight_decay": 0.4}
     optimizer = torch.optim.AdamW([weights, {"params": [expected.layer.bias], "weight_decay": 0}], lr=0.05)
@@ -201,7 +158,7 @@ def test_every_schedule_trains_and_the_same_seed_gives_the_same_network(clips, c
 def test_a_loss_that_is_not_finite_ends_the_training_in_its_epoch(clips, cache_dir):
     settings = TrainingSettings(epochs=50, learning_rate=float("inf"))
     with pytest.raises(ValueError, match="the loss is nan in epoch [12]; nothing was written"):
-        train(clips.head(16), clips.head(16), list(EMOTIONS), settings, FEATURES, CPU, cache_dir, LinearNetwork)
+        train(clips.head(16), clips.head(16), list(EMOTIONS), settings, FEATURES, CPU, cache_dir, Recorder)
 
 
 def test_a_damaged_cache_is_named_and_healed(clips, tmp_path, capfd):
