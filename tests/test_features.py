@@ -69,11 +69,6 @@ THEIRS = {  # names of transformers by OpenAI's
 
 
 @pytest.fixture(scope="module")
-def encoder():
-    return load_checkpoint(REPOSITORY / "model_any_voice.pt").network.for_inference().encoder
-
-
-@pytest.fixture(scope="module")
 def window():
     waveform = load_audio(REPOSITORY / "eval_data" / "even_male.flac", FEATURES.sample_rate)
     return recording_window(waveform, FEATURES)
@@ -86,7 +81,8 @@ def test_the_spectrogram_is_whispers(window):
     torch.testing.assert_close(WhisperLogMel(FEATURES)(window[None]), theirs, atol=1e-4, rtol=0)
 
 
-def test_the_hidden_states_are_those_of_another_implementation(encoder, window):
+def test_the_hidden_states_are_those_of_another_implementation(window):
+    encoder = load_checkpoint(REPOSITORY / "model_any_voice.pt").network.for_inference().encoder
     config = transformers.WhisperConfig(
         d_model=512, encoder_layers=len(encoder.blocks), encoder_attention_heads=8, encoder_ffn_dim=2048,
         max_source_positions=150, num_mel_bins=80,

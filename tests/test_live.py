@@ -14,7 +14,6 @@ from speech_emotion.inference.live import FEWEST_TO_ADAPT, Heard, LiveRecording,
 from speech_emotion.inference.predictor import Predictor
 
 RATE = 16_000
-ANY_VOICE = REPOSITORY / "model_any_voice.pt"
 
 
 def pcm(samples: np.ndarray) -> bytes:

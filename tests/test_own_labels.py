@@ -18,7 +18,6 @@ from speech_emotion.outputs import locked
 from speech_emotion.training.own_labels import RESULTS, read_training_table, train_own
 
 SPEAKERS = ("ann", "bob", "cho")
-EMODB = REPOSITORY / "data" / "emodb"
 
 
 def voice(emotion: str, speaker: str, seconds: float, seed: int) -> np.ndarray:

@@ -104,24 +104,17 @@ def test_without_silero_the_remedy_is_named(monkeypatch):
         SpeechDetector()
 
 
-@pytest.fixture
-def folder(tmp_path, voices):
-    """A melody, a voice, and the voice between melodies."""
-    sounds = dict(non_speech())
-    melody, voice = sounds["melody-3"], (voices[7] / voices[7].abs().max() / 2).numpy()
+def test_eval_gives_no_emotion_where_nobody_speaks(tmp_path, voices):
+    melody, voice = dict(non_speech())["melody-3"], (voices[7] / voices[7].abs().max() / 2).numpy()
     both = np.concatenate([melody, melody, voice, melody])
     for name, samples in {"melody": melody, "voice": voice, "both": both}.items():
         soundfile.write(tmp_path / f"{name}.wav", samples, RATE)
-    return tmp_path
-
-
-def test_eval_gives_no_emotion_where_nobody_speaks(folder):
     options = ("--model", REPOSITORY / "model_any_voice.pt", "--timeline", "t.csv")
-    done = run_eval(folder / "melody.wav", folder / "voice.wav", folder / "both.wav", *options, cwd=folder)
+    done = run_eval("melody.wav", "voice.wav", "both.wav", *options, cwd=tmp_path)
     assert done.returncode == 1 and "melody.wav: nobody speaks" in done.stdout, done.stderr
-    rows = {Path(row["url"]).stem: row for row in read_rows(folder / "out.csv")}
+    rows = {Path(row["url"]).stem: row for row in read_rows(tmp_path / "out.csv")}
     assert [rows[name]["error"] for name in ("melody", "voice", "both")] == ["nobody speaks", "", ""]
-    starts = [float(row["start"]) for row in read_rows(folder / "t.csv") if row["url"].endswith("both.wav")]
+    starts = [float(row["start"]) for row in read_rows(tmp_path / "t.csv") if row["url"].endswith("both.wav")]
     assert starts and min(starts) > 3 and max(starts) < 9
 
 
