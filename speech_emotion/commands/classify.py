@@ -1,10 +1,11 @@
 """eval.py: recordings → tables, a summary and a picture."""
 
+import argparse
 import logging
 import os
 import re
 import sys
-from argparse import ArgumentTypeError, Namespace
+from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -31,11 +32,44 @@ PROGRESS = "{desc}{percentage:3.0f}%|{bar}| {n_fmt} of {total_fmt} s of sound [{
 ADAPT = ("all", "folder", "speaker")
 
 
-def parse_arguments(arguments: list[str] | None, name: str = "eval.py") -> Namespace:
-    """The options, with `outputs`, the files to write, and `reading`, how Predictor reads recordings.
+@dataclass(frozen=True)
+class EvalOptions:
+    """The options of eval.py, under their names on the command line."""
 
-    Raises FileNotFoundError for a model that does not exist.
-    """
+    paths: list[str]
+    model: Path | None  # None chooses by the recordings
+    emotions: list[str]
+    out: str
+    timeline: str | None
+    segments: str | None
+    tier: str
+    plot: str | None
+    embeddings: str | None
+    adapt: str | None
+    channels: str
+    track: int | None
+    labels: str | None
+    map: list[str]
+    speech_only: bool | None
+    resume: bool
+    device: str
+    batch_size: int
+    workers: int | None
+    ray: str | None
+    debug: bool
+
+    @property
+    def outputs(self) -> list[str]:
+        return [file for file in (self.out, self.timeline, self.plot, self.embeddings) if file]
+
+    @property
+    def reading(self) -> dict:
+        """How Predictor reads recordings."""
+        return {name: getattr(self, name) for name in ("batch_size", "workers", "channels", "track")}
+
+
+def parse_arguments(arguments: list[str] | None, name: str = "eval.py") -> EvalOptions:
+    """Raises FileNotFoundError for a model that does not exist."""
     parser = Parser(prog=name, description="Classify the emotion of speech recordings.", epilog=EPILOG)
     add = parser.add_argument
     # fmt: off
@@ -78,11 +112,11 @@ def parse_arguments(arguments: list[str] | None, name: str = "eval.py") -> Names
         "HOST:PORT; without ADDRESS, on this machine alone")
     add("--debug", action="store_true", help="show where errors come from")
     # fmt: on
-    options = parser.parse_args(arguments)
+    options = EvalOptions(**vars(parser.parse_args(arguments)))
     if options.adapt and options.adapt not in ADAPT:  # --adapt FOLDER
         if not os.path.exists(options.adapt):
             parser.error(f"--adapt takes {', '.join(ADAPT)}, not {options.adapt}")
-        options.paths, options.adapt = [options.adapt, *options.paths], "all"
+        options = replace(options, paths=[options.adapt, *options.paths], adapt="all")
     if options.plot and Path(options.plot).suffix.lower() not in PICTURES:
         parser.error(f"--plot writes {', '.join(PICTURES)}, not {options.plot}")
     if options.embeddings and Path(options.embeddings).suffix != ".npz":
@@ -96,15 +130,13 @@ def parse_arguments(arguments: list[str] | None, name: str = "eval.py") -> Names
     if options.labels and options.channels == "each":
         parser.error("--labels gives a recording one emotion; leave out --channels each")
     if options.segments and not options.timeline:
-        options.timeline = "segments.csv"
-    options.outputs = [file for file in (options.out, options.timeline, options.plot, options.embeddings) if file]
-    options.reading = {name: getattr(options, name) for name in ("batch_size", "workers", "channels", "track")}
+        options = replace(options, timeline="segments.csv")
     return options
 
 
 def _address(text: str) -> str:
     if not re.fullmatch(r"local|auto|[^/]+:\d+", text):
-        raise ArgumentTypeError(f"{text!r} is not the address of a cluster; a PATH goes before --ray")
+        raise argparse.ArgumentTypeError(f"{text!r} is not the address of a cluster; a PATH goes before --ray")
     return text
 
 
@@ -119,14 +151,13 @@ def main(arguments: list[str] | None = None, name: str = "eval.py") -> int:
                 path = Path(folder) / "recording"
                 with path.open("wb") as file:
                     copyfileobj(sys.stdin.buffer, file)
-                options.paths = [str(path)]
-                ending.status = classify(options, url="stdin")
+                ending.status = classify(replace(options, paths=[str(path)]), url="stdin")
         else:
             ending.status = classify(options)
     return ending.status
 
 
-def classify(options: Namespace, url: str | None = None) -> int:
+def classify(options: EvalOptions, url: str | None = None) -> int:
     """Classify the recordings, write the tables and print a summary; returns the exit status.
 
     `url` is what the tables call a single recording, if not its path.
@@ -202,7 +233,7 @@ def default_model(recordings: list[str], adapt: str | None) -> tuple[Path, str]:
 
 
 def write_tables(
-    options: Namespace,
+    options: EvalOptions,
     recordings: list[str],
     predictor: "Predictor | ClusterPredictor",
     summary: "Summary",
@@ -260,7 +291,7 @@ def write_tables(
 
 
 def write_embeddings(
-    options: Namespace, recordings: list[str], predictor: "Predictor | ClusterPredictor", url: str | None = None
+    options: EvalOptions, recordings: list[str], predictor: "Predictor | ClusterPredictor", url: str | None = None
 ) -> None:
     """Write the mean embedding of the stretches of each recording; recordings without speech are left out."""
     import numpy as np

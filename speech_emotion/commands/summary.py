@@ -1,15 +1,18 @@
 """The summary that eval.py prints: counts of emotions and errors, the accuracy if labels are known, notes on files."""
 
-from argparse import Namespace
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
+from typing import TYPE_CHECKING
 
 from speech_emotion.evaluation.truth import Evaluation
 from speech_emotion.inference.formats import Row
 from speech_emotion.inference.recording import Answer
 from speech_emotion.inference.table import FIXED, error_sentence, is_uncertain, rounded
 from speech_emotion.terminal import SHOWN, clock, count, printable
+
+if TYPE_CHECKING:
+    from speech_emotion.commands.classify import EvalOptions
 
 CONFIDENCE_BINS = 20
 LONG_S = 60  # a recording of this length is more than one emotion
@@ -19,8 +22,8 @@ PARTS = 3  # emotions and stretches that are named for a long recording
 class Summary:
     """Counts the rows of a table as they are written; `str` returns what eval.py prints."""
 
-    def __init__(self, labels: list[str], evaluation: Evaluation, options: Namespace, n_others: int):
-        """Rows are passed on to `evaluation`; `options` are eval.py's; `n_others` files are not recordings."""
+    def __init__(self, labels: list[str], evaluation: Evaluation, options: "EvalOptions", n_others: int):
+        """Rows are passed on to `evaluation`; `n_others` files in the folders are not recordings."""
         self.evaluation, self.options, self.n_others = evaluation, options, n_others
         self.n_rows = self.n_failed = 0
         self.n_recordings = self.n_with_emotion = 0

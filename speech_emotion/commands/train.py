@@ -2,6 +2,7 @@
 
 import os
 from argparse import Namespace, RawDescriptionHelpFormatter
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
@@ -36,11 +37,36 @@ NETWORK_OPTIONS: dict[str, dict[str, dict]] = {  # what only one network takes
 }
 
 
-def parse_arguments(arguments: list[str] | None, name: str = "train.py") -> Namespace:
-    """The options of a run on the user's own recordings, which have `labels`, or else of one on RAVDESS.
+@dataclass(frozen=True)
+class RavdessOptions:
+    """A run on RAVDESS."""
 
-    The latter have `settings`: those of the network's recipe that differ from the published models.
-    """
+    data: str
+    out: str | None
+    results: str
+    device: str
+    network: str
+    settings: dict  # of the network's recipe, where they are not those of the published models
+    drop: list[str]
+    split: int
+    fold: tuple[str, int] | None  # the name of the folds, and the one held out
+    spoken: bool
+    shuffle_labels: bool
+
+
+@dataclass(frozen=True)
+class LabelsOptions:
+    """A run on the user's own recordings."""
+
+    labels: str
+    out: str
+    results: str
+    device: str
+    seed: int
+    start: str | None
+
+
+def parse_arguments(arguments: list[str] | None, name: str = "train.py") -> RavdessOptions | LabelsOptions:
     chosen = Parser(prog=name, add_help=False)  # which of the parsers to use
     chosen.add_argument("--labels")
     chosen.add_argument("--network", choices=list(NETWORK_OPTIONS), default="cnn")
@@ -55,9 +81,9 @@ def parse_arguments(arguments: list[str] | None, name: str = "train.py") -> Name
         add("--start", metavar="FILE", help="the model to start from, or none (default: model_any_voice.pt)")
         add("--out", required=True, metavar="FILE", help="checkpoint to write")
         add("--results", metavar="FOLDER", help="(default: OUT-results beside OUT)")
-        options = _parse(parser, arguments, "--labels")
-        options.results = options.results or f"{Path(options.out).with_suffix('')}-results"
-        return options
+        options = vars(_parse(parser, arguments, "--labels"))
+        results = options["results"] or f"{Path(options['out']).with_suffix('')}-results"
+        return LabelsOptions(**options | {"results": results, "seed": options["seed"] or 0})
     add("--data", default="data", metavar="FOLDER", help="where RAVDESS is (default: data)")
     add("--network", choices=list(NETWORK_OPTIONS), default="cnn", help="(default: cnn)")
     add("--drop", action="append", choices=EMOTIONS, default=[], help="leave an emotion out")
@@ -70,10 +96,9 @@ def parse_arguments(arguments: list[str] | None, name: str = "train.py") -> Name
     add("--out", metavar="FILE", help="checkpoint to write (default: for the published models, their file)")
     add("--results", default="results", metavar="FOLDER", help="(default: results)")
     names = [add(flag, **argument).dest for flag, argument in NETWORK_OPTIONS[kind.network].items()]
-    options = _parse(parser, arguments, f"--network {kind.network}")
-    settings = {name: getattr(options, name) for name in ("seed", *names)}
-    options.settings = {name: value for name, value in settings.items() if value is not None}
-    return options
+    options = vars(_parse(parser, arguments, f"--network {kind.network}"))
+    settings = {name: value for name in ("seed", *names) if (value := options.pop(name)) is not None}
+    return RavdessOptions(**options, settings=settings)
 
 
 def _parse(parser: Parser, arguments: list[str] | None, kind: str) -> Namespace:
@@ -93,14 +118,14 @@ def main(arguments: list[str] | None = None, name: str = "train.py") -> int:
     with program(name, (OSError, ValueError)) as ending:
         options = parse_arguments(arguments, name)
         os.environ.setdefault("MPLBACKEND", "Agg")  # pictures go to files, so no display is needed
-        if "labels" in options:
+        if isinstance(options, LabelsOptions):
             train_on_labels(options)
         else:
             train_on_ravdess(options)
     return ending.status
 
 
-def train_on_ravdess(options: Namespace) -> None:
+def train_on_ravdess(options: RavdessOptions) -> None:
     """Train on a split or fold, classify the held-out clips as eval.py does, and write the results."""
     from speech_emotion.outputs import locked_outputs
     from speech_emotion.training.runs import Run, carry_out, recipe_of
@@ -130,7 +155,7 @@ def train_on_ravdess(options: Namespace) -> None:
         say(f"wrote {out}")
 
 
-def train_on_labels(options: Namespace) -> None:
+def train_on_labels(options: LabelsOptions) -> None:
     """Train a model for the user's own labels: test it on held-out recordings, then train on all of them."""
     from speech_emotion.models.published import find_model
     from speech_emotion.outputs import locked_outputs
@@ -144,7 +169,7 @@ def train_on_labels(options: Namespace) -> None:
     with locked_outputs(outputs, inputs, make_folders=True):
         left_out = f" ({n} without an emotion left out)" if (n := clips.attrs.get("n_without_emotion")) else ""
         say(f"{options.labels}: {count(len(clips), 'recording')}{left_out}, {clips['emotion'].nunique()} labels")
-        model = train_own(clips, start, options.device, options.seed or 0)
+        model = train_own(clips, start, options.device, options.seed)
         model.checkpoint.split = {"name": Path(options.labels).name, "test": []}  # it is trained on all recordings
         say(model.report)
         model.write(options.results, options.out)
