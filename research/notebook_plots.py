@@ -50,6 +50,42 @@ def _draw_wave(waveform: torch.Tensor, sample_rate: int, ax: Axes) -> None:
     ax.set(ylim=(-reach, reach))
 
 
+def plot_mfcc_steps(
+    window: np.ndarray,
+    power: np.ndarray,
+    mel: np.ndarray,
+    decibels: np.ndarray,
+    coefficients: np.ndarray,
+    features: FeatureSettings,
+) -> Figure:
+    """A window (S,), its spectrum and mel bands, both of power, their decibels and MFCC: (rows, T) each."""
+    figure, axes = plt.subplots(
+        5, 1, figsize=(11, 10), layout="constrained", sharex=True, height_ratios=[1, 2, 2, 2, 2]
+    )
+    _draw_wave(window, features.sample_rate, axes[0])
+    axes[0].set(title="samples", ylabel="amplitude")
+    kilohertz, bands = features.sample_rate / 2000, (-0.5, len(mel) - 0.5)
+    reach = np.percentile(np.abs(coefficients[1:]), _MFCC_PERCENTILE)
+    images = [
+        ("1. power of each frequency", "kHz", power, (0, kilohertz), {"vmax": np.percentile(power, 99.5)}, "power"),
+        ("2. sum in each mel band", "mel band", mel, bands, {"vmax": np.percentile(mel, 99.5)}, "power"),
+        ("3. logarithm", "mel band", decibels, bands, {}, "dB below the loudest"),
+        (
+            "4. cosine transform over the bands: MFCC, from 1 on", "coefficient", coefficients[1:],
+            (0.5, len(coefficients) - 0.5), {"vmin": -reach, "vmax": reach, "cmap": "RdBu_r"}, "",
+        ),
+    ]  # fmt: skip
+    for ax, (title, rows, values, extent, scale, unit) in zip(axes[1:], images, strict=True):
+        mesh = ax.imshow(
+            values, interpolation="nearest", origin="lower", aspect="auto", extent=(0, features.window_s, *extent),
+            **{"cmap": "cividis", **scale},
+        )  # fmt: skip
+        ax.set(title=title, ylabel=rows)
+        figure.colorbar(mesh, ax=ax, label=unit, pad=0.01)
+    axes[-1].set_xlabel("time in the window (s)")
+    return figure
+
+
 def plot_mfccs(mfccs: dict[str, torch.Tensor], features: FeatureSettings) -> Figure:
     """MFCC (C, T), by title: coefficient 0, the level, as a line, the others as an image; all share one scale."""
     rows = -(-len(mfccs) // 2)

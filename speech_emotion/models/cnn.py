@@ -24,7 +24,7 @@ class ModelSettings:
     n_mels: int
     n_frames: int
     n_cepstrum: int  # leading coefficients, the input of the cepstral stream
-    channels: tuple[int, ...] = (24, 44, 68, 136)  # of the stem and of each residual block; see results/EXPERIMENTS.md
+    channels: tuple[int, ...] = (32, 64, 96, 192)  # of the stem and of each residual block
     n_embedding: int = 128  # per time step, over all rows
     dropout: float = 0.3
 
