@@ -31,7 +31,7 @@ train: $(VENV)/installed  ## train the three checkpoints on data/, and predict s
 	$(RUN) train.py --drop sad
 	$(RUN) train.py --network any-voice
 
-crossval: train  ## train and compute everything else under results/ that the report needs, in six hours of one core
+crossval: train  ## train and compute everything else under results/ that the report needs, in thirteen hours of one core
 	for n in 1 2 3 4; do $(RUN) train.py --split $$n && $(RUN) train.py --split $$n --drop sad || exit; done
 	for n in 0 1 2 3 4; do $(RUN) train.py --fold $$n || exit; done
 	$(RUN) train.py --shuffle-labels
@@ -43,6 +43,7 @@ crossval: train  ## train and compute everything else under results/ that the re
 	$(RUN) train.py --drop sad --schedule cosine_warm_restarts
 	$(RUN) -m research.baseline
 	$(RUN) -m research.checkpoints emodb
+	$(RUN) -m research.speech_only
 	$(RUN) -m research.adaptation --folds .cache
 	$(RUN) -m research.robustness
 

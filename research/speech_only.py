@@ -1,19 +1,20 @@
 """How many recordings get an emotion with --speech-only: real sounds without speech, RAVDESS and EmoDB.
 
 Takes folders of sounds, such as the packages listed in docs/speech.md; files that match a pattern in
-research/voices.txt contain voices and are left out. RAVDESS and EmoDB are read from data/. Takes a few minutes:
+research/voices.txt contain voices and are left out. RAVDESS and EmoDB are read from data/, and what is kept of them
+is written to results/speech.csv. Takes a few minutes:
 
     python3 -m research.speech_only sounds
 """
 
-import argparse
 import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
-from research import REPOSITORY
+from research import REPOSITORY, parser_of
 from research.robustness import noisy
 from speech_emotion.audio.files import find_recordings
 from speech_emotion.audio.resampling import load_audio
@@ -26,16 +27,16 @@ VOICES = Path(__file__).with_name("voices.txt")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = parser_of(__doc__)
     parser.add_argument("sounds", nargs="*", metavar="FOLDER", help="sounds without speech")
-    parser.add_argument("--data", default=REPOSITORY / "data", metavar="FOLDER")
     options = parser.parse_args()
     predictor = Predictor(REPOSITORY / "model.pt", speech_only=True)
     for folder in options.sounds:
         count_sounds(predictor, folder)
     corpora = {"RAVDESS": ravdess.clip_table(options.data), "EmoDB": EMODB_WITH_BOREDOM.clip_table(options.data)}
-    for name, clips in corpora.items():
-        count_clips(predictor, name, clips["path"])
+    kept = pd.concat(kept_clips(predictor, name, clips) for name, clips in corpora.items())
+    kept.to_csv(options.results / "speech.csv", index=False)
+    print(kept.groupby("corpus")[["quiet", "in_noise"]].mean())
 
 
 def count_sounds(predictor: Predictor, folder: str) -> None:
@@ -52,15 +53,16 @@ def count_sounds(predictor: Predictor, folder: str) -> None:
     )
 
 
-def count_clips(predictor: Predictor, name: str, paths: list[str]) -> None:
-    rate, kept = predictor.features.sample_rate, []
+def kept_clips(predictor: Predictor, corpus: str, clips: pd.DataFrame) -> pd.DataFrame:
+    """Columns corpus, clip, quiet, in_noise; the last two are 1 if the clip gets an emotion, else 0."""
+    rate, rows = predictor.features.sample_rate, []
     noise = np.random.default_rng(0).normal(size=10 * rate)
-    for path in tqdm(paths, desc=name, unit="clip"):
+    for clip, path in tqdm(clips[["clip", "path"]].to_numpy(), desc=corpus, unit="clip"):
         samples = load_audio(path, rate).numpy()
         recordings = samples, noisy(samples, rate, noise, SNR_DB)
-        kept.append([bool(predictor.predict_waveform(samples, rate)["emotion"]) for samples in recordings])
-    quiet, in_noise = np.mean(kept, axis=0)
-    print(f"{name}, {len(kept)} clips: {quiet:.1%} get an emotion, {in_noise:.1%} in white noise at {SNR_DB} dB SNR")
+        quiet, in_noise = (int(bool(predictor.predict_waveform(samples, rate)["emotion"])) for samples in recordings)
+        rows.append({"corpus": corpus, "clip": clip, "quiet": quiet, "in_noise": in_noise})
+    return pd.DataFrame(rows)
 
 
 if __name__ == "__main__":

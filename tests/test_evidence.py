@@ -363,6 +363,17 @@ def test_timelines_of_long_recordings():
         assert missed == f"{rows['missed_s'].sum() / rows['heard_s'].sum():.1%}"
 
 
+def test_the_detector_keeps_as_many_voices_as_the_documents_say():
+    kept = pd.read_csv(RESULTS / "speech.csv")
+    assert kept.groupby("corpus")["clip"].nunique().to_dict() == {"RAVDESS": 2452, "EmoDB": 535}
+    shares = 100 * kept.groupby("corpus", sort=False)[["quiet", "in_noise"]].mean()
+    said = re.findall(r"\| ([\d.]+) % \|", text_of("docs/eval.md", "detector"))
+    assert [float(share) for share in said] == pytest.approx(shares.to_numpy().ravel(), abs=0.051)
+    card = (REPOSITORY / "MODEL_CARD.md").read_text(encoding="utf-8")
+    (refused,) = re.findall(r"refuses ([\d.]+) % of RAVDESS", card)
+    assert float(refused) == pytest.approx(100 - shares.loc["RAVDESS", "quiet"], abs=0.051)
+
+
 def test_robustness_matches_the_committed_predictions():
     answers = pd.read_csv(RESULTS / "robustness.csv", keep_default_na=False)
     found = cells_of("MODEL_CARD.md", "robustness")
