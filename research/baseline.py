@@ -51,7 +51,7 @@ def predict_fold(clips: pd.DataFrame, embedded: np.ndarray, number: int) -> pd.D
     model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced", max_iter=1000))
     model.fit(embedded[training.index], training["emotion"])
     probabilities = pd.DataFrame(model.predict_proba(embedded[test.index]), test.index, model.classes_)
-    table = test[["clip", "emotion"]].assign(prediction=model.predict(embedded[test.index]))
+    table = test[["clip", "emotion"]].assign(prediction=probabilities.idxmax(axis=1))
     return table.join(probabilities[list(ravdess.EMOTIONS)]).sort_values("clip", ignore_index=True)
 
 

@@ -188,14 +188,9 @@ def find_windows(energy: np.ndarray, settings: WindowSettings, begin: int = 0) -
     energy = without_crosstalk(np.stack([without_knocks(channel) for channel in energy]))
     for channel, level in enumerate(energy):
         stretches = find_stretches(level, settings.window_s - _LEAD_S, begin=begin)
-        if stretches and not begin:  # one window for all of them if they fit; its end is not silenced
-            first, last = stretches[0].start, stretches[-1].end
-            start_s = _start_s(find_onset(level, first, last, (0, len(level))) * FRAME_S, settings.window_start_s)
-            end_s = start_s + settings.window_s
-            overhang_s = _RAVDESS_OVERHANG_S if start_s == settings.window_start_s else SETTINGS.overhang_s
-            if last * FRAME_S <= end_s + overhang_s:
-                windows.append(_window(channel, stretches, start_s, end_s, settings))
-                continue
+        if stretches and not begin and (window := _window_of_all(channel, level, stretches, settings)):
+            windows.append(window)
+            continue
         for stretch, after in zip_longest(stretches, [following.start for following in stretches[1:]]):
             latest_s = (len(level) if after is None else after) * FRAME_S
             windows.append(_window_of_one(channel, stretch, latest_s, settings))
@@ -214,6 +209,17 @@ def segment_windows(
                 window = _window_of_one(channel, stretch, segments[number][1], settings)
                 windows.append(replace(window, segment=number))
     return sorted(windows, key=lambda window: (window.start, window.channel))
+
+
+def _window_of_all(
+    channel: int, energy: np.ndarray, stretches: list[Stretch], settings: WindowSettings
+) -> Window | None:
+    """One window for all stretches of a channel, if they fit; its end is not silenced."""
+    first, last = stretches[0].start, stretches[-1].end
+    start_s = _start_s(find_onset(energy, first, last, (0, len(energy))) * FRAME_S, settings.window_start_s)
+    end_s = start_s + settings.window_s
+    overhang_s = _RAVDESS_OVERHANG_S if start_s == settings.window_start_s else SETTINGS.overhang_s
+    return _window(channel, stretches, start_s, end_s, settings) if last * FRAME_S <= end_s + overhang_s else None
 
 
 def _window_of_one(channel: int, stretch: Stretch, latest_s: float, settings: WindowSettings) -> Window:

@@ -33,7 +33,6 @@ FOLDS = {  # by name, as in the names of runs: the test actors, and the channels
     "emobox": (EMOBOX_FOLDS, ("speech",)),
 }
 
-
 N_FOLDS = 5  # of the user's own recordings
 
 
