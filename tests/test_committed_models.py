@@ -1,6 +1,5 @@
 """The checkpoints in the repository give the README's numbers; needs the real recordings under data/."""
 
-import re
 from dataclasses import asdict
 
 import numpy as np
@@ -17,32 +16,28 @@ from speech_emotion.models.cnn import EmotionCNN
 from speech_emotion.models.features import FeatureSettings, WhisperFeatures
 from speech_emotion.training.runs import recipe_of
 
-MODELS = {
-    "model.pt": ("random8-split0", 0.87, 491),
-    "model_sad_removed.pt": ("random7-split0", 0.89, 416),
-    "model_any_voice.pt": ("any8-split0", 0.87, 491),
+MODELS = {  # the run that trained it, the least accuracy on its test clips, the largest size in bytes
+    "model.pt": ("random8-split0", 0.87, 15e6),
+    "model_sad_removed.pt": ("random7-split0", 0.89, 15e6),
+    "model_any_voice.pt": ("any8-split0", 0.87, 40e6),
 }
 
 
-def readme_accuracy(model: str) -> float:
-    row = re.search(
-        rf"^\| `{re.escape(model)}` \| \d+ \| ([\d.]+) \(", (REPOSITORY / "README.md").read_text(), re.MULTILINE
-    )
-    return float(row[1])
+def committed_predictions(model: str) -> pd.DataFrame:
+    return pd.read_csv(REPOSITORY / "results" / "predictions" / f"{MODELS[model][0]}.csv")
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_the_readme_has_the_number_of_the_committed_predictions(model):
-    name, least, n_clips = MODELS[model]
-    predictions = pd.read_csv(REPOSITORY / "results" / "predictions" / f"{name}.csv")
-    assert len(predictions) == n_clips
-    assert readme_accuracy(model) == round(accuracy(predictions), 4) >= least
+def test_a_committed_model_is_of_its_run_accurate_and_small(model):
+    predictions, (_, least, largest) = committed_predictions(model), MODELS[model]
+    assert accuracy(predictions) >= least
     assert set(load_checkpoint(REPOSITORY / model).split["test"]) == set(predictions["clip"])
+    assert (REPOSITORY / model).stat().st_size < largest
 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_models_give_the_committed_predictions(model, ravdess):
-    committed = pd.read_csv(REPOSITORY / "results" / "predictions" / f"{MODELS[model][0]}.csv")[::6]
+    committed = committed_predictions(model)[::6]
     clips = ravdess[ravdess["clip"].isin(committed["clip"])]
     # A test clip or two are shouts that do not count as speech by default.
     predictor = Predictor(REPOSITORY / model, "cpu", speech_only=False)
@@ -70,8 +65,3 @@ def test_the_committed_models_are_of_the_default_recipes(model):
     assert checkpoint.training == settings
     assert checkpoint.features == network.features
     assert asdict(checkpoint.network.settings) == asdict(network.settings)
-
-
-@pytest.mark.parametrize("model", MODELS)
-def test_a_checkpoint_is_small_enough_to_commit(model):
-    assert (REPOSITORY / model).stat().st_size < (40e6 if model == "model_any_voice.pt" else 15e6)
