@@ -34,14 +34,9 @@ def test_a_notebook_runs_in_quick_mode(tone_data, tmp_path, name):
     for other in others:
         (tmp_path / other).symlink_to(REPOSITORY / other)
     before = {*os.listdir(tmp_path)}
-    result = subprocess.run(
-        [sys.executable, "-m", "pytest", "--nbmake", "--nbmake-timeout=300", "-p", "no:cacheprovider", name],
-        cwd=tmp_path,
-        env={**os.environ, "QUICK": "1", "PYTHONPATH": str(REPOSITORY)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = [sys.executable, "-m", "pytest", "--nbmake", "--nbmake-timeout=300", "-p", "no:cacheprovider", name]
+    environment = {**os.environ, "QUICK": "1", "PYTHONPATH": str(REPOSITORY)}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout[-3000:]
     assert {*os.listdir(tmp_path)} - before == {".cache"}, "what is quick replaces and litters nothing"
     if name == "audioClassification.ipynb":
