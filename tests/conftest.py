@@ -153,6 +153,13 @@ def small_any_voice(labels: Iterable[str]) -> Checkpoint:
     return Checkpoint(AnyVoice(settings, WhisperFeatures()).eval(), labels)
 
 
+def shrunk(x: np.ndarray, weight: float, mean=0.0, deviation=1.0) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and deviation of x with `weight` more embeddings of another mean and deviation among them."""
+    pooled = (x.sum(axis=0) + weight * mean) / (len(x) + weight)
+    square = ((x**2).sum(axis=0) + weight * (mean**2 + deviation**2)) / (len(x) + weight)
+    return pooled, np.sqrt(square - pooled**2)
+
+
 @pytest.fixture(scope="session")
 def model(tmp_path_factory) -> Path:
     """A checkpoint that has learned nothing, for the tests that do not ask what it says."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import small_any_voice
+from conftest import shrunk, small_any_voice
 
 from speech_emotion.inference import adaptation
 from speech_emotion.inference.adaptation import GROUPS, SHRINKAGE, Adaptation
@@ -31,13 +31,6 @@ class Listener:
 
 def sounds(n: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(3, 2, size=(n, 128))
-
-
-def shrunk(x: np.ndarray, weight: float, mean=0.0, deviation=1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of x with `weight` more embeddings of another mean and deviation among them."""
-    pooled = (x.sum(axis=0) + weight * mean) / (len(x) + weight)
-    square = ((x**2).sum(axis=0) + weight * (mean**2 + deviation**2)) / (len(x) + weight)
-    return pooled, np.sqrt(square - pooled**2)
 
 
 def test_voices_are_shrunk_towards_all_of_them_and_these_towards_training():
