@@ -4,6 +4,7 @@ import io
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import av
 import numpy as np
@@ -82,6 +83,12 @@ def make(folder: Path, kind: str, samples: np.ndarray | Sequence[np.ndarray], **
     options |= {"bit_rate": BIT_RATES[codec]} if codec in BIT_RATES else {}
     encode(folder / name, samples, codec, None if container == "-" else container, int(rate), **options)
     return folder / name
+
+
+def encoded(kind: str, samples: np.ndarray) -> bytes:
+    """The content of what `make` makes."""
+    with TemporaryDirectory() as folder:
+        return make(Path(folder), kind, samples).read_bytes()
 
 
 def _add(output, codec: str, rate: int, samples: np.ndarray, settings: dict):

@@ -6,17 +6,16 @@ import socket
 import stat
 import struct
 from pathlib import Path
-from tempfile import TemporaryDirectory, TemporaryFile
+from tempfile import TemporaryFile
 
 import av
 import numpy as np
 import pytest
 import soundfile
-import torch
-from recordings import encode, encoded_noise, likeness, read, voice
+from recordings import encode, encoded, encoded_noise, likeness, read, voice
 
 from speech_emotion.audio.reading import AudioError, RecordingInfo, read_pieces
-from speech_emotion.audio.resampling import load_audio, stream_audio
+from speech_emotion.audio.resampling import load_audio
 
 RATE = 48_000
 VOICE = voice()
@@ -30,15 +29,6 @@ def test_every_sample_rate(tmp_path, rate):
     assert spectrum.argmax() == 4 * 440 and spectrum.max() == pytest.approx(0.25 * 4 * RATE, rel=0.01)
 
 
-def test_a_film_without_sound_says_so(tmp_path):
-    with av.open(str(tmp_path / "a.mp4"), "w") as output:
-        video = output.add_stream("mpeg4", rate=10, width=32, height=32, pix_fmt="yuv420p")
-        output.mux(video.encode(av.VideoFrame(32, 32, "yuv420p")))
-        output.mux(video.encode(None))
-    with pytest.raises(AudioError, match="it has no sound track"):
-        load_audio(tmp_path / "a.mp4", RATE)
-
-
 def wav(changed: dict[int, bytes], samples: np.ndarray = VOICE, subtype: str = "PCM_16") -> bytes:
     """A WAV file with bytes changed at some positions of its header."""
     file = io.BytesIO()
@@ -49,25 +39,40 @@ def wav(changed: dict[int, bytes], samples: np.ndarray = VOICE, subtype: str = "
     return bytes(content)
 
 
-def m4a() -> bytes:
-    with TemporaryDirectory() as folder:
-        encode(Path(folder) / "a.m4a", VOICE, "aac")
-        return (Path(folder) / "a.m4a").read_bytes()
+def film() -> bytes:
+    """Of an .mp4 without sound."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as output:
+        video = output.add_stream("mpeg4", rate=10, width=32, height=32, pix_fmt="yuv420p")
+        output.mux(video.encode(av.VideoFrame(32, 32, "yuv420p")))
+        output.mux(video.encode(None))
+    return file.getvalue()
 
 
-M4A = m4a()
-BROKEN = {
-    "header only": wav({})[:44],
-    "half a header": wav({})[:20],
-    "text": b"this is not audio\n" * 100,
-    "random": np.random.default_rng(0).bytes(100_000),
-    "unknown codec": wav({20: b"\x99\x99"}),  # found by fuzzing: PyAV crashes when it decodes without a codec
-    "rate of 0": wav({24: bytes(4)}),
-    "rate of 1": wav({24: struct.pack("<I", 1)}),  # declares hours of sound
-    "all NaN": wav({}, np.full(RATE, np.nan), "FLOAT"),
-    "all infinite": wav({}, np.full(RATE, -np.inf), "FLOAT"),
-    "beyond float32": wav({}, np.full(RATE, 1e30), "FLOAT"),
-    "playlist": b"ffconcat version 1.0\nfile other.wav\n",  # FFmpeg would open the files that it names, or a server
+M4A = encoded("a aac ipod 48000", VOICE)
+BROKEN = {  # content, and a part of the sentence about it
+    "header only": (wav({})[:44], ""),
+    "half a header": (wav({})[:20], ""),
+    "text": (b"this is not audio\n" * 100, ""),
+    "random": (np.random.default_rng(0).bytes(100_000), ""),
+    "unknown codec": (wav({20: b"\x99\x99"}), ""),  # found by fuzzing: PyAV crashes when it decodes without a codec
+    "rate of 0": (wav({24: bytes(4)}), ""),
+    "rate of 1": (wav({24: struct.pack("<I", 1)}), ""),  # declares hours of sound
+    "all NaN": (wav({}, np.full(RATE, np.nan), "FLOAT"), ""),
+    "all infinite": (wav({}, np.full(RATE, -np.inf), "FLOAT"), ""),
+    "beyond float32": (wav({}, np.full(RATE, 1e30), "FLOAT"), ""),
+    "playlist": (b"ffconcat version 1.0\nfile other.wav\n", ""),  # FFmpeg would open what it names, or a server
+    "nothing": (b"", "it is empty"),
+    "zeros": (bytes(100_000), "it begins with zeros only"),
+    "web page": (b"\xef\xbb\xbf\n<!DOCTYPE HTML><title>Sign in</title>", "it is a web page"),
+    "ZIP": (b"PK\x03\x04" + bytes(26) + b"a.mp3" + encoded_noise(4, format="MP3"), "ZIP archive: unpack it first"),
+    "Git LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
+    "SILK": (b"\x02#!SILK_V3" + bytes(range(256)), "it is in SILK (a voice message of WeChat or QQ)"),
+    "DS2": (b"\x03ds2" + bytes(2000), "it is in DS2 (a dictation)"),
+    "protected": (M4A.replace(b"mp4a", b"drms"), "it is protected"),
+    "encrypted": (M4A.replace(b"mp4a", b"enca"), "it is protected"),
+    "cut MP4": (M4A.partition(b"moov")[0], "moov atom not found"),
+    "silent film": (film(), "it has no sound track"),
 }
 ODD_PLACES = {
     "folder": Path.mkdir,
@@ -86,13 +91,14 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path, monkeypatch, name)
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "a.wav"
     (tmp_path / "other.wav").write_bytes(wav({}))
-    if name in BROKEN:
-        path.write_bytes(BROKEN[name])
-    else:
+    content, sentence = BROKEN.get(name, (None, ""))
+    if content is None:
         ODD_PLACES[name](path)
+    else:
+        path.write_bytes(content)
     with pytest.raises(AudioError, match="^cannot read: ") as error:
         list(read_pieces(path))
-    assert "\n" not in str(error.value) and len(str(error.value)) < 300
+    assert sentence in str(error.value) and "\n" not in str(error.value) and len(str(error.value)) < 300
 
 
 def test_a_file_without_readable_name_is_read_and_its_error_can_be_printed(tmp_path):
@@ -114,28 +120,6 @@ def test_an_open_file_without_a_name_is_read_from_its_start_each_time(tmp_path, 
             ((samples, _),) = read_pieces(file)
             ((expected, _),) = read_pieces(tmp_path / "a")
             assert np.array_equal(samples, expected)
-
-
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        (b"", "it is empty"),
-        (bytes(100_000), "it begins with zeros only"),
-        (b"\xef\xbb\xbf\n<!DOCTYPE HTML><title>Sign in</title>", "it is a web page"),
-        (b"PK\x03\x04" + bytes(26) + b"a.mp3" + encoded_noise(4, format="MP3"), "it is a ZIP archive: unpack it first"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
-        (b"\x02#!SILK_V3" + bytes(range(256)), "it is in SILK (a voice message of WeChat or QQ)"),
-        (b"\x03ds2" + bytes(2000), "it is in DS2 (a dictation)"),
-        (M4A.replace(b"mp4a", b"drms"), "it is protected"),
-        (M4A.replace(b"mp4a", b"enca"), "it is protected"),
-        (M4A.partition(b"moov")[0], "moov atom not found"),
-    ],
-)
-def test_the_sentence_says_what_an_unreadable_file_is(tmp_path, content, sentence):
-    (tmp_path / "a.mp3").write_bytes(content)
-    with pytest.raises(AudioError) as error:
-        list(read_pieces(tmp_path / "a.mp3"))
-    assert str(error.value).startswith("cannot read: ") and sentence in str(error.value)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -1e30])
@@ -166,15 +150,3 @@ def test_the_first_track_that_can_be_decoded_is_read(tmp_path):
     assert likeness(waveform, VOICE) > 0.9 and info == RecordingInfo(n_tracks=2)
     with pytest.raises(AudioError, match="the codec of its sound track is unknown"):
         load_audio(tmp_path / "a.mov", 16_000, track=1)
-    with pytest.raises(AudioError, match=f"it has 2 audio tracks, and no track {2**33}"):
-        load_audio(tmp_path / "a.mov", 16_000, track=2**33)
-
-
-@pytest.mark.parametrize("rate", [8_000, 44_100, 48_000])
-def test_a_long_file_is_the_same_in_pieces(tmp_path, rate):
-    noise = np.random.default_rng(0).normal(scale=0.1, size=(75 * rate, 2))
-    soundfile.write(tmp_path / "long.wav", noise, rate)
-    pieces = list(stream_audio(tmp_path / "long.wav", RATE))
-    whole = load_audio(tmp_path / "long.wav", RATE)
-    assert len(pieces) > 2 and max(map(len, pieces)) < 32 * RATE
-    torch.testing.assert_close(torch.cat(pieces), whole, atol=1e-5, rtol=0)

@@ -2,8 +2,6 @@
 
 import copy
 import io
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import psutil
@@ -11,7 +9,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from recordings import encoded_noise, make
+from recordings import encoded, encoded_noise
 
 from speech_emotion.audio import isolation
 from speech_emotion.audio.reading import AudioError, read_pieces
@@ -26,15 +24,10 @@ bounded = settings(
 NOISE = np.random.default_rng(0).normal(scale=0.1, size=4_000)
 
 
-def with_ffmpeg(container: str, codec: str) -> bytes:
-    with TemporaryDirectory() as folder:
-        return make(Path(folder), f"a {codec} {container} 48000", NOISE).read_bytes()
-
-
 RECORDINGS = [
     *(encoded_noise(0.25, format="WAV", subtype=subtype) for subtype in ("PCM_16", "FLOAT", "IMA_ADPCM")),
     *(encoded_noise(0.25, format=name) for name in ("FLAC", "OGG", "MP3", "AIFF", "AU", "CAF", "W64")),
-    *(with_ffmpeg(*kind) for kind in (("ipod", "aac"), ("webm", "libopus"), ("adts", "aac"), ("matroska", "flac"))),
+    *(encoded(f"a {kind} 48000", NOISE) for kind in ("aac ipod", "libopus webm", "aac adts", "flac matroska")),
 ]
 
 

@@ -6,7 +6,7 @@ import soundfile
 import torch
 from conftest import REPOSITORY
 
-from speech_emotion.audio.resampling import HighPass
+from speech_emotion.audio.resampling import Converter, HighPass
 from speech_emotion.inference.predictor import Predictor
 
 RATE = 48_000
@@ -55,12 +55,14 @@ def test_the_high_pass_removes_hum_and_keeps_voices(rate, frequency, least, most
     assert least <= gain <= most
 
 
-def test_the_high_pass_does_not_depend_on_the_pieces():
-    samples = torch.randn(2, 99_991, generator=torch.Generator().manual_seed(0))
-    whole, rng = HighPass(RATE)(samples, is_last=True), np.random.default_rng(0)
-    high_pass, parts, begin = HighPass(RATE), [], 0
-    while begin < samples.shape[1]:
+@pytest.mark.parametrize("rate", [8_000, 44_100, RATE])
+def test_filtering_and_resampling_do_not_depend_on_the_pieces(rate):
+    rng = np.random.default_rng(0)
+    samples = rng.normal(size=(99_991, 2)).astype(np.float32)
+    converter, parts, begin = Converter(rate, RATE), [], 0
+    while begin < len(samples):
         end = begin + int(rng.choice([1, 10, 500, 5000, 20_000]))
-        parts.append(high_pass(samples[:, begin:end], is_last=end >= samples.shape[1]))
+        parts.append(converter(samples[begin:end], is_last=end >= len(samples)))
         begin = end
-    assert torch.equal(torch.cat(parts, dim=1), whole)
+    whole = Converter(rate, RATE)(samples, is_last=True)
+    torch.testing.assert_close(torch.cat(parts, dim=1), whole, atol=1e-6, rtol=0)
