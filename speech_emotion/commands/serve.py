@@ -7,8 +7,7 @@ import os
 import re
 import socket
 import sys
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -43,7 +42,7 @@ def parse_arguments(arguments: list[str] | None, name: str = "app.py") -> argpar
         ("--max-minutes", "recording_minutes", 10, "longest recording, in minutes"),
         ("--queue", "requests", 64, "most requests being sent, waiting or being answered at once"),
         ("--live", "live", 8, "most live recordings at once"),
-        ("--timeout", "silence_s", 20, "seconds without a byte after which an unfinished request is dropped"),
+        ("--timeout", "silence_s", 20, "seconds of silence after which a live recording is ended"),
     ):
         add(option, dest=name, type=positive, default=default, metavar="N", help=f"{text} (default: {default})")
     return parser.parse_args(arguments)
@@ -87,7 +86,6 @@ def serve(options: argparse.Namespace) -> None:
     from speech_emotion.serving.service import Service
 
     limits = Limits(**{name: value for name, value in vars(options).items() if name in Limits.__dataclass_fields__})
-    watch = Watch(limits.silence_s, limits.unread_bytes)
 
     class Server(uvicorn.Server):
         async def startup(self, sockets=None) -> None:
@@ -97,9 +95,6 @@ def serve(options: argparse.Namespace) -> None:
         async def shutdown(self, sockets=None) -> None:
             logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # about interrupted requests
             await super().shutdown(sockets)
-
-    async def look() -> None:
-        watch.look(server.server_state.connections)
 
     with _listen(options.host, options.port) as listening:
         models = load_models(options.model, partial(Predictor, speech_only=True), options.emotions)
@@ -118,50 +113,15 @@ def serve(options: argparse.Namespace) -> None:
             log_level="error",
             backlog=limits.sockets,
             limit_concurrency=limits.connections,
-            callback_notify=look,
-            timeout_notify=0,  # every second
             timeout_graceful_shutdown=1,  # an open page keeps its connection
         )
         _allow_many_files()
-        server = Server(config)
         try:
-            server.run(sockets=[listening])
+            Server(config).run(sockets=[listening])
         finally:
             if service.running:  # Python would wait for a thread that is decoding
                 sys.stdout.flush()
                 os._exit(0)
-
-
-class Watch:
-    """Ends the connections of clients that are silent; uvicorn itself waits for them without a limit.
-
-    These are clients that have not sent a whole request or handshake, or that do not read what is sent to them.
-    """
-
-    def __init__(self, silence_s: float, unread_bytes: int):
-        self._silence_s, self._unread_bytes = silence_s, unread_bytes
-        self._waiting: dict[object, tuple[object, float]] = {}  # what is awaited from a connection, and since when
-
-    def look(self, connections: Iterable) -> None:
-        """Look at uvicorn's connections, which should be done about every second."""
-        now, before = time.monotonic(), self._waiting
-        self._waiting = {}
-        for connection in list(connections):
-            transport = connection.transport
-            unread = transport.get_write_buffer_size()
-            if hasattr(connection, "handshake_complete"):  # a WebSocket
-                request, is_served = None, connection.handshake_complete
-            else:
-                request = connection.cycle
-                is_served = request is not None and not request.response_complete
-            if is_served and not unread and not transport.is_closing():
-                continue
-            awaited, since = before.get(connection, (None, now))
-            if awaited != (unread, request):
-                since = now
-            self._waiting[connection] = ((unread, request), since)
-            if unread > self._unread_bytes or now - since > self._silence_s:
-                transport.abort()
 
 
 def _listen(host: str, port: int) -> socket.socket:

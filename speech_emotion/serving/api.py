@@ -5,7 +5,7 @@ from functools import partial
 from importlib.resources import files
 
 from fastapi import Depends, FastAPI, HTTPException, Request, WebSocket
-from fastapi.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict
@@ -26,7 +26,6 @@ REFUSALS = {
     400: "a damaged form, too many parts, or a foreign Host",
     401: "missing or wrong bearer token",
     403: "foreign Origin",
-    408: "the request took too long to arrive",
     413: "too much in one request",
     422: "no recordings, or an unknown field or value",
     503: "too many requests at once; try again",
@@ -103,13 +102,13 @@ def build_app(service: Service, allow_hosts: Iterable[str] = (), allow_origins: 
     async def predict(request: Request) -> Response:
         """A row for each recording, in order; with `channels` each, a row for every channel."""
         options, replies = await service.carry_out(request, Options, service.predict)
-        return in_pieces(JSONResponse([row for reply in replies for row in reply.in_json(options.timeline)]))
+        return JSONResponse([row for reply in replies for row in reply.in_json(options.timeline)])
 
     @app.post("/answers", dependencies=protected, include_in_schema=False)
     async def answers(request: Request) -> Response:
         """For the page: rows with timelines, waveforms, and the texts of files."""
         _, replies = await service.carry_out(request, Options, service.predict)
-        return in_pieces(JSONResponse([reply.for_page() for reply in replies]))
+        return JSONResponse([reply.for_page() for reply in replies])
 
     @app.get("/progress", dependencies=protected, include_in_schema=False)
     async def progress(name: str) -> float | None:
@@ -128,7 +127,7 @@ def build_app(service: Service, allow_hosts: Iterable[str] = (), allow_origins: 
         if name not in service.taught:
             raise HTTPException(404, "this model was taught too long ago; teach it again")
         disposition = {"content-disposition": 'attachment; filename="taught.pt"'}
-        return in_pieces(Response(service.taught[name].content, headers=disposition))
+        return Response(service.taught[name].content, headers=disposition)
 
     @app.delete("/teach/{name}", dependencies=protected, include_in_schema=False, status_code=204)
     async def forget_taught(name: str) -> None:
@@ -169,12 +168,6 @@ def build_app(service: Service, allow_hosts: Iterable[str] = (), allow_origins: 
     app.mount("/static/docs", StaticFiles(packages=[("fastapi_swagger", "resources")]))
     app.mount("/static", StaticFiles(directory=str(STATIC)))
     return Guard(app, allow_hosts, allow_origins, service.limits)
-
-
-def in_pieces(response: Response) -> StreamingResponse:
-    """A response that is sent as it is read, because a client that leaves a megabyte unread is disconnected."""
-    pieces = (response.body[start : start + 2**16] for start in range(0, len(response.body), 2**16))
-    return StreamingResponse(pieces, headers=response.headers)
 
 
 def form_schema(predictors: dict[str, Predictor]) -> dict:

@@ -1,11 +1,9 @@
 """Limits for clients, and checks before any request is handled, so that no client can block or deceive the others."""
 
-import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from fastapi import HTTPException
 from fastapi.responses import JSONResponse
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -30,8 +28,7 @@ class Limits:
     recording_minutes: int = 10
     requests: int = 64  # being sent, waiting or being answered; further ones are refused with 503
     live: int = 8  # live recordings at once; 10 minutes at 48 kHz need 58 MB of memory
-    silence_s: int = 20  # without a byte in the middle of a request
-    request_s: int = 600  # for a request to arrive
+    silence_s: int = 20  # of a live client, which neither sends nor reads
     request_mb: int = 1000
     files: int = 100  # per request
     channels: int = 16  # if each is classified
@@ -42,15 +39,13 @@ class Limits:
     sockets: int = 100  # WebSockets among the connections, including those that have not begun a recording
     live_rates: tuple[int, int] = (8_000, 48_000)  # Hz
     message_bytes: int = 2**20
-    unread_bytes: int = 2**20  # waiting for a client that does not read
 
 
 class Guard:
     """An ASGI application around another one.
 
     Refuses foreign Host headers, so that no web page can read responses by DNS rebinding, and foreign origins, so that
-    none can send requests; browsers let any page open a WebSocket. The only WebSocket is /live. A client that stops
-    sending in the middle of its request gets 408.
+    none can send requests; browsers let any page open a WebSocket. The only WebSocket is /live.
     """
 
     def __init__(self, app, allow_hosts: Iterable[str], allow_origins: Iterable[str], limits: Limits):
@@ -82,7 +77,7 @@ class Guard:
         if origin not in (None, f"http://{host}", *[f"https://{host}"] * is_behind_proxy, *self.allow_origins):
             refusal = 403, "this server does not answer requests from pages of other sites"
         elif scope["type"] == "http":
-            return await self.app(scope, self._in_time(receive), send)
+            return await self.app(scope, receive, send)
         elif b"content-length" in headers or b"transfer-encoding" in headers:
             refusal = 400, "the handshake of a WebSocket has no body"
         elif scope["path"] != "/live":
@@ -97,20 +92,3 @@ class Guard:
             await self.app(scope, receive, send)
         finally:
             self.n_sockets -= 1
-
-    def _in_time(self, receive):
-        """`receive`, which raises 408 if the client takes too long to send its request."""
-        loop = asyncio.get_running_loop()
-        deadline, is_whole = loop.time() + self.limits.request_s, False
-
-        async def receive_in_time() -> dict:
-            nonlocal is_whole
-            patience = None if is_whole else min(self.limits.silence_s, deadline - loop.time())
-            try:
-                message = await asyncio.wait_for(receive(), patience)
-            except (TimeoutError, asyncio.TimeoutError):
-                raise HTTPException(408, "the request took too long to arrive", {"connection": "close"}) from None
-            is_whole = not message.get("more_body", False)
-            return message
-
-        return receive_in_time
