@@ -4,7 +4,7 @@ import os
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from functools import lru_cache
@@ -45,7 +45,7 @@ def find_recordings(paths: Iterable[str | Path]) -> tuple[list[str], int]:
     """
     recordings: dict[str, None] = {}  # an ordered set
     others: Counter[str] = Counter()  # the endings of other files
-    visited: set[Hashable] = set()
+    visited: set[str] = set()
     paths = list(map(os.fspath, paths))
     for path in paths:
         for file, is_audio in _files(path, visited):
@@ -60,7 +60,7 @@ def find_recordings(paths: Iterable[str | Path]) -> tuple[list[str], int]:
     return list(recordings), others.total()
 
 
-def _files(path: str, visited: set[Hashable]) -> Iterator[tuple[str, bool]]:
+def _files(path: str, visited: set[str]) -> Iterator[tuple[str, bool]]:
     """The files that a path stands for, each with whether it is to be classified."""
     if is_url(path):
         for file in _list_bucket(path):
@@ -90,40 +90,24 @@ def _files(path: str, visited: set[Hashable]) -> Iterator[tuple[str, bool]]:
         raise FileNotFoundError(f"there is no file or folder {path}{remedy}")
 
 
-def _walk(path: str, visited: set[Hashable]) -> Iterator[tuple[str, bool]]:
-    """The files in a folder. os.walk recurses in Python 3.11, and fails for paths that are too long."""
-    folders = [path]
-    visited.add(_place(path))
-    while folders:
-        folder = folders.pop()
-        subfolders = []
-        try:
-            with os.scandir(folder) as listing:
-                entries = sorted(listing, key=lambda entry: entry.name)
-        except OSError:
-            yield folder, True
-            continue
-        for entry in entries:
-            is_folder = False
-            with suppress(OSError):  # a link that leads to itself
-                is_folder = entry.is_dir()
-            if not is_folder:
-                yield entry.path, _is_audio(entry.path)
-                continue
-            is_skipped = entry.name[0] == "." or entry.name.lower() in _OF_SYSTEMS
-            if not is_skipped and (place := _place(entry.path)) not in visited:
+def _walk(path: str, visited: set[str]) -> Iterator[tuple[str, bool]]:
+    """The files in a folder, its own before those of its subfolders, and each folder that cannot be listed."""
+    denied: list[str] = []
+    visited.add(os.path.realpath(path))
+    for folder, subfolders, files in os.walk(
+        path, onerror=lambda error: denied.append(error.filename), followlinks=True
+    ):
+        for name in sorted(files):
+            file = os.path.join(folder, name)
+            yield file, _is_audio(file)
+        chosen = []
+        for name in sorted(subfolders):
+            place = os.path.realpath(os.path.join(folder, name))
+            if name[0] != "." and name.lower() not in _OF_SYSTEMS and place not in visited:
                 visited.add(place)
-                subfolders.append(entry.path)
-        folders += reversed(subfolders)
-
-
-def _place(folder: str) -> Hashable:
-    """What tells a folder from all others, whatever links lead to it; realpath takes minutes for very deep ones."""
-    try:
-        status = os.stat(folder)
-    except OSError:  # its row says why
-        return folder
-    return status.st_dev, status.st_ino
+                chosen.append(name)
+        subfolders[:] = chosen
+    yield from ((folder, True) for folder in denied)
 
 
 def _exists(path: str) -> bool:
