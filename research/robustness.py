@@ -1,13 +1,16 @@
 """Simulated recording conditions: each maps (samples,) float32 at a sample rate to the same.
 
-They are applied to test clips only, and share no code with the augmentation used in training. The models of split 0
-are measured on its test clips; the answers are written to results/robustness.csv:
+They are applied to test clips only, and share no code with the augmentation used in training.
 
-    python3 -m research.robustness
+    python3 -m research.robustness                   # the models of split 0 on its test clips: results/robustness.csv
+    python3 -m research.robustness --folds FOLDER    # instead, the models of the folds by actor on the speech of their
+                                                     # unseen actors: results/robustness-unseen.csv
+
+FOLDER is that of research.adaptation.
 """
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +24,8 @@ from research import REPOSITORY, parser_of
 from research.tables import robustness_table
 from speech_emotion.audio.resampling import load_audio
 from speech_emotion.corpora.ravdess import clip_table
+from speech_emotion.corpora.splits import ACTOR_FOLDS
+from speech_emotion.inference.adaptation import Voices
 from speech_emotion.inference.predictor import Predictor
 from speech_emotion.models.checkpoint import load_checkpoint
 from speech_emotion.models.published import PUBLISHED
@@ -28,12 +33,19 @@ from speech_emotion.models.published import PUBLISHED
 _RATE = 48_000  # Hz, RAVDESS's sample rate
 
 Condition = Callable[[np.ndarray, int], np.ndarray]
+Predict = Callable[[list[np.ndarray]], dict[str, Sequence[str]]]  # recordings → emotions, by column
 
 
 def main() -> None:
-    options = parser_of(__doc__).parse_args()
-    answers = measure_published(REPOSITORY, clip_table(options.data), options.device)
-    answers.to_csv(options.results / "robustness.csv", index=False)
+    parser = parser_of(__doc__)
+    parser.add_argument("--folds", type=Path, metavar="FOLDER", help="the five models tested on unseen actors")
+    options = parser.parse_args()
+    clips = clip_table(options.data)
+    if options.folds:
+        answers, name = measure_folds(options.folds, clips, options.device), "robustness-unseen"
+    else:
+        answers, name = measure_published(REPOSITORY, clips, options.device), "robustness"
+    answers.to_csv(options.results / f"{name}.csv", index=False)
     print(robustness_table(answers))
 
 
@@ -125,19 +137,15 @@ def conditions(voices: list[np.ndarray], sample_rate: int) -> dict[str, Conditio
     }
 
 
-def measure(predictors: dict[str, Predictor], test: pd.DataFrame, babblers: pd.DataFrame) -> pd.DataFrame:
-    """Predictions for the `test` clips under each condition: condition, clip, emotion, and a column per model.
+def measure(predict: Predict, test: pd.DataFrame, babblers: pd.DataFrame) -> pd.DataFrame:
+    """What `predict` says of the `test` clips under each condition: condition, clip, emotion, and its columns.
 
     `babblers` are training clips that are mixed to babble. A prediction is empty if there is an error.
     """
     voices, clips = ([load_audio(path, _RATE).numpy() for path in part["path"]] for part in (babblers, test))
     tables = []
     for name, condition in tqdm(conditions(voices, _RATE).items(), unit="condition"):
-        recordings = [condition(samples, _RATE) for samples in clips]
-        said = {
-            model: [predictor.predict_waveform(samples, _RATE)["emotion"] for samples in recordings]
-            for model, predictor in predictors.items()
-        }
+        said = predict([condition(samples, _RATE) for samples in clips])
         tables.append(test[["clip", "emotion"]].assign(**said))
         tables[-1].insert(0, "condition", name)
     return pd.concat(tables, ignore_index=True)
@@ -147,11 +155,55 @@ def measure_published(folder: Path, clips: pd.DataFrame, device: str) -> pd.Data
     """`measure` for the models in `folder` that were trained on split 0, on its test clips among `clips`."""
     test = load_checkpoint(folder / PUBLISHED[0].file).split["test"]
     files = [model.file for model in PUBLISHED if load_checkpoint(folder / model.file).split["test"] == test]
+    predictors = {file: Predictor(folder / file, device, speech_only=False) for file in files}
+
+    def predict(recordings: list[np.ndarray]) -> dict[str, list[str]]:
+        return {
+            file: [predictor.predict_waveform(samples, _RATE)["emotion"] for samples in recordings]
+            for file, predictor in predictors.items()
+        }
+
     is_test = clips["clip"].isin(test)
-    babblers = clips[~is_test & (clips["channel"] == "speech")].sample(8, random_state=0)
-    return measure(
-        {file: Predictor(folder / file, device, speech_only=False) for file in files}, clips[is_test], babblers
-    )
+    return measure(predict, clips[is_test], _babblers(clips[~is_test]))
+
+
+def measure_folds(folder: Path, clips: pd.DataFrame, device: str) -> pd.DataFrame:
+    """`measure` for the speech of the actors that each any8-foldN.pt in `folder` was not trained on.
+
+    The columns are plain, and adapted: normalised by the recordings of one actor under the same condition.
+    """
+    tables = []
+    for fold, actors in enumerate(ACTOR_FOLDS):
+        is_unseen = clips["actor"].isin(actors)
+        test = clips[is_unseen & (clips["channel"] == "speech")]
+        predictor = Predictor(folder / f"any8-fold{fold}.pt", device, speech_only=False)
+        predict = partial(predict_adapted, predictor, test["speaker"].to_numpy())
+        tables.append(measure(predict, test, _babblers(clips[~is_unseen])))
+    return pd.concat(tables, ignore_index=True)
+
+
+def predict_adapted(predictor: Predictor, speakers: np.ndarray, waveforms: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """Emotions without and with the statistics of each speaker's recordings."""
+    recordings = []
+    for samples in waveforms:
+        recordings.append(predictor.recording("", lambda samples=samples: [(samples.astype(np.float32), _RATE)]))
+        for _ in predictor.embed_in_turns(recordings[-1]):
+            pass
+    said = {name: np.empty(len(recordings), object) for name in ("plain", "adapted")}
+    for speaker in np.unique(speakers):
+        voices = Voices(predictor)
+        spoken = np.flatnonzero(speakers == speaker)
+        for number in spoken:
+            voices.hear("", recordings[number].embeddings())
+        for name, statistics in (("plain", None), ("adapted", voices.statistics())):
+            said[name][spoken] = [
+                predictor.answer(recordings[number], statistics).rows[0]["emotion"] for number in spoken
+            ]
+    return said
+
+
+def _babblers(training: pd.DataFrame) -> pd.DataFrame:
+    return training[training["channel"] == "speech"].sample(8, random_state=0)
 
 
 if __name__ == "__main__":
