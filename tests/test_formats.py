@@ -74,15 +74,12 @@ def test_no_cell_is_a_formula_wherever_it_is_split_and_every_cell_can_be_read_ba
     assert not any(part.lstrip(' "').startswith(tuple("=+-@\uff1d")) for part in re.split("[;\t\r\n]", quoted))
 
 
-TRACKS = ("t.TextGrid", "t.srt", "t.vtt", "t.txt")
-
-
-def stretch(start, end, emotion, **channel):
-    return {"url": "a.wav", **channel, "start": start, "end": end, "emotion": emotion, "confidence": 0.5}
+def stretch(start, end, emotion, **given):
+    return {"url": "a.wav", **given, "start": start, "end": end, "emotion": emotion, "confidence": 0.5}
 
 
 STRETCHES = [stretch(0.5, 3, "sad"), stretch(3, 4.51, "sad"), stretch(4.51, 6.0, "happy"), stretch(9, 12.25, "happy")]
-JOINED = [(0.5, 4.51, "sad"), (4.51, 6.0, "happy"), (9.0, 12.25, "happy")]
+SEGMENTS = [stretch(0.5, 3, "sad", speaker="ann", text="Bonjour, =1"), stretch(3, 4.5, "sad", speaker="bob", text="")]
 
 
 def write(path, stretches, length_s=14.1):
@@ -94,22 +91,32 @@ def write(path, stretches, length_s=14.1):
     return path
 
 
-@pytest.mark.parametrize("name", TRACKS)
-def test_tracks_hold_the_joined_stretches_and_can_be_empty(tmp_path, name):
-    empty, path = write(tmp_path / f"e{name}", []), write(tmp_path / name, STRETCHES)
-    if name == "t.TextGrid":
-        tiers = [
-            textgrid.openTextgrid(str(file), includeEmptyIntervals=False).getTier("emotion") for file in (path, empty)
-        ]
-        assert [[tuple(entry) for entry in tier.entries] for tier in tiers] == [JOINED, []]
-    elif name == "t.txt":
+def read_track(path):
+    """(start, end, text), with the name of the tier before the text where there are several."""
+    if path.suffix == ".TextGrid":
+        grid = textgrid.openTextgrid(str(path), includeEmptyIntervals=False)
+        entries = [(name, *entry) for name in grid.tierNames for entry in grid.getTier(name).entries]
+        return [(start, end, text if name == "emotion" else f"{name}: {text}") for name, start, end, text in entries]
+    if path.suffix == ".txt":
         lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
-        assert [(float(start), float(end), emotion) for start, end, emotion in lines] == JOINED
-        assert empty.read_text(encoding="utf-8") == ""
-    else:
-        shown = [(line.start / 1000, line.end / 1000, line.text) for line in pysubs2.load(str(path))]
-        assert shown == JOINED and not len(pysubs2.load(str(empty), format_=name[2:]))
-        assert path.read_text(encoding="utf-8").startswith("WEBVTT") == (name == "t.vtt")
+        return [(float(start), float(end), text) for start, end, text in lines]
+    lines = pysubs2.load(str(path), format_=path.suffix[1:])
+    return [(line.start / 1000, line.end / 1000, line.text) for line in lines]
+
+
+@pytest.mark.parametrize("name", ["t.TextGrid", "t.srt", "t.vtt", "t.txt"])
+@pytest.mark.parametrize(
+    ("stretches", "captions"),
+    [
+        ([], []),
+        (STRETCHES, [(0.5, 4.51, "sad"), (4.51, 6.0, "happy"), (9.0, 12.25, "happy")]),
+        (SEGMENTS, [(0.5, 3, "ann: [sad] Bonjour, =1"), (3, 4.5, "bob: [sad]")]),
+    ],
+)
+def test_tracks_hold_the_joined_stretches_or_the_segments(tmp_path, name, stretches, captions):
+    path = write(tmp_path / name, stretches)
+    assert read_track(path) == captions
+    assert path.read_bytes().startswith(b"WEBVTT") == (name == "t.vtt")
 
 
 @pytest.mark.parametrize("is_silent", [False, True])

@@ -1,14 +1,11 @@
 """Segments from transcribers, diarisers and annotation programs: read, and classified as the tables say."""
 
 import json
-from pathlib import Path
 
 import numpy as np
-import pysubs2
 import pytest
 import soundfile
 from conftest import REPOSITORY, run_eval
-from praatio.textgrid import openTextgrid
 
 from speech_emotion import Predictor
 from speech_emotion.audio.resampling import load_audio
@@ -166,40 +163,15 @@ def test_silence_and_times_after_the_end_get_an_error_in_their_row(talk):
     assert answer.rows[0]["emotion"] == answer.stretches[1]["emotion"]
 
 
-@pytest.mark.parametrize("timeline", ["t.csv", "t.jsonl", "t.srt", "t.TextGrid", "t.txt"])
-def test_text_and_speaker_stay_with_the_emotion(talk, tmp_path, timeline):
-    path, times = talk
-    lines = [
-        "speaker;start;end;text",
-        f"ann;{times[0][0]};{times[0][1]};Bonjour, =1",
-        f"bob;{times[1][0]};{times[1][1]};",
-    ]
-    (tmp_path / "talk.csv").write_text("\n".join(lines))
-    result = run_eval(path, "--segments", "talk.csv", "--timeline", timeline, cwd=tmp_path)
-    assert result.returncode == 0, result.stderr
-    written = str(tmp_path / timeline)
-    if timeline in ("t.csv", "t.jsonl"):
-        first, second = read_table(written)
-        assert (first["speaker"], first["text"]) == ("ann", "Bonjour, =1")
-        assert (second["speaker"], second["text"], second["error"]) == ("bob", "", "")
-    elif timeline == "t.TextGrid":
-        grid = openTextgrid(written, includeEmptyIntervals=False)
-        assert grid.tierNames == ("ann", "bob")
-        assert grid.getTier("ann").entries[0].label.endswith("] Bonjour, =1")
-    elif timeline == "t.txt":
-        assert Path(written).read_text().splitlines()[0].split("\t")[2].startswith("ann: [")
-    else:
-        first, second = pysubs2.load(written)
-        assert first.text.startswith("ann: [") and first.text.endswith("] Bonjour, =1")
-        assert second.text.startswith("bob: [") and second.start == pytest.approx(1000 * times[1][0], abs=1)
-
-
-def test_without_a_name_the_segments_get_a_table_of_their_own(talk, tmp_path):
-    path, times = talk
-    (tmp_path / "talk.txt").write_text(f"{times[0][0]}\t{times[0][1]}\thello\n")
-    assert "segments.csv" in run_eval(path, "--segments", "talk.txt", cwd=tmp_path).stdout
-    (row,) = read_table(tmp_path / "segments.csv")
-    assert row["text"] == "hello" and row["emotion"]
+def test_text_and_speaker_stay_with_the_emotion_in_a_table_of_their_own(talk, tmp_path):
+    path, ((start, end), (later, at_last), _) = talk
+    table = f"speaker;start;end;text\nann;{start};{end};Bonjour, =1\nbob;{later};{at_last};\n"
+    (tmp_path / "talk.csv").write_text(table)
+    result = run_eval(path, "--segments", "talk.csv", cwd=tmp_path)
+    assert result.returncode == 0 and "segments.csv" in result.stdout, result.stderr
+    first, second = read_table(tmp_path / "segments.csv")
+    assert (first["speaker"], first["text"], first["error"]) == ("ann", "Bonjour, =1", "") and first["emotion"]
+    assert (second["speaker"], second["text"], second["error"]) == ("bob", "", "")
 
 
 def test_statistics_are_those_of_the_speakers_of_the_segments(talk, tmp_path):
