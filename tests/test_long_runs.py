@@ -32,48 +32,30 @@ def uninterrupted(tone_data, model, tmp_path_factory) -> Path:
     return folder
 
 
-def stopped(number: signal.Signals, rows: int, *arguments, cwd: Path) -> subprocess.Popen:
-    """eval.py, sent a signal once its part file has `rows` lines."""
-
+def test_a_run_that_was_stopped_goes_on_and_gives_the_same(uninterrupted, tone_data, model, tmp_path):
     def heed_ctrl_c():  # jobs in the background ignore it, and so do their children
         signal.signal(signal.SIGINT, signal.SIG_DFL)
 
+    arguments, part = (tone_data, "--model", model, *ONE_BY_ONE), tmp_path / "out.csv.part"
+    (tmp_path / "out.csv").write_text("the table of last week")
     process = subprocess.Popen(
-        eval_command(*arguments), cwd=cwd, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
+        eval_command(*arguments), cwd=tmp_path, stderr=subprocess.PIPE, text=True, preexec_fn=heed_ctrl_c
     )
-    part = cwd / "out.csv.part"
     try:
-        wait_until(lambda: part.exists() and part.read_bytes().count(b"\n") >= rows, process)
-        process.send_signal(number)
-        process.error = process.communicate(timeout=60)[1]
+        wait_until(lambda: part.exists() and part.read_bytes().count(b"\n") >= 20, process)
+        process.send_signal(signal.SIGINT)
+        error = process.communicate(timeout=60)[1]
     finally:
         process.kill()  # or it would outlive a test that fails
-    return process
-
-
-def mark_first_row(part: Path) -> None:
-    """So that a row that was computed again would be noticed."""
-    lines = part.read_bytes().split(b"\n")
-    lines[1] = lines[1].replace(b", 0.", b", 7.", 1)
-    part.write_bytes(b"\n".join(lines))
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_run_that_was_stopped_goes_on_and_gives_the_same(uninterrupted, tone_data, model, tmp_path, number):
-    arguments = (tone_data, "--model", model, *ONE_BY_ONE)
-    (tmp_path / "out.csv").write_text("the table of last week")
-    process = stopped(number, 20, *arguments, cwd=tmp_path)
-    assert process.returncode == (-number if number == signal.SIGKILL else 128 + number)
-    assert "Traceback" not in process.error and ("--resume" in process.error) == (number != signal.SIGKILL)
+    assert process.returncode == 128 + signal.SIGINT and "Traceback" not in error and "--resume" in error
     assert (tmp_path / "out.csv").read_text() == "the table of last week" and not (tmp_path / "timeline.csv").exists()
-    part = tmp_path / "out.csv.part"
-    kept = part.read_bytes()
-    assert 20 <= kept.count(b"\n") < 200
-    mark_first_row(part)
+    head, first_row, *rows = part.read_bytes().split(b"\n")
+    assert len(rows) < 200
+    marked = first_row.replace(b", 0.", b", 7.", 1)  # a row that was computed again would be noticed
+    part.write_bytes(b"\n".join([head, marked, *rows]))
     assert run_eval(*arguments, "--resume", cwd=tmp_path).returncode == 0
     first, *others = read_rows(tmp_path / "out.csv")
-    expected = read_rows(uninterrupted / "out.csv")
-    assert first["confidence"].startswith("7.") and others == expected[1:]
+    assert first["confidence"].startswith("7.") and others == read_rows(uninterrupted / "out.csv")[1:]
     assert (tmp_path / "timeline.csv").read_bytes() == (uninterrupted / "timeline.csv").read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "timeline.csv"]
 
