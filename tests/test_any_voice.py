@@ -10,8 +10,9 @@ import pytest
 import scipy.optimize
 import soundfile
 import torch
-from conftest import small_any_voice
-from scipy.special import softmax
+from conftest import shrunk, small_any_voice
+from scipy.special import log_softmax, logsumexp
+from sklearn.preprocessing import StandardScaler
 
 from speech_emotion.corpora.ravdess import EMOTIONS
 from speech_emotion.models.any_voice import AnyVoice, AnyVoiceSettings, WhisperEncoder
@@ -103,61 +104,41 @@ def corpora() -> list[Corpus]:
 
 @pytest.fixture
 def network() -> AnyVoice:
-    torch.manual_seed(0)
-    return AnyVoice(AnyVoiceSettings(len(LABELS), n_blocks=1, width=64, hidden=8), WhisperFeatures()).eval()
-
-
-def embeddings(corpus: Corpus) -> np.ndarray:
-    return corpus.embeddings.double().numpy()
-
-
-def clip_weights(corpus: Corpus) -> np.ndarray:
-    """A recording of two windows counts once."""
-    return np.array([1 / list(corpus.clips).count(clip) for clip in corpus.clips])
-
-
-def pooled_statistics() -> tuple[np.ndarray, np.ndarray]:
-    shares = np.array([1, OTHER_WEIGHT, OTHER_WEIGHT]) / (1 + 2 * OTHER_WEIGHT)
-    parts = [
-        (share, embeddings(corpus)[0], clip_weights(corpus)) for share, corpus in zip(shares, corpora(), strict=True)
-    ]
-    mean = sum(share * np.average(x, axis=0, weights=weights) for share, x, weights in parts)
-    variance = sum(share * np.average((x - mean) ** 2, axis=0, weights=weights) for share, x, weights in parts)
-    return mean, np.sqrt(variance) + 1e-3
+    return small_any_voice(LABELS).network
 
 
 def test_every_copy_is_a_row_by_global_statistics_and_one_by_its_speakers(network):
+    first, second, third = corpora()
+    clean = [corpus.embeddings[0].double().numpy() for corpus in (first, second, third)]
+    # Those of a recording count as much as one.
+    windows = [np.array([1, 1 / 2, 1 / 2, 1 / 3, 1 / 3, 1 / 3, 1, 1]), np.array([1, 1, 1, 1 / 2, 1 / 2, 1]), np.ones(4)]
+    shares = [1, OTHER_WEIGHT, OTHER_WEIGHT]
+    of_clip = [share * weights / weights.sum() for share, weights in zip(shares, windows, strict=True)]
+    scaler = StandardScaler().fit(np.concatenate(clean), sample_weight=np.concatenate(of_clip))
+    mean, deviation = scaler.mean_, np.sqrt(scaler.var_) + 1e-3
+    right = dict(zip(LABELS, np.eye(4).tolist(), strict=True))
+    maybe_calm = right | {"neutral": [1.0, 1.0, 0.0, 0.0]}
+    x, allowed, masks, weights = [], [], [], []
+    for number, (corpus, allows, mask) in enumerate(
+        [(first, right, [0, 0, 0, 0]), (second, maybe_calm, [0, 0, 0, -1e4]), (third, right, [-1e4, -1e4, 0, 0])]
+    ):
+        of_emotion = [windows[number][corpus.emotions == emotion].sum() for emotion in corpus.emotions]
+        balanced = windows[number] / np.maximum(1, of_emotion)
+        for copy in corpus.embeddings.double().numpy():
+            views = [(copy - mean) / deviation]
+            if corpus.speakers is not None:
+                views.append(np.empty_like(copy))
+                for speaker in {*corpus.speakers}:
+                    own = corpus.speakers == speaker
+                    m, d = shrunk(clean[number][own], network.settings.shrinkage, mean, deviation)
+                    views[1][own] = (copy[own] - m) / d
+            for view in views:
+                x.extend(view)
+                allowed += [allows[emotion] for emotion in corpus.emotions]
+                masks += [mask] * len(view)
+                weights.extend(shares[number] * balanced / balanced.sum() / len(corpus.embeddings))
     set_statistics(network, corpora(), OTHER_WEIGHT)
     rows = rows_of(network, corpora(), LABELS, OTHER_WEIGHT)
-    mean, deviation = pooled_statistics()
-    shrinkage = network.settings.shrinkage
-    x, allowed, masks, weights = [], [], [], []
-    for corpus, corpus_weight in zip(corpora(), (1, OTHER_WEIGHT, OTHER_WEIGHT), strict=True):
-        lacks = set(LABELS) - set(corpus.emotions)
-        if "calm" in lacks and "neutral" not in lacks:
-            lacks.remove("calm")  # its neutral clips may be calm
-            may_be = [("neutral", "calm") if emotion == "neutral" else (emotion,) for emotion in corpus.emotions]
-        else:
-            may_be = [(emotion,) for emotion in corpus.emotions]
-        of_emotion = {e: sum(clip_weights(corpus)[corpus.emotions == e]) for e in corpus.emotions}
-        counts = np.array(
-            [w / max(1, of_emotion[e]) for w, e in zip(clip_weights(corpus), corpus.emotions, strict=True)]
-        )
-        counts *= corpus_weight / counts.sum() / len(corpus.embeddings)
-        for copy in embeddings(corpus):
-            for by_speaker in (False, True)[: 1 if corpus.speakers is None else 2]:
-                for clip, embedding in enumerate(copy):
-                    m, d = mean, deviation
-                    if by_speaker:
-                        own = embeddings(corpus)[0][corpus.speakers == corpus.speakers[clip]]
-                        n = len(own) + shrinkage
-                        m = (own.sum(axis=0) + shrinkage * mean) / n
-                        square = ((own**2).sum(axis=0) + shrinkage * (mean**2 + deviation**2)) / n
-                        d = np.sqrt(square - m**2)
-                    x.append((embedding - m) / d)
-                    allowed.append([float(label in may_be[clip]) for label in LABELS])
-                    masks.append([-1e4 if label in lacks else 0.0 for label in LABELS])
-                    weights.append(counts[clip])
     assert rows.x.shape == (8 * 3 * 2 + 6 * 2 * 2 + 4, 128)
     np.testing.assert_allclose(rows.x, x, atol=2e-3)
     assert rows.allowed.tolist() == allowed and rows.mask.tolist() == masks
@@ -178,14 +159,10 @@ def random_rows(n: int, seed: int) -> Rows:
 
 def smoothed_loss(logits: np.ndarray, rows: Rows, smoothing: float) -> float:
     """Cross entropy, of which a share is with the mean of the emotions that a corpus has."""
-    total = 0.0
-    parts = (part.numpy() for part in (rows.allowed, rows.mask, rows.weights))
-    for logit, allowed, mask, weight in zip(logits, *parts, strict=True):
-        has = mask == 0
-        p = softmax(logit[has])
-        loss = -(1 - smoothing) * np.log(p[allowed[has] == 1].sum()) - smoothing * np.log(p).mean()
-        total += weight * loss
-    return total
+    allowed, mask, weights = (part.double().numpy() for part in (rows.allowed, rows.mask, rows.weights))
+    p = log_softmax(np.where(mask == 0, logits, -np.inf), axis=1)
+    losses = (1 - smoothing) * logsumexp(p, b=allowed, axis=1) + smoothing * p.mean(axis=1, where=mask == 0)
+    return -weights @ losses
 
 
 def test_mixup_blends_the_inputs_and_the_losses_of_both_labels(monkeypatch):
@@ -235,12 +212,10 @@ def test_the_prior_is_around_the_weights_before_the_fit(penalised, penalty):
 
 def teachers(n: int = 24, labels: tuple[str, ...] = ("happy", "sad", "bored")) -> tuple[Checkpoint, Corpus]:
     """A model of LABELS, and clips of other statistics in which the first value tells the labels apart."""
-    torch.manual_seed(0)
-    network = AnyVoice(AnyVoiceSettings(len(LABELS), n_blocks=1, width=64, hidden=8), WhisperFeatures()).eval()
     emotions = np.array(labels)[np.arange(n) % len(labels)]
     x = np.random.default_rng(0).normal(2, 3, size=(1, n, 128))
     x[0, :, 0] += 30 * (np.arange(n) % len(labels))
-    return Checkpoint(network, LABELS), Corpus(torch.from_numpy(x).float(), emotions, np.arange(n).astype(str), None)
+    return small_any_voice(LABELS), Corpus(torch.from_numpy(x).float(), emotions, np.arange(n).astype(str), None)
 
 
 def test_with_a_huge_penalty_the_taught_model_answers_as_the_committed_one():
