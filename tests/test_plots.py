@@ -18,27 +18,19 @@ from speech_emotion.evaluation import plots
 LABELS = ["calm", "happy", "angry"]
 
 
-def predictions(rows: list[tuple[str, str, float]]) -> pd.DataFrame:
-    """A table of (truth, prediction, confidence)."""
-    table = pd.DataFrame({"clip": range(len(rows)), "emotion": [row[0] for row in rows]})
-    table["prediction"] = [row[1] for row in rows]
-    for label in LABELS:
-        table[label] = [confidence if label == given else 0.0 for _, given, confidence in rows]
-    return table
-
-
-TABLE = predictions([("calm", "calm", 0.95)] * 8 + [("calm", "happy", 0.95)] * 2 + [("happy", "happy", 0.95)] * 5
-                    + [("angry", "calm", 0.65)] * 4)  # fmt: skip
+TABLE = pd.DataFrame(
+    [("calm", "calm", 0.95)] * 8 + [("calm", "happy", 0.95)] * 2 + [("happy", "happy", 0.95)] * 5
+    + [("angry", "calm", 0.65)] * 4,
+    columns=["emotion", "prediction", "confidence"],
+).assign(**dict.fromkeys(LABELS, 0.0))  # fmt: skip
 
 
 def texts(ax) -> list[str]:
     return [text.get_text() for text in ax.texts]
 
 
-def row(start: float, end: float, **probabilities: float) -> dict:
-    emotion = max(probabilities, key=probabilities.get)
-    return {"url": "a.wav", "start": start, "end": end, "emotion": emotion, "confidence": probabilities[emotion],
-            **probabilities}  # fmt: skip
+def row(start: float, end: float, *probabilities: float) -> dict:
+    return {"start": start, "end": end, **dict(zip(LABELS, probabilities, strict=True))}
 
 
 def test_a_folder_is_counted_by_emotion_and_by_confidence():
@@ -72,39 +64,30 @@ def test_a_label_in_a_script_without_a_font_or_between_dollars_is_text(tmp_path,
     assert not caught
 
 
-def test_a_timeline_shows_every_stretch_and_the_pause():
-    windows = [
-        row(0.5, 2.75, calm=0.7, happy=0.2, angry=0.1),
-        row(2.75, 5.0, calm=0.1, happy=0.8, angry=0.1),
-        row(9.5, 12.5, calm=0.2, happy=0.2, angry=0.6),
-    ]
-    for as_read_from_csv in (False, True):
-        if as_read_from_csv:
-            windows = [{key: str(value) for key, value in window.items()} for window in windows]
-        ax = Figure().subplots()
-        plots.plot_timeline(windows, LABELS, ax)
-        mesh, line = ax.collections
-        assert mesh.get_coordinates()[0, :, 0].tolist() == [0.5, 2.75, 5.0, 9.5, 12.5]
-        np.testing.assert_allclose(
-            np.ma.filled(mesh.get_array(), np.nan),
-            [[0.7, 0.1, np.nan, 0.2], [0.2, 0.8, np.nan, 0.2], [0.1, 0.1, np.nan, 0.6]],
-        )
-        assert [segment.tolist() for segment in line.get_segments()] == [
-            [[0.5, 0.0], [2.75, 0.0]], [[2.75, 1.0], [5.0, 1.0]], [[9.5, 2.0], [12.5, 2.0]],
-        ]  # fmt: skip
-        assert [label.get_text() for label in ax.get_yticklabels()] == LABELS and ax.yaxis_inverted()
-        assert ax.get_xlim() == (0, 12.5)
+@pytest.mark.parametrize("read", [float, str], ids=["as numbers", "as read from a table"])
+def test_a_timeline_shows_every_stretch_and_the_pause(read):
+    windows = [row(0.5, 2.75, 0.7, 0.2, 0.1), row(2.75, 5.0, 0.1, 0.8, 0.1), row(9.5, 12.5, 0.2, 0.2, 0.6)]
+    ax = Figure().subplots()
+    plots.plot_timeline([{key: read(value) for key, value in window.items()} for window in windows], LABELS, ax)
+    mesh, line = ax.collections
+    assert mesh.get_coordinates()[0, :, 0].tolist() == [0.5, 2.75, 5.0, 9.5, 12.5]
+    np.testing.assert_allclose(
+        np.ma.filled(mesh.get_array(), np.nan),
+        [[0.7, 0.1, np.nan, 0.2], [0.2, 0.8, np.nan, 0.2], [0.1, 0.1, np.nan, 0.6]],
+    )
+    assert [segment.tolist() for segment in line.get_segments()] == [
+        [[0.5, 0.0], [2.75, 0.0]], [[2.75, 1.0], [5.0, 1.0]], [[9.5, 2.0], [12.5, 2.0]],
+    ]  # fmt: skip
+    assert [label.get_text() for label in ax.get_yticklabels()] == LABELS and ax.yaxis_inverted()
+    assert ax.get_xlim() == (0, 12.5)
 
 
 def test_the_timeline_of_a_long_recording_can_be_read():
     """47 minutes of stretches of 2 s with 1 s between them: a fifth calm, then angry."""
     minutes = 47
-    stretches = [
-        row(start, start + 2, calm=0.9, happy=0.1, angry=0.0)
-        if start < 12 * minutes
-        else row(start, start + 2, calm=0.2, happy=0.2, angry=0.6)
-        for start in map(float, range(0, 60 * minutes, 3))
-    ]
+    starts = np.arange(0.0, 60 * minutes, 3)
+    stretches = [row(start, start + 2, 0.9, 0.1, 0.0) for start in starts[starts < 12 * minutes]]
+    stretches += [row(start, start + 2, 0.2, 0.2, 0.6) for start in starts[starts >= 12 * minutes]]
     ax = Figure().subplots()
     plots.plot_timeline(stretches, LABELS, ax)
     mesh, line = ax.collections
@@ -118,14 +101,12 @@ def test_the_timeline_of_a_long_recording_can_be_read():
 
 
 def test_a_confusion_matrix_has_the_counts_and_a_row_for_each_emotion_that_occurs():
-    pairs = ["calm calm"] * 8 + ["calm happy"] * 2 + ["angry calm"] + ["angry angry"] * 3
     ax = Figure().subplots()
-    predictions = pd.DataFrame([pair.split() for pair in pairs], columns=["emotion", "prediction"])
-    plots.plot_confusion(predictions, ax=ax, labels=LABELS)
+    plots.plot_confusion(TABLE.query("emotion != 'happy'"), ax=ax, labels=LABELS)
     counts = {text.get_position(): text.get_text() for text in ax.texts}
-    assert counts == {(0.5, 0.5): "8", (1.5, 0.5): "2", (0.5, 1.5): "1", (2.5, 1.5): "3"}
+    assert counts == {(0.5, 0.5): "8", (1.5, 0.5): "2", (0.5, 1.5): "4"}
     assert [(label.get_text(), label.get_rotation()) for label in ax.get_yticklabels()] == [("calm", 0), ("angry", 0)]
-    np.testing.assert_array_equal(np.ma.filled(ax.collections[0].get_array()), [[0.8, 0.2, 0], [0.25, 0, 0.75]])
+    np.testing.assert_array_equal(np.ma.filled(ax.collections[0].get_array()), [[0.8, 0.2, 0], [1, 0, 0]])
 
 
 def test_recalls_are_bars_in_the_colours_of_the_emotions():
