@@ -12,12 +12,12 @@ RATE = 16_000
 SECONDS = 3
 N_VARIANTS = 9
 _TIME = np.arange(SECONDS * RATE) / RATE
-_TIMBRES = {
-    "flute": [1, 0.1, 0.05],
-    "organ": [1, 0.5, 0.6, 0.2, 0.3],
-    "reed": [1, 0, 0.6, 0, 0.4, 0, 0.3],
-    "string": [1 / k for k in range(1, 12)],
-}
+_TIMBRES = (  # a flute, an organ, a reed and a string
+    [1, 0.1, 0.05],
+    [1, 0.5, 0.6, 0.2, 0.3],
+    [1, 0, 0.6, 0, 0.4, 0, 0.3],
+    [1 / k for k in range(1, 12)],
+)
 
 
 def non_speech(seed: int = 2024) -> Iterator[tuple[str, np.ndarray]]:
@@ -33,10 +33,6 @@ def _note(frequency: float, timbre: list[float], time: np.ndarray) -> np.ndarray
     return sum(strength * np.sin(2 * np.pi * k * frequency * time) for k, strength in partials)
 
 
-def _timbre(variant: int) -> list[float]:
-    return list(_TIMBRES.values())[variant % len(_TIMBRES)]
-
-
 def _tone(rng, variant):
     return _note(rng.uniform(80, 2000), [1], _TIME) + 1e-3 * rng.normal(size=len(_TIME))
 
@@ -44,7 +40,7 @@ def _tone(rng, variant):
 def _chord(rng, variant):
     root = 110 * 2 ** (rng.integers(0, 24) / 12)
     steps = (0, 3, 7) if variant % 2 else (0, 4, 7, 12)
-    return sum(_note(root * 2 ** (step / 12), _timbre(variant), _TIME) for step in steps)
+    return sum(_note(root * 2 ** (step / 12), _TIMBRES[variant % 4], _TIME) for step in steps)
 
 
 def _melody(rng, variant):
@@ -54,7 +50,7 @@ def _melody(rng, variant):
         frequency = 220 * 2 ** (rng.choice([0, 2, 4, 5, 7, 9, 11, 12, 14]) / 12)
         time = _TIME[:length]
         envelope = np.minimum(time / 0.02, 1) * np.exp(-time * rng.uniform(1, 6))
-        samples[start : start + length] = envelope * _note(frequency, _timbre(variant), time)
+        samples[start : start + length] = envelope * _note(frequency, _TIMBRES[variant % 4], time)
     return samples
 
 
@@ -84,19 +80,15 @@ def _hum(rng, variant):
     return _note(mains, [1, 0.5, 0.3, 0.1], _TIME) * 10 ** rng.uniform(-3, 0) + 0.02 * rng.normal(size=len(_TIME))
 
 
-def _event(samples):
-    """What a desktop plays: a short sound, then nothing."""
-    return np.pad(samples, (RATE // 10, len(_TIME) - RATE // 10 - len(samples)))
-
-
 def _two_notes(rng, variant):
-    """Up or down, each with its attack and decay."""
+    """What a desktop plays: two notes, up or down, each with its attack and decay, then nothing."""
     length = int(rng.uniform(0.12, 0.3) * RATE)
     time = _TIME[:length]
     low = rng.uniform(200, 700)
     notes = [low, low * rng.choice([1.25, 1.33, 1.5, 2])][:: 1 if variant % 2 else -1]
     envelope = np.minimum(time / 0.02, 1) * np.exp(-time * rng.uniform(2, 8))
-    return _event(np.concatenate([envelope * _note(note, _timbre(variant), time) for note in notes]))
+    samples = np.concatenate([envelope * _note(note, _TIMBRES[variant % 4], time) for note in notes])
+    return np.pad(samples, (RATE // 10, len(_TIME) - RATE // 10 - len(samples)))
 
 
 def _vibrato(rng, variant):
