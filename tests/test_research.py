@@ -8,7 +8,8 @@ from conftest import small_any_voice, write_noise
 
 from research import adaptation as folders
 from research.baseline import by_actor, predict_fold
-from research.robustness import conditions, noisy, reverberated, without_silence
+from research.robustness import conditions, noisy, predict_adapted, reverberated, without_silence
+from speech_emotion.audio.resampling import load_audio
 from speech_emotion.corpora.ravdess import describe, expected_clips
 from speech_emotion.evaluation.metrics import uar
 from speech_emotion.inference.adaptation import Adaptation
@@ -49,21 +50,41 @@ def spoken(tmp_path_factory) -> pd.DataFrame:
     return pd.DataFrame(rows).assign(emotion=rng.choice(["calm", "happy", "sad"], 16))
 
 
+def answers_of_eval(predictor: Predictor, clips: pd.DataFrame, paths: pd.Series) -> dict[str, pd.Series]:
+    """Without and with --adapt, as if each speaker's clips were classified alone."""
+    said = {"plain": pd.Series("", clips.index), "adapted": pd.Series("", clips.index)}
+    for _, of_speaker in paths.groupby(clips["speaker"]):
+        for column, statistics in (("plain", None), ("adapted", Adaptation(predictor, of_speaker))):
+            answers = predictor.answers(of_speaker, statistics=statistics)
+            said[column][of_speaker.index] = [answer.rows[0]["emotion"] for answer in answers]
+    return said
+
+
 def test_counts_are_those_of_the_answers_of_eval(spoken):
     predictor = Predictor(small_any_voice(["calm", "happy", "sad"]), "cpu", speech_only=False)
     counts = folders.measure(predictor, spoken)
     everything = counts[counts["folder"] == folders.ALL].set_index(["speaker", "emotion"])
-    for speaker, clips in spoken.groupby("speaker"):  # as if each speaker's clips were classified alone
-        for column, statistics in (("plain", None), ("adapted", Adaptation(predictor, clips["path"]))):
-            said = [answer.rows[0]["emotion"] for answer in predictor.answers(clips["path"], statistics=statistics)]
-            right = (clips["emotion"] == said).groupby(clips["emotion"]).sum()
-            assert everything.loc[speaker, column].to_dict() == right.to_dict()
+    for column, said in answers_of_eval(predictor, spoken, spoken["path"]).items():
+        right = (spoken["emotion"] == said).groupby([spoken["speaker"], spoken["emotion"]]).sum()
+        assert everything[column].to_dict() == right.to_dict()
     assert everything["recordings"].sum() == 16
     joined = folders.measure(predictor, spoken.assign(emotion="sad"), {"calm": "sad", "happy": "sad"})
     assert (joined["adapted"] == joined["recordings"]).all() and (joined["plain"] == joined["recordings"]).all()
 
 
 RATE = 48_000
+
+
+def test_answers_under_a_condition_are_those_of_eval_for_such_files(spoken, tmp_path):
+    predictor = Predictor(small_any_voice(["calm", "happy", "sad"]), "cpu", speech_only=False)
+    waveforms = [load_audio(path, RATE).numpy() for path in spoken["path"]]
+    paths = spoken["clip"].map(lambda clip: str(tmp_path / f"{clip}.wav"))
+    for path, samples in zip(paths, waveforms, strict=True):
+        soundfile.write(path, samples, RATE, subtype="FLOAT")
+    said = predict_adapted(predictor, spoken["speaker"].to_numpy(), waveforms)
+    expected = answers_of_eval(predictor, spoken, paths)
+    assert {name: [*column] for name, column in said.items()} == {name: [*column] for name, column in expected.items()}
+    assert [*said["plain"]] != [*said["adapted"]]
 
 
 @pytest.fixture(scope="module")
