@@ -6,13 +6,7 @@ import numpy as np
 import pytest
 
 from speech_emotion.audio import stretches
-from speech_emotion.audio.stretches import (
-    HEARD,
-    StretchSettings,
-    find_stretches,
-    onset_frame,
-    without_crosstalk,
-)
+from speech_emotion.audio.stretches import HEARD, StretchSettings, find_stretches, onset_frame, without_crosstalk
 
 
 def level(*parts: tuple[float, float]) -> np.ndarray:
