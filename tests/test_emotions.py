@@ -49,16 +49,12 @@ def test_emotions_may_be_named_in_another_form_and_twice():
 
 
 @pytest.mark.parametrize(
-    ("chosen", "sentence"),
-    [
-        (["happy", "angrry"], "does not have the emotion angrry; did you mean angry?"),
-        (["happy", "xyz"], "does not have the emotion xyz; it has neutral, calm"),
-        (["happy", "joy"], "at least two emotions are needed"),
-    ],
+    ("other", "sentence"),
+    [("xyz", "does not have the emotion xyz; it has neutral, calm"), ("joy", "at least two emotions")],
 )
-def test_emotions_that_cannot_be_answered_are_refused(chosen, sentence):
-    with pytest.raises(ValueError, match=sentence.replace("?", r"\?")):
-        choose_emotions(EIGHT, chosen)
+def test_emotions_that_cannot_be_answered_are_refused(other, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        choose_emotions(EIGHT, ["happy", other])
 
 
 def test_eval_answers_only_the_emotions_that_can_occur(tmp_path):

@@ -138,10 +138,6 @@ def test_only_what_is_as_published_has_a_published_name():
     assert len({run.name for run in changed}) == len(changed)
 
 
-class Killed(BaseException):
-    """Nothing handles it."""
-
-
 def test_a_kill_while_a_run_is_written_leaves_each_file_as_it_was_or_whole(model, tone_data, tmp_path, monkeypatch):
     run = cnn_run(TrainingSettings(epochs=1))
     parts = run.parts(clip_table(tone_data))
@@ -163,10 +159,10 @@ def test_a_kill_while_a_run_is_written_leaves_each_file_as_it_was_or_whole(model
 
         def killed(*arguments, original=original, calls=calls, call=call, **options):
             if next(calls) == call:
-                raise Killed
+                raise KeyboardInterrupt
             return original(*arguments, **options)
 
-        with monkeypatch.context() as patch, contextlib.suppress(Killed):
+        with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
             patch.setattr(owner, name, killed)
             new.write(tmp_path / "results", tmp_path / "model.pt")
         after = contents(tmp_path)
