@@ -31,12 +31,13 @@ train: $(VENV)/installed  ## train the three checkpoints on data/, and predict s
 	$(RUN) train.py --drop sad
 	$(RUN) train.py --network any-voice
 
-crossval: train  ## train and compute everything else under results/ that the report needs, in thirteen hours of one core
+crossval: train  ## train and compute everything else under results/ that the report needs, in fourteen hours of one core
 	for n in 1 2 3 4; do $(RUN) train.py --split $$n && $(RUN) train.py --split $$n --drop sad || exit; done
 	for n in 0 1 2 3 4; do $(RUN) train.py --fold $$n || exit; done
 	$(RUN) train.py --shuffle-labels
 	for n in 1 2 3 4; do $(RUN) train.py --network any-voice --split $$n || exit; done
 	for n in 0 1 2 3 4; do $(RUN) train.py --network any-voice --fold $$n --out .cache/any8-fold$$n.pt || exit; done
+	for n in 1 2; do $(RUN) train.py --network any-voice --fold 0 --seed $$n || exit; done
 	for n in 0 1 2 3 4 5; do $(RUN) train.py --network any-voice --fold emobox:$$n --spoken || exit; done
 	for n in 0 1 2 3 4 5; do $(RUN) train.py --network any-voice --fold emobox:$$n || exit; done
 	$(RUN) train.py --network any-voice --shuffle-labels
@@ -45,7 +46,10 @@ crossval: train  ## train and compute everything else under results/ that the re
 	$(RUN) -m research.checkpoints emodb
 	$(RUN) -m research.speech_only
 	$(RUN) -m research.adaptation --folds .cache
+	$(RUN) -m research.conversations
+	$(RUN) -m research.teaching
 	$(RUN) -m research.robustness
+	$(RUN) -m research.robustness --folds .cache
 
 report: $(VENV)/installed  ## compute the tables and pictures from results/, without audio
 	$(RUN) -m research.report

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from statistics import mean
+from statistics import mean, stdev
 
 import numpy as np
 import pandas as pd
@@ -35,6 +35,7 @@ UNSEEN = {
 GERMAN = dict(zip(UNSEEN, ("random8-emodb", "any8-emodb", "any8-emodb-adapted"), strict=True))
 # Folds whose test actors served as validation actors while the any-voice recipe was chosen: see results/README.md.
 CHOSEN_ON = (1, 2, 3)
+SEEDS = ("", "-seed1", "-seed2")  # as in the names of runs
 SEXES = (("women", "sex", "female"), ("men", "sex", "male"))  # name of the row, column, value
 
 # UA in Table 4 of Ma et al. (2024), for frozen encoders under a small network: the recall of eight emotions, averaged.
@@ -70,7 +71,9 @@ def all_tables(results: Path) -> dict[str, str]:
     Raises FileNotFoundError if a result is missing.
     """
     adaptation = read_adaptation(results)
-    robustness, conversations = (pd.read_csv(results / f"{name}.csv") for name in ("robustness", "conversations"))
+    robustness, unseen, conversations = (
+        pd.read_csv(results / f"{name}.csv") for name in ("robustness", "robustness-unseen", "conversations")
+    )
     runs = {path.stem: read_predictions(path) for path in sorted((results / "predictions").glob("*.csv"))}
     prefixes = (*KNOWN.values(), *UNSEEN.values(), *EMOBOX_RUNS.values(), *GERMAN.values())
     if missing := [prefix for prefix in prefixes if not tables_of(runs, prefix)]:
@@ -88,9 +91,10 @@ def all_tables(results: Path) -> dict[str, str]:
         "intersections": intersections_table(runs),
         "calibration": calibration_table(runs),
         "choices": choices_table(runs),
+        "seeds": seeds_table(runs),
         "emobox": emobox_table(runs),
         "emodb": emodb_table(runs),
-        "robustness": robustness_table(robustness),
+        "robustness": robustness_table(robustness, unseen),
         "adaptation": adaptation_table(adaptation),
         "together": together_table(pd.read_csv(results / "adaptation-together.csv")),
         "conversations": conversations_table(conversations),
@@ -338,20 +342,37 @@ def emodb_table(runs: Runs) -> str:
     return markdown(["EmoDB, 454 clips: UAR (95 %, by speaker)", *GERMAN], rows)
 
 
-def robustness_table(answers: pd.DataFrame) -> str:
-    """Each model's accuracy by condition, and the points lost against the clips as recorded (the first condition).
+def seeds_table(runs: Runs) -> str:
+    """UAR of the any-voice recipe on the actors of fold 0 by seed, and its standard deviation."""
+    rows = []
+    for name, run in (("`model_any_voice.pt` recipe", "any8-fold0{}"), ("same with `--adapt`", "any8-fold0{}-adapted")):
+        tables = [runs[run.format(seed)] for seed in SEEDS]
+        for channel in CHANNELS:
+            values = [uar(table[table["channel"] == channel]) for table in tables]
+            rows.append([f"{name}, {channel}", *(f"{value:.3f}" for value in (*values, stdev(values)))])
+    return markdown(["fold 0, UAR", *(f"seed {number}" for number in range(len(SEEDS))), "standard deviation"], rows)
 
-    `answers` is the table that robustness.measure returns.
+
+def robustness_table(*tables: pd.DataFrame) -> str:
+    """Accuracy by condition, and the points lost against the clips as recorded (the first condition).
+
+    `tables` are what robustness.measure returns.
     """
-    models = answers.columns.drop(["condition", "clip", "emotion"])
-    right = answers[models].eq(answers["emotion"], axis=0)
-    measured = right.groupby(answers["condition"], sort=False).mean()
-    lost = 100 * (measured.iloc[0] - measured)
+    measured = []
+    for answers in tables:
+        right = answers.drop(columns=["condition", "clip", "emotion"]).eq(answers["emotion"], axis=0)
+        measured.append(right.groupby(answers["condition"], sort=False).mean())
+    shares = pd.concat(measured, axis=1)
+    lost = 100 * (shares.iloc[0] - shares)
     rows = [
-        [condition, *(text for model in models for text in (f"{row[model]:.3f}", f"{lost.at[condition, model]:.1f}"))]
-        for condition, row in measured.iterrows()
+        [
+            condition,
+            *(text for model, share in row.items() for text in (f"{share:.3f}", f"{lost.at[condition, model]:.1f}")),
+        ]
+        for condition, row in shares.iterrows()
     ]
-    return markdown(["condition", *(name for model in models for name in (f"`{model}`", "points lost"))], rows)
+    names = [{"plain": "any voice, unseen", "adapted": "same with `--adapt`"}.get(name, f"`{name}`") for name in shares]
+    return markdown(["condition", *(text for name in names for text in (name, "points lost"))], rows)
 
 
 def folder_uar(table: pd.DataFrame, weights: np.ndarray | None = None, answers: str = "adapted"):
