@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -28,13 +29,13 @@ def test_no_recording_is_on_both_sides(table, seed):
 
 @pytest.mark.parametrize("path", sorted((REPOSITORY / "results/splits").glob("*8-*.csv")), ids=lambda path: path.stem)
 def test_the_committed_lists_say_what_was_trained_on(table, path):
-    network, kind, number = re.match(r"(any|random|speaker)8-(split|fold|emobox)(\d)", path.stem).groups()
+    pattern = r"(any|random|speaker)8-(split|fold|emobox)(\d)(?:-seed(\d))?"
+    network, kind, number, seed = re.match(pattern, path.stem).groups(default="0")
     shuffled, spoken = path.stem.endswith("shuffled"), path.stem.endswith("spoken")
     held_out = {"split": int(number)} if kind == "split" else {"folds": kind, "fold": int(number)}
-    if network == "any":
-        recipe = AnyVoiceRecipe(None, AnyVoiceRecipe.published_settings(shuffled, spoken))  # without its encoder
-    else:
-        recipe = EmotionCNNRecipe(EmotionCNNRecipe.published_settings(shuffled, spoken))
+    of_network = AnyVoiceRecipe if network == "any" else EmotionCNNRecipe
+    settings = replace(of_network.published_settings(shuffled, spoken), seed=int(seed))
+    recipe = AnyVoiceRecipe(None, settings) if network == "any" else EmotionCNNRecipe(settings)  # without its encoder
     run = Run(recipe, shuffle_labels=shuffled, spoken=spoken, **held_out)
     assert run.name == path.stem
     listed = pd.read_csv(path).groupby("part")["clip"].agg(set)
